@@ -1,0 +1,55 @@
+# Everything starts here: `make repro` and `make test` need python3 (3.11 or newer), make and git, and set up the rest.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/installed
+SHELL := /bin/bash
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test ui sync check lint format lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv and install the locked packages; a second call does nothing
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lenetlab needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "setting up $(VENV) (about 6 GB, once)"
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/uv pip sync --quiet --python $(VENV)/bin/python --require-hashes requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@
+
+check: setup  ## check all of params.yaml, and list every error
+	@lenetlab check
+
+repro: check  ## run the whole pipeline, or what of it is out of date
+	@dvc repro
+
+test: setup  ## run all tests
+	@pytest
+
+ui: setup  ## show the runs in MLflow, on this machine only
+	@lenetlab ui
+
+sync: setup  ## bring MLflow up to date with the outputs on disk
+	@lenetlab sync
+
+lint: setup  ## check format and style
+	@ruff format --check
+	@ruff check
+
+format: setup  ## put the code into format
+	@ruff format
+	@ruff check --fix
+
+lock: setup  ## renew requirements.lock from pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
+	  pyproject.toml --output-file requirements.lock
+
+clean:  ## remove caches and kept progress; never data, outputs or runs
+	@rm -rf .lenetlab .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

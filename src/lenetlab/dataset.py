@@ -1,0 +1,96 @@
+"""The prepared digits as tensors on a device; the whole set is held there, so no loader waits for files."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lenetlab import UserError, files, params
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Subtracted from pixels in [0, 1], and divided by."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images (N, 1, size, size) float32, labels (N) int64, and the value that a black pixel has in them."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    black: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One prepared set as it lies on the disk, in the order of its index."""
+
+    pixels: np.ndarray  # (N, 28, 28) uint8
+    labels: np.ndarray  # (N) uint8
+    numbers: np.ndarray  # (N) int64, as in the file names
+    splits: np.ndarray  # (N) str: training, validation or test
+    profile: dict
+
+    @property
+    def digest(self) -> str:
+        return self.profile["digest"]
+
+    def normalization(self, form: params.Input) -> Normalization:
+        """Mean and standard deviation of the training split, where the variant asks for them."""
+        if not form.normalize:
+            return Normalization(mean=0.0, std=1.0)
+        training = self.profile["splits"]["training"]
+        return Normalization(mean=training["mean"], std=training["std"] or 1.0)
+
+    def digits(self, split: str, form: params.Input, normalization: Normalization, device: torch.device) -> Digits:
+        """One split in the form that a variant reads, on the device that computes."""
+        chosen = self.splits == split
+        pixels = torch.from_numpy(self.pixels[chosen]).unsqueeze(1).float().div_(255)
+        images = resized(pixels, form).sub_(normalization.mean).div_(normalization.std)
+        return Digits(
+            images=images.to(device),
+            labels=torch.from_numpy(self.labels[chosen].astype(np.int64)).to(device),
+            black=(0.0 - normalization.mean) / normalization.std,
+        )
+
+
+def load(folder: Path) -> Prepared:
+    """What `prepare` wrote there. UserError if a file is missing or not the one that the profile was made from."""
+    try:
+        profile = files.read_json(folder / "profile.json")
+        index, pixels = (folder / "index.csv").read_bytes(), (folder / "pixels.npy").read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: cannot be read ({error}); remedy: dvc repro prepare") from None
+    if files.sha256(index + pixels) != profile["digest"]:
+        raise UserError(
+            f"{folder}: index.csv and pixels.npy are not what profile.json tells; remedy: dvc repro -f prepare"
+        )
+    rows = list(csv.DictReader(io.StringIO(index.decode())))
+    return Prepared(
+        pixels=np.load(io.BytesIO(pixels), allow_pickle=False),
+        labels=np.array([row["label"] for row in rows], dtype=np.uint8),
+        numbers=np.array([row["number"] for row in rows], dtype=np.int64),
+        splits=np.array([row["split"] for row in rows]),
+        profile=profile,
+    )
+
+
+def resized(pixels: torch.Tensor, form: params.Input) -> torch.Tensor:
+    """Pixels (N, 1, 28, 28) in [0, 1] at the size that the variant reads: black around them, or stretched."""
+    margin = form.size - pixels.shape[-1]
+    if not margin:
+        return pixels
+    if form.resize == "pad":
+        return functional.pad(pixels, (margin // 2, margin - margin // 2) * 2)
+    return functional.interpolate(pixels, size=(form.size, form.size), mode="bilinear", align_corners=False)

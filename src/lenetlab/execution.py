@@ -1,0 +1,175 @@
+"""Many runs: in this process or side by side in several, with the same bits either way."""
+
+import ctypes
+import multiprocessing
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from lenetlab import UserError, checkpoint, dataset, device, files, models, params, provenance, training
+
+Task = Callable[[], Iterator[Any]]  # something to do that yields what happens on the way
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of one variant, and the folder of each in which its progress outlives a stopped stage."""
+
+    variant: str
+    runs: tuple[training.Run, ...]
+    folders: dict[int, Path]  # by seed
+    prepared: dataset.Prepared
+    normalization: dataset.Normalization
+    where: torch.device
+
+
+def plan(study: params.Study, variant: str, prepared_folder: Path) -> Plan:
+    """What training a variant means here. UserError if the data or the device are not to be had."""
+    if variant not in study.study:
+        raise UserError(f"{variant!r} is not in `study` of params.yaml; allowed: {', '.join(study.study)}")
+    device.pin()
+    where = device.resolve(study.device)
+    prepared = dataset.load(prepared_folder)
+    definition = study.variants[variant]
+    normalization = prepared.normalization(definition.input)
+    identity = provenance.identity(study, variant, prepared.digest, torch.__version__, where.type, device.NUMERICS)
+    origin = {**provenance.origin(), "device": device.describe(where), "threads": torch.get_num_threads()}
+    common = {
+        "parent_fingerprint": provenance.fingerprint(identity),
+        "identity": identity,
+        "parameters": models.parameter_count(models.build(definition, seed=0)),
+        "normalization": {"mean": normalization.mean, "std": normalization.std},
+    }
+    runs, folders = [], {}
+    for seed in study.seeds:
+        name = provenance.fingerprint(identity, seed)
+        record = {"variant": variant, "seed": seed, "fingerprint": name, **common}
+        runs.append(training.Run(definition, study.training_of(variant), seed, record, origin))
+        folders[seed] = files.root() / ".lenetlab" / "resume" / name
+    return Plan(variant, tuple(runs), folders, prepared, normalization, where)
+
+
+def train(plan: Plan, runs: Path, journals: Path) -> None:
+    """Train every seed of the plan that is not finished yet; then its outputs stand in `runs` and `journals`, whole."""
+    waiting = [run for run in plan.runs if not training.finished(plan.folders[run.seed])]
+    kept = len(plan.runs) - len(waiting)
+    if kept:
+        print(f"{plan.variant}: {kept} of {len(plan.runs)} seeds were trained before and are kept", file=sys.stderr)
+    if waiting:
+        _train(plan, waiting)
+    with files.folder(runs) as outputs, files.folder(journals) as logs:
+        for run in plan.runs:
+            folder, name = plan.folders[run.seed], f"seed-{run.seed}"
+            record = files.read_json(folder / "run.json")
+            (outputs / name).mkdir()
+            for kept_file in (*record["files"], "run.json"):
+                shutil.copyfile(folder / kept_file, outputs / name / kept_file)
+            shutil.copyfile(folder / "journal.jsonl", logs / f"{name}.jsonl")
+
+
+def _train(plan: Plan, waiting: Sequence[training.Run]) -> None:
+    form = plan.runs[0].variant.input
+    digits, validation = (
+        plan.prepared.digits(split, form, plan.normalization, plan.where) for split in ("training", "validation")
+    )
+    training.start(waiting[0], plan.where)  # the first optimizer loads a compiler, 5 s: here, not in each process
+    epochs = sum(run.training.epochs for run in waiting)
+    done = sum(_epochs_done(plan.folders[run.seed], run.training.epochs) for run in waiting)
+
+    def task(run: training.Run) -> Task:
+        return lambda: training.fit(run, digits, validation, plan.folders[run.seed])
+
+    with tqdm(total=epochs, initial=done, desc=plan.variant, unit="epoch", dynamic_ncols=True) as bar:
+        for _, record in perform([task(run) for run in waiting], workers(plan.where, len(waiting))):
+            bar.update()
+            bar.set_postfix_str(f"loss {record['train_loss']:.4f}", refresh=False)
+
+
+def workers(where: torch.device, tasks: int) -> int:
+    """Processes to use: one per core on the CPU; a GPU is shared worse than it is used in turn."""
+    return min(tasks, device.cores()) if where.type == "cpu" else 1
+
+
+def perform(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
+    """Do all tasks, so many at a time; yields (number of the task, what it yielded) as it comes.
+
+    A UserError of a task ends all of them and is raised here; so does a process that dies.
+    """
+    if processes == 1:
+        for number, task in enumerate(tasks):
+            for event in task():
+                yield number, event
+        return
+    context = multiprocessing.get_context("fork")  # the data and torch are there already, and are not copied
+    following = context.Value("i", 0)
+    children = {}
+    for _ in range(processes):
+        receiver, sender = context.Pipe(duplex=False)
+        child = context.Process(target=_work, args=(tasks, following, sender), daemon=True)
+        child.start()
+        sender.close()  # so that the pipe ends with the child, and no later child holds it open
+        children[receiver] = child
+    try:
+        yield from _events(dict(children))
+    finally:
+        for child in children.values():
+            child.terminate()
+            child.join()
+
+
+def _events(children: dict[Any, Any]) -> Iterator[tuple[int, Any]]:
+    while children:
+        for receiver in connection.wait(list(children)):
+            try:
+                number, content = receiver.recv()
+            except EOFError:
+                child = children.pop(receiver)
+                child.join()
+                if child.exitcode:
+                    raise UserError(f"a worker process died: {_cause(child.exitcode)}; run again to go on") from None
+                continue
+            if isinstance(content, UserError):
+                raise content
+            yield number, content
+
+
+def _cause(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    return f"signal {signal.Signals(-status).name}" + (": out of memory?" if -status == signal.SIGKILL else "")
+
+
+def _work(tasks: Sequence[Task], following: Any, sender: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
+    die_with_parent()
+    device.pin()
+    while True:
+        with following.get_lock():
+            number, following.value = following.value, following.value + 1
+        if number >= len(tasks):
+            return
+        try:
+            for event in tasks[number]():
+                sender.send((number, event))
+        except UserError as error:
+            sender.send((number, error))
+            return
+
+
+def die_with_parent() -> None:
+    """On Linux, have this process killed as soon as the one that started it is gone; elsewhere nothing."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _epochs_done(folder: Path, epochs: int) -> int:
+    return sum((folder / checkpoint.weights_name(epoch)).exists() for epoch in range(1, epochs + 1))

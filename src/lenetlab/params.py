@@ -1,0 +1,296 @@
+"""`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lenetlab import UserError
+
+NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
+LARGEST_FILE = 1_000_000  # bytes
+MOST_PROBLEMS = 50  # listed by one message
+
+
+def setting(allowed: str, **limits: Any) -> Any:
+    """A field whose error message tells what is allowed."""
+    return Field(description=allowed, **limits)
+
+
+def every(kind: Any, allowed: str, **limits: Any) -> Any:
+    """A tuple of `kind`; YAML's lists are taken although the models are strict."""
+    return Annotated[tuple[kind, ...], Field(strict=False, description=allowed, **limits)]
+
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Width = Annotated[int, Field(ge=1, le=10_000)]
+Name = Annotated[str, Field(pattern=NAME, max_length=60)]
+Activation = Literal["relu", "tanh", "sigmoid"]
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Input(Record):
+    size: Literal[28, 32] = setting("28 or 32 (pixels per side)")
+    resize: Literal["pad", "bilinear"] = setting("pad or bilinear (how 28 pixels become 32)")
+    normalize: bool = setting("true or false")
+
+
+class LeNet5(Record):
+    """Two 5×5 convolutions with pooling, two hidden linear layers; widths are arguments."""
+
+    name: Literal["lenet5"]
+    channels: every(Width, "two whole numbers from 1 to 10000 (maps of each convolution)", min_length=2, max_length=2)
+    hidden: every(Width, "two whole numbers from 1 to 10000 (units of each hidden layer)", min_length=2, max_length=2)
+    pooling: Literal["max", "average"] = setting("max or average")
+    activation: Activation = setting("relu, tanh or sigmoid")
+
+
+class MLP(Record):
+    name: Literal["mlp"]
+    hidden: every(Width, "one to ten whole numbers from 1 to 10000 (units per layer)", min_length=1, max_length=10)
+    activation: Activation = setting("relu, tanh or sigmoid")
+
+
+class Regularization(Record):
+    batch_norm: bool = setting("true or false (before the activation)")
+    dropout: Probability | every(
+        Probability, "", max_length=10
+    ) = setting("a number from 0 to below 1 (after every hidden linear layer), or a list with one for each of them")
+    weight_decay: float = setting("a number from 0 to 1", ge=0, le=1)
+    label_smoothing: float = setting("a number from 0 to below 1", ge=0, lt=1)
+    augmentation: Literal["none", "affine"] = setting("none or affine")
+
+
+class Training(Record):
+    epochs: int = setting("a whole number from 1 to 1000", ge=1, le=1000)
+    batch_size: int = setting("a whole number from 1 to 60000", ge=1, le=60_000)
+    optimizer: Literal["sgd", "adamw"] = setting("sgd or adamw")
+    learning_rate: float = setting("a number more than 0, at most 100", gt=0, le=100)
+    momentum: float = setting("a number from 0 to below 1 (adamw's first beta)", ge=0, lt=1)
+    schedule: Literal["constant", "cosine", "one-cycle"] = setting("constant, cosine or one-cycle")
+
+
+class Override(Record):
+    """Training settings that one variant has to itself; what is absent stays as in `training`."""
+
+    epochs: int | None = setting("a whole number from 1 to 1000", ge=1, le=1000, default=None)
+    batch_size: int | None = setting("a whole number from 1 to 60000", ge=1, le=60_000, default=None)
+    optimizer: Literal["sgd", "adamw"] | None = setting("sgd or adamw", default=None)
+    learning_rate: float | None = setting("a number more than 0, at most 100", gt=0, le=100, default=None)
+    momentum: float | None = setting("a number from 0 to below 1 (adamw's first beta)", ge=0, lt=1, default=None)
+    schedule: Literal["constant", "cosine", "one-cycle"] | None = setting("constant, cosine or one-cycle", default=None)
+
+
+class Variant(Record):
+    input: Input
+    model: LeNet5 | MLP = Field(discriminator="name", description="a block whose name is lenet5 or mlp")
+    regularization: Regularization
+    training: Override = Override()
+
+
+class Comparison(Record):
+    candidate: Name = setting("a variant of `study`")
+    baseline: Name = setting("a variant of `study`")
+
+
+class Data(Record):
+    source: str = setting("a path: data/mnist.toml, or a folder of one's own", min_length=1, max_length=4096)
+    validation: int = setting("a whole number from 0 (images kept out of training)", ge=0)
+    validation_seed: int = setting("a whole number from 0 to 4294967295", ge=0, lt=2**32)
+    duplicates: Literal["error", "drop"] = setting("error or drop")
+
+
+class Study(Record):
+    device: str = setting("auto, cpu, cuda, cuda:N or mps", pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?|mps)$")
+    seeds: every(
+        Annotated[int, Field(ge=0, lt=2**32)],
+        "a list of one to 1000 different whole numbers from 0 to 4294967295",
+        min_length=1,
+        max_length=1000,
+    )
+    study: every(Name, "a list of one or more different names from `variants`", min_length=1)
+    comparisons: dict[Name, every(Comparison, "a list of {candidate, baseline}", min_length=1)] = setting(
+        "families of {candidate, baseline} pairs"
+    )
+    data: Data
+    training: Training
+    variants: dict[Name, Variant] = setting("variants by name: lower-case letters, digits, - and _")
+
+    def training_of(self, variant: str) -> Training:
+        """The training settings of a variant: the common ones and what it overrides."""
+        return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))
+
+
+def load(path: Path) -> Study:
+    """The study that `path` describes. UserError lists every key that is wrong, its value and what is allowed."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UserError(f"{path}: more than {LARGEST_FILE} bytes; a study is described in far less")
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split()) or 'nested too deeply'}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: empty or not a mapping; allowed: the keys {', '.join(Study.model_fields)}")
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        found = dict.fromkeys(_in_words(problem, content) for problem in error.errors())
+        raise UserError(*_headed(path, [*found, *_unknown_names(content)])) from None
+    problems = [*_unknown_names(content), *_impossible(study)]
+    if problems:
+        raise UserError(*_headed(path, problems))
+    return study
+
+
+def _headed(path: Path, problems: list[str]) -> list[str]:
+    shown = [f"{path}: {problem}" for problem in problems[:MOST_PROBLEMS]]
+    return shown + ([f"{path}: and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else [])
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers, so that 1e-3 is one; a key that stands twice is an error, and so is an alias bomb."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        seen: set[str] = set()
+        for key in own:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is not plain text", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self.aliases = getattr(self, "aliases", 0) + 1
+            if self.aliases > 100:
+                raise yaml.YAMLError("more than 100 aliases")
+        return super().compose_node(parent, index)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _in_words(problem: Mapping[str, Any], content: dict) -> str:
+    """One pydantic error as a line: key, value and what is allowed."""
+    steps = _key_steps(problem["loc"])
+    key = _dotted(steps)
+    if problem["type"] == "missing":
+        return f"{key}: missing; allowed: {_allowed(steps, content)}"
+    if problem["type"] == "extra_forbidden":
+        siblings = ", ".join(_fields_at(steps[:-1], content)) or "nothing"
+        return f"{key}: unknown key; allowed: {siblings}"
+    if steps and steps[-1] == "[key]":
+        return f"{_dotted(steps[:-1])}: the name is not allowed; allowed: lower-case letters, digits, - and _"
+    return f"{key}: {_shown(problem['input'])} is not allowed; allowed: {_allowed(steps, content)}"
+
+
+def _key_steps(location: tuple) -> list:
+    """Where in the file; pydantic also names the branch of a union that it tried, which is no key of the file."""
+    union = {3: "model", 4: "dropout"}
+    return [step for at, step in enumerate(location) if at not in union or location[at - 1] != union[at]]
+
+
+def _dotted(steps: list) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _models_at(steps: list, content: Any) -> Iterator[type[Record]]:
+    """The models that may stand at a place of the file: one, or several where the file does not tell which."""
+    if not steps:
+        yield Study
+    elif steps[0] == "variants" and len(steps) == 2:
+        yield Variant
+    elif steps[0] == "variants" and len(steps) == 3 and steps[2] == "model":
+        block = content.get("variants", {}).get(steps[1], {}).get("model") if content else None
+        named = {"lenet5": LeNet5, "mlp": MLP}.get(block.get("name") if isinstance(block, dict) else None)
+        yield from [named] if named else [LeNet5, MLP]
+    elif steps[0] == "variants" and len(steps) == 3:
+        yield from [{"input": Input, "regularization": Regularization, "training": Override}[steps[2]]]
+    elif steps[0] == "comparisons" and len(steps) == 3:
+        yield Comparison
+    elif steps in (["data"], ["training"]):
+        yield {"data": Data, "training": Training}[steps[0]]
+
+
+def _fields_at(steps: list, content: Any) -> list[str]:
+    return list(dict.fromkeys(name for model in _models_at(steps, content) for name in model.model_fields))
+
+
+def _allowed(steps: list, content: Any) -> str:
+    """What the nearest described field at or above this place allows."""
+    for end in range(len(steps), 0, -1):
+        for model in _models_at(steps[: end - 1], content):
+            field = model.model_fields.get(steps[end - 1]) if isinstance(steps[end - 1], str) else None
+            described = [field, *field.metadata] if field else []
+            texts = [text for item in described if (text := getattr(item, "description", None))]
+            if texts:
+                return texts[0]
+    return f"a block with the keys {', '.join(_fields_at(steps, content))}"
+
+
+def _unknown_names(content: dict) -> list[str]:
+    """Names in `study` and `comparisons` that lead nowhere; looked at even where other keys are wrong."""
+    catalogue, study = content.get("variants"), content.get("study")
+    problems = []
+    if isinstance(catalogue, dict) and isinstance(study, list):
+        known = ", ".join(map(str, catalogue))
+        problems += [
+            f"study[{at}]: {_shown(name)} is not in `variants`; allowed: {known}"
+            for at, name in enumerate(study)
+            if isinstance(name, str) and name not in catalogue
+        ]
+    families = content.get("comparisons")
+    if isinstance(study, list) and isinstance(families, dict):
+        for family, pairs in families.items():
+            for at, pair in enumerate(pairs if isinstance(pairs, list) else []):
+                for side in ("candidate", "baseline"):
+                    name = pair.get(side) if isinstance(pair, dict) else None
+                    if isinstance(name, str) and name not in study:
+                        problems.append(
+                            f"comparisons.{family}[{at}].{side}: {_shown(name)} is not in `study`;"
+                            f" allowed: {', '.join(map(str, study))}"
+                        )
+    return problems
+
+
+def _impossible(study: Study) -> list[str]:
+    """What is well formed and cannot be carried out."""
+    problems = []
+    for key, values in (("seeds", study.seeds), ("study", study.study)):
+        twice = sorted({value for value in values if values.count(value) > 1})
+        problems += [f"{key}: {value!r} stands more than once; allowed: each once" for value in twice]
+    for family, pairs in study.comparisons.items():
+        for at, pair in enumerate(pairs):
+            if pair.candidate == pair.baseline:
+                problems.append(f"comparisons.{family}[{at}]: {pair.candidate!r} is compared with itself")
+            if pair in pairs[:at]:
+                problems.append(f"comparisons.{family}[{at}]: {pair.candidate!r} against {pair.baseline!r} twice")
+    for name, variant in study.variants.items():
+        rates, layers = variant.regularization.dropout, len(variant.model.hidden)
+        if isinstance(rates, tuple) and len(rates) != layers:
+            problems.append(
+                f"variants.{name}.regularization.dropout: {list(rates)} is not allowed;"
+                f" allowed: a number, or {layers} of them, one per hidden layer"
+            )
+    return problems

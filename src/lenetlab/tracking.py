@@ -1,0 +1,730 @@
+"""MLflow as a view of the outputs: what it shows is rebuilt from the files that the stages wrote.
+
+The files become `Run`s, plain records of what a page shall show, and a `Store` sends what MLflow lacks of them. So
+publishing twice changes nothing, and an empty store is filled from the files alone. `follow` publishes beside a stage,
+`sync` later. A run is known by its fingerprint, kept as a tag; MLflow's own run ids are written nowhere.
+
+Not shown: commit and device of `prepare` and of the comparison, since none of their files holds them.
+"""
+
+import csv
+import fcntl
+import json
+import math
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import chdir, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from sqlite3 import connect as open_database
+from statistics import fmean
+from typing import Any
+
+from lenetlab import UserError, files
+
+# mlflow and scipy are imported in the functions that need them. Importing mlflow takes 3 to 4 s, more than most stages:
+# it happens in a process of its own while the stage works.
+
+EXPERIMENT = "lenetlab"
+VIEW = "variants"  # the prepared table of runs
+STARTING = 60  # seconds that importing mlflow and making a new database may take at the end of a stage
+PATIENCE = 5  # seconds without a sign of life, after which a tracking process that has started is given up
+DEAD = 600  # seconds without progress, after which a RUNNING run was left behind by a crash
+SETTINGS = {  # a hanging server costs 3 s instead of minutes; nothing is reported to MLflow's makers; no migration log
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+DESCRIPTION = """\
+Is one digit classifier better than another, or was it luck? Every **variant** was trained with several seeds. Its run
+shows the means over them, with pictures under *Artifacts*; the runs below it are the seeds, with their checkpoints.
+
+- **prepare**: the data set and a sample of its images
+- **comparison**: the verdicts and the whole report (*Artifacts*, `report.html`)
+- To compare variants, select their runs and press *Compare*. Accuracies are fractions; `interval` is the 95 %
+  t interval of the mean test accuracy over seeds.
+"""
+COLUMNS = ("params.`parameters`", "tags.`accuracy`", "tags.`interval`", "tags.`verdict`", "tags.`seeds`")
+PARAMETERS = (  # on every variant, so that a comparison of an MLP with a LeNet-5 has no holes
+    *("model", "parameters", "channels", "hidden", "pooling", "activation", "size", "resize", "normalize"),
+    *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation"),
+    *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule"),
+)
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds", "peak_memory_bytes")
+TESTED = ("test_loss", "test_accuracy")
+VERDICTS = {  # as the candidate reads it, and as its baseline does
+    "better": ("better than", "worse than"),
+    "worse": ("worse than", "better than"),
+    "equivalent": ("equivalent to", "equivalent to"),
+    "inconclusive": ("inconclusive against", "inconclusive against"),
+}
+
+
+@dataclass
+class Run:
+    """What one MLflow run shall show. Times are Unix seconds."""
+
+    name: str
+    start: float
+    end: float
+    tags: dict[str, str]
+    params: dict[str, str]
+    status: str = "FINISHED"  # or RUNNING, FAILED, KILLED
+    parent: str | None = None  # fingerprint of the run that this one stands below
+    points: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)  # (metric, step) -> value, time
+    artifacts: dict[str, Path] = field(default_factory=dict)  # place in MLflow -> file
+    data: dict[str, tuple[str, str]] = field(default_factory=dict)  # purpose -> folder and digest of a data set
+
+    @property
+    def fingerprint(self) -> str:
+        return self.tags["fingerprint"]
+
+
+# From files to runs: no MLflow here.
+
+
+def of_prepare(outputs: Path) -> list[Run]:
+    paths = {"training": outputs / "data/prepared/train", "test": outputs / "data/prepared/test"}
+    profiles = {use: _json(path / "profile.json") for use, path in paths.items()}
+    if None in profiles.values():
+        return []
+    digests = {use: profile["digest"] for use, profile in profiles.items()}
+    splits = {name: split for profile in profiles.values() for name, split in profile["splits"].items()}
+    written = (paths["training"] / "profile.json").stat().st_mtime
+    params = {f"{name}_images": split["images"] for name, split in splits.items()}
+    params |= {key: splits["training"][key] for key in ("mean", "std")}
+    params |= {f"duplicates_{where}": count for where, count in profiles["training"]["duplicates"].items()}
+    return [
+        Run(
+            name="prepare",
+            start=written,
+            end=written,
+            tags=_tags("prepare", files.sha256_json(digests), digests["training"]),
+            params={key: str(value) for key, value in params.items()},
+            artifacts={
+                "samples.png": paths["training"] / "samples.png",
+                **{f"{path.name}/profile.json": path / "profile.json" for path in paths.values()},
+            },
+            data={use: (f"data/prepared/{path.name}", digests[use]) for use, path in paths.items()},
+        )
+    ]
+
+
+def of_training(journals: Iterable[Sequence[dict]], seeds: int, unfinished: str) -> list[Run]:
+    """A variant's run and those of its seeds, from the journals of the seeds that have begun, however far they are.
+
+    `unfinished` is the status of a seed whose journal has no end yet.
+    """
+    children = _children(journals, unfinished)
+    return [_parent(children, seeds, unfinished), *children] if children else []
+
+
+def of_variant(outputs: Path, variant: str) -> list[Run]:
+    """A variant's run and those of its seeds, from all there is of its training, evaluation and comparison."""
+    children = _children(map(_journal, (outputs / "journals" / variant).glob("*.jsonl")), "KILLED")
+    if not children:
+        return []
+    for child in children:
+        for place, path in _below(outputs / "runs" / variant / f"seed-{child.tags['seed']}").items():
+            child.artifacts[f"checkpoints/{place}" if path.suffix == ".safetensors" else place] = path
+    folder = outputs / "evaluations" / variant
+    evaluation = _json(folder / "variant.json")
+    if not evaluation or evaluation["fingerprints"] != {run.tags["seed"]: run.fingerprint for run in children}:
+        return [_parent(children, len(children), "KILLED"), *children]  # none, or that of an earlier training
+    for run in children:
+        _add_test(run, folder, evaluation["test_data"])
+    parent = _parent(children, len(children), "KILLED")
+    _add_summary(parent, len(children), folder, _verdict(outputs, variant))
+    return [parent, *children]
+
+
+def of_comparison(outputs: Path) -> list[Run]:
+    """One run for each set of results; a report that is only rendered anew stays with its run."""
+    folder = outputs / "reports"
+    entries = _json(folder / "comparison.json")
+    if entries is None:
+        return []
+    written = (folder / "comparison.json").stat().st_mtime
+    verdicts = Counter(entry["verdict"] for entry in entries)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    note = (folder / "report.md").read_text(encoding="utf-8")
+    if len(note) > 7900:  # MLflow cuts a tag at 8000 characters
+        note = note[:7900].rpartition("\n")[0] + "\n\n*The rest is in `report.md`, under Artifacts.*"
+    return [
+        Run(
+            name="comparison",
+            start=written,
+            end=written,
+            tags={**_tags("compare", files.sha256_json(entries)), "verdict": said, "mlflow.note.content": note},
+            params={"comparisons": str(len(entries)), **{verdict: str(verdicts[verdict]) for verdict in VERDICTS}},
+            artifacts=_below(folder),
+        )
+    ]
+
+
+def _children(journals: Iterable[Sequence[dict]], unfinished: str) -> list[Run]:
+    runs = [_seed(journal, unfinished) for journal in journals if journal]
+    return sorted(runs, key=lambda run: int(run.tags["seed"]))
+
+
+def _seed(journal: Sequence[dict], unfinished: str) -> Run:
+    start, last = journal[0], journal[-1]
+    return Run(
+        name=f"{start['variant']} seed {start['seed']}",
+        start=start["time"],
+        end=last["time"],
+        tags=_training_tags([event for event in journal if event["event"] == "start"][-1]),
+        params=_params(start),
+        status={"finished": "FINISHED", "failed": "FAILED"}[last["status"]] if last["event"] == "end" else unfinished,
+        parent=start["parent_fingerprint"],
+        points={
+            (key, event["epoch"]): (event[key], event["time"])
+            for event in journal
+            if event["event"] == "epoch"
+            for key in CURVES
+            if event[key] is not None
+        },
+        data={"training": ("data/prepared/train", start["identity"]["data"])},
+    )
+
+
+def _parent(children: Sequence[Run], seeds: int, unfinished: str) -> Run:
+    """Means over all the seeds, of the epochs that each of them has: a point once sent stays true."""
+    newest = max(children, key=lambda run: run.start)
+    statuses = {run.status for run in children} | ({unfinished} if len(children) < seeds else set())
+    shared = set.intersection(*(set(run.points) for run in children)) if len(children) == seeds else set()
+    return Run(
+        name=newest.tags["variant"],
+        start=min(run.start for run in children),
+        end=max(run.end for run in children),
+        tags={
+            **{key: value for key, value in newest.tags.items() if key not in ("seed", "accuracy")},
+            "fingerprint": str(newest.parent),
+            "seeds": " ".join(run.tags["seed"] for run in children),
+        },
+        params=newest.params,
+        status=next(status for status in ("RUNNING", "FAILED", "KILLED", "FINISHED") if status in statuses),
+        points={
+            point: (fmean(run.points[point][0] for run in children), max(run.points[point][1] for run in children))
+            for point in sorted(shared)
+        },
+        data=dict(newest.data),
+    )
+
+
+def _add_test(child: Run, folder: Path, test_data: str) -> None:
+    """The test curves of a seed, dated when the weights that were tested had been trained."""
+    seed = child.tags["seed"]
+    with (folder / "curves.csv").open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if row["seed"] == seed:
+                epoch = int(row["epoch"])
+                when = child.points["train_loss", epoch][1]
+                child.points |= {(key, epoch): (float(row[key]), when) for key in TESTED}
+    child.tags["accuracy"] = _percent(files.read_json(folder / "seeds.json")[seed]["test_accuracy"])
+    child.artifacts |= _below(folder / f"seed-{seed}")
+    child.data["test"] = ("data/prepared/test", test_data)
+
+
+def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> None:
+    """Final figures, once more as tags that are rounded for the eye; pictures; the verdict."""
+    from scipy.special import stdtrit  # quantiles of the t distribution
+
+    final = files.read_json(folder / "metrics.json")
+    mean, deviation = final["test_accuracy"], final["test_accuracy_sd"]
+    figures = {key: final[key] for key in TESTED}
+    said = {"accuracy": _percent(mean), "interval": "needs two seeds"}
+    if seeds > 1:
+        half = float(stdtrit(seeds - 1, 0.975)) * deviation / math.sqrt(seeds)
+        low, high = max(0.0, mean - half), min(1.0, mean + half)
+        figures |= {"test_accuracy_sd": deviation, "test_accuracy_low": low, "test_accuracy_high": high}
+        said["accuracy"] = f"{100 * mean:.2f} ± {_percent(deviation)}"
+        said["interval"] = f"{100 * low:.2f}–{_percent(high)}"
+    if verdict:
+        said["verdict"] = verdict
+    last = max(epoch for _, epoch in parent.points)
+    parent.points |= {(key, last): (value, parent.end) for key, value in figures.items()}
+    parent.tags |= said
+    parent.tags["mlflow.note.content"] = (
+        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over {seeds} seeds, the runs below "
+        f"this one. 95 % interval of the mean: {said['interval']}.\n\nVerdict: **{verdict or 'not compared yet'}**."
+        "\n\nMetrics are means over the seeds. Curves, confusion and mistakes are under *Artifacts*."
+    )
+    parent.artifacts = {place: path for place, path in _below(folder).items() if "/" not in place}
+    parent.data["test"] = ("data/prepared/test", files.read_json(folder / "variant.json")["test_data"])
+
+
+def _verdict(outputs: Path, variant: str) -> str | None:
+    """What the comparison says of a variant; None if there is none, or only one of earlier results."""
+    entries = _json(outputs / "reports" / "comparison.json")
+    said = []
+    for entry in entries or ():
+        pair = entry["candidate"], entry["baseline"]
+        if variant in pair:
+            metrics = [_json(outputs / "evaluations" / name / "metrics.json") for name in pair]
+            means = [found["test_accuracy"] if found else math.nan for found in metrics]
+            if not math.isclose(means[0] - means[1], entry["difference"], abs_tol=1e-9):
+                return None
+            side = pair.index(variant)
+            words = VERDICTS.get(entry["verdict"], (f"{entry['verdict']} against",) * 2)
+            said.append(f"{words[side]} {pair[1 - side]}")
+    return "; ".join(said) or (None if entries is None else "not compared")
+
+
+def _tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
+    tags = {"stage": stage, "fingerprint": fingerprint, "data": data[:12]}
+    tags |= {"mlflow.source.name": f"stages/{stage}.py", "mlflow.source.type": "LOCAL"}
+    return {key: value for key, value in tags.items() if value}
+
+
+def _training_tags(start: dict) -> dict[str, str]:
+    origin = start["provenance"]
+    tags = {
+        "variant": start["variant"],
+        "seed": start["seed"],
+        "commit": origin["commit"],
+        "mlflow.source.git.commit": origin["commit"],
+        "dirty": origin["dirty"],
+        "device": origin["device"],
+        "dvc_experiment": origin["experiment"],
+    }
+    known = {key: _text(value) for key, value in tags.items() if value is not None}
+    return _tags("train", start["fingerprint"], start["identity"]["data"]) | known
+
+
+def _params(start: dict) -> dict[str, str]:
+    """Few and flat; what a variant does not have is a dash."""
+    definition = start["identity"]["definition"]
+    model = {"model" if key == "name" else key: value for key, value in definition["model"].items()}
+    found = definition["input"] | model | definition["regularization"] | start["identity"]["training"]
+    found["parameters"] = start["parameters"]
+    return dict.fromkeys(PARAMETERS, "–") | {key: _text(value) for key, value in found.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _below(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _journal(path: Path) -> list[dict]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _json(path: Path) -> Any:
+    return files.read_json(path) if path.exists() else None
+
+
+# From runs to MLflow.
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the tracking store is. Artifacts of a SQLite store lie beside it, so that both can be moved together."""
+
+    uri: str
+    folder: Path
+    database: Path | None  # None if it is not SQLite
+
+
+@dataclass
+class Held:
+    """What the store holds of one run; the latest value where a point was sent twice."""
+
+    id: str
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    points: dict[tuple[str, int], tuple[float, int]]  # (metric, step) -> value, milliseconds
+    data: set[tuple[str, str]]
+
+
+def place() -> Place:
+    """MLFLOW_TRACKING_URI, or what plain `mlflow ui` opens in the repository, to which a relative path belongs too."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if not uri.startswith("sqlite:///"):
+        return Place(uri, files.root(), None)
+    database = files.root() / uri.removeprefix("sqlite:///")
+    return Place(f"sqlite:///{database}", database.parent, database)
+
+
+@contextmanager
+def opened(where: Place, sign: Callable[[], None] = lambda: None) -> Iterator["Store"]:
+    """The store, in whose folder the block works, since its artifacts have relative places."""
+    with chdir(where.folder):
+        yield Store(where, sign)
+
+
+class Store:
+    """A tracking store. `sign` is called after every step; `added` counts what was sent."""
+
+    def __init__(self, where: Place, sign: Callable[[], None]) -> None:
+        os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
+        from mlflow import MlflowClient
+
+        self.where, self.sign = where, sign
+        self.added = Counter(runs=0, points=0, artifacts=0, ended=0)
+        self.held: dict[str, Held] = {}  # by fingerprint
+        with self._locked():  # processes that make a database at the same time crash in its migrations
+            self.client = MlflowClient(where.uri)
+            self.experiment = self._experiment()
+        sign()
+
+    def put(self, *runs: Run) -> None:
+        """Send what the store lacks of these runs; one comes before those below it."""
+        for run in runs:
+            held = self.held.get(run.fingerprint) or self._find_or_create(run)
+            self._put_values(run, held)
+            self._put_data(run, held)
+            self._put_artifacts(run, held)
+            if held.status != run.status:
+                if run.status == "RUNNING":
+                    self.client.update_run(held.id, status="RUNNING")
+                else:
+                    self.client.set_terminated(held.id, run.status, end_time=_milliseconds(run.end))
+                held.status = run.status
+                self.sign()
+
+    def end_the_dead(self, resume: Path) -> None:
+        """RUNNING runs without progress, left by a crash or a power cut, end as their journals say or as KILLED.
+
+        Progress is a start or an epoch of any seed of the variant, in the store or in the folder for resuming. A
+        training that is only slower than that shows its real end when it comes.
+        """
+        families: dict[str, list[Any]] = {}
+        for found in self._search("attributes.status = 'RUNNING' and tags.stage = 'train'"):
+            families.setdefault(found.data.tags.get("mlflow.parentRunId", found.info.run_id), []).append(found)
+        for family in families.values():
+            journals = [_journal(resume / found.data.tags["fingerprint"] / "journal.jsonl") for found in family]
+            last = max(
+                *(journal[-1]["time"] for journal in journals if journal),
+                *(found.info.start_time / 1000 for found in family),
+                *(point.timestamp / 1000 for found in family for point in self._history(found, "train_loss")),
+            )
+            if time.time() - last < DEAD:
+                continue
+            for found, journal in zip(family, journals, strict=True):
+                if journal:
+                    self.put(_seed(journal, "KILLED"))
+                else:
+                    self.client.set_terminated(found.info.run_id, "KILLED", end_time=_milliseconds(last))
+                self.added["ended"] += 1
+
+    def _experiment(self) -> str:
+        view = {"selectedColumns": COLUMNS, "orderByKey": "metrics.`test_accuracy`", "orderByAsc": False}
+        # This tag is not a documented interface of MLflow. Without it the page shows its usual table.
+        tags = {"mlflow.note.content": DESCRIPTION, f"mlflow.sharedViewState.{VIEW}": json.dumps(view)}
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            created = self.client.create_experiment(EXPERIMENT, tags=tags)
+            if self.where.database:
+                _make_location_relative(self.where.database, created)
+            return created
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        for key, value in tags.items():
+            if found.tags.get(key) != value:
+                self.client.set_experiment_tag(found.experiment_id, key, value)
+        return found.experiment_id
+
+    def _find_or_create(self, run: Run) -> Held:
+        with self._locked():  # so that no two processes create the same run
+            found = self._search(f"tags.fingerprint = '{run.fingerprint}'")
+            if not found:
+                below = {"mlflow.parentRunId": self.held[run.parent].id} if run.parent else {}
+                found = [self.client.create_run(self.experiment, _milliseconds(run.start), run.tags | below, run.name)]
+                self.added["runs"] += 1
+        held = self.held[run.fingerprint] = Held(
+            id=found[0].info.run_id,
+            status=found[0].info.status,
+            tags=dict(found[0].data.tags),
+            params=dict(found[0].data.params),
+            points={
+                (key, point.step): (point.value, point.timestamp)
+                for key in found[0].data.metrics
+                for point in sorted(self._history(found[0], key), key=lambda point: point.timestamp)
+            },
+            data={(item.dataset.name, item.dataset.digest) for item in found[0].inputs.dataset_inputs},
+        )
+        self.sign()
+        return held
+
+    def _put_values(self, run: Run, held: Held) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        points = {}
+        for point, (value, when) in run.points.items():
+            before, stamp = held.points.get(point, (None, 0))
+            if value != before:  # a mean changes when a seed is added: the newer value has to be the later one
+                points[point] = value, max(_milliseconds(when), stamp + 1)
+        params = {key: value for key, value in run.params.items() if key not in held.params}  # they never change
+        tags = {key: value for key, value in run.tags.items() if held.tags.get(key) != value}
+        metrics = [Metric(key, value, stamp, step) for (key, step), (value, stamp) in points.items()]
+        rest = {"params": [Param(*item) for item in params.items()], "tags": [RunTag(*item) for item in tags.items()]}
+        while metrics or any(rest.values()):
+            self.client.log_batch(held.id, metrics[:500], **rest)  # MLflow takes 1000 values at once
+            metrics, rest = metrics[500:], {}
+            self.sign()
+        held.points |= points
+        held.params |= params
+        held.tags |= tags
+        self.added["points"] += len(points)
+
+    def _put_data(self, run: Run, held: Held) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        for purpose, (folder, digest) in run.data.items():
+            if (folder, digest[:12]) not in held.data:
+                source = json.dumps({"uri": folder})
+                data = Dataset(name=folder, digest=digest[:12], source_type="local", source=source)
+                with self._locked():  # two processes may meet here with the same data set
+                    self.client.log_inputs(held.id, [DatasetInput(data, [InputTag("mlflow.data.context", purpose)])])
+                held.data.add((folder, digest[:12]))
+
+    def _put_artifacts(self, run: Run, held: Held) -> None:
+        digest = files.sha256_json({place: files.sha256_file(path) for place, path in run.artifacts.items()})[:12]
+        if not run.artifacts or held.tags.get("artifacts") == digest:
+            return
+        # Weights never change under one fingerprint, so what is there stays; pictures may have been drawn anew.
+        there = {item.path: item.file_size for item in self.client.list_artifacts(held.id, "checkpoints")}
+        for where, path in run.artifacts.items():
+            if there.get(where) != path.stat().st_size:
+                self.client.log_artifact(held.id, str(path), where.rpartition("/")[0] or None)
+                self.added["artifacts"] += 1
+                self.sign()
+        self.client.set_tag(held.id, "artifacts", digest)
+        held.tags["artifacts"] = digest
+
+    def _search(self, condition: str) -> list[Any]:
+        return list(self.client.search_runs([self.experiment], condition, order_by=["attributes.start_time"]))
+
+    def _history(self, found: Any, key: str) -> list[Any]:
+        return list(self.client.get_metric_history(found.info.run_id, key))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        folder = self.where.folder / ".lenetlab"
+        folder.mkdir(exist_ok=True)
+        with (folder / "tracking.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _make_location_relative(database: Path, experiment: str) -> None:
+    """MLflow makes every location of artifacts absolute, and when the folder has moved its pages find none of them.
+
+    It does understand a location relative to the folder it works in, but takes none: so it is set in the database.
+    """
+    with closing(open_database(database, timeout=30)) as connection, connection:
+        change = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
+        connection.execute(change, (f"mlruns/{experiment}", experiment))
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)
+
+
+# Beside a stage.
+
+
+@contextmanager
+def follow(stage: str, variant: str | None = None, live: Mapping[int, Path] | None = None) -> Iterator[None]:
+    """Publish what the block writes, in a process of its own; whatever happens to that, the block goes on.
+
+    `live` are the folders, by seed, in which journals grow while the block trains: epochs are published as they come.
+    If the block fails, or is interrupted or killed, the runs that were RUNNING end as FAILED or KILLED.
+    """
+    folders = [str(folder.absolute()) for folder in (live or {}).values()]
+    task = json.dumps({"stage": stage, "variant": variant, "live": folders})
+    tracker = subprocess.Popen(
+        [sys.executable, "-m", "lenetlab.tracking", task],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the stage, which tells this process
+    )
+    try:
+        yield
+    except BaseException as error:
+        _farewell(tracker, "failed" if isinstance(error, Exception) else "killed", patience=1)
+        raise
+    problem = _farewell(tracker, "done", patience=STARTING)
+    if problem:
+        print(
+            f"warning: the record of this stage in MLflow ({_public(place().uri)}) is not complete: {problem}. "
+            "Its outputs are; `lenetlab sync` sends the rest.",
+            file=sys.stderr,
+        )
+
+
+def _farewell(tracker: subprocess.Popen, word: str, patience: float) -> str | None:
+    """Tell the tracking process how the block ended and hear it out; returns what went wrong there.
+
+    It has `patience` seconds to be ready. After a block that failed it is left to itself then: it has little to do.
+    """
+    said = ""
+    with suppress(BrokenPipeError):
+        tracker.stdin.write(word.encode())
+    tracker.stdin.close()
+    while "done" not in said and "failed" not in said:
+        if not select.select([tracker.stdout], [], [], PATIENCE if "ready" in said else patience)[0]:
+            if word != "done":
+                return None
+            said = "failed: it gave no sign of life"
+        elif heard := os.read(tracker.stdout.fileno(), 4096):
+            said += heard.decode()
+        else:
+            said = "failed: it ended without a word"
+    tracker.kill()
+    tracker.wait()
+    tracker.stdout.close()
+    return said.partition("failed: ")[2].strip() or None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The tracking process: publish live until stdin brings a word, then once more, from the final outputs.
+
+    A failure before the word is forgiven if all goes well after it: servers are restarted.
+    """
+    task = json.loads(arguments[0])
+    outputs, where, word = Path.cwd(), place(), None
+    while True:
+        try:
+            with opened(where, sign=lambda: _say(".")) as store:
+                _say("ready")
+                while not (word := word or _heard(seconds=0)):
+                    store.put(*_live(task, "RUNNING"))
+                    word = _heard(seconds=1)
+                store.put(*(_final(task, outputs) if word == "done" else _live(task, word.upper())))
+            return _say("done")
+        except Exception as error:
+            word = word or _heard(seconds=0)
+            if word:
+                return _say(f"failed: {_in_short(error)}")
+            _say("ready")
+            word = _heard(seconds=None)
+
+
+def _live(task: dict, unfinished: str) -> list[Run]:
+    journals = [_journal(Path(folder) / "journal.jsonl") for folder in task["live"]]
+    return of_training(journals, len(journals), unfinished)
+
+
+def _final(task: dict, outputs: Path) -> list[Run]:
+    if task["stage"] == "prepare":
+        return of_prepare(outputs)
+    if task["stage"] != "compare":
+        return of_variant(outputs, task["variant"])
+    entries = files.read_json(outputs / "reports" / "comparison.json")
+    names = dict.fromkeys(name for entry in entries for name in (entry["candidate"], entry["baseline"]))
+    return [*of_comparison(outputs), *(run for name in names for run in of_variant(outputs, name))]
+
+
+def _say(word: str) -> None:
+    with suppress(BrokenPipeError):  # a stage that is gone
+        os.write(1, f"{word}\n".encode())
+
+
+def _heard(seconds: float | None) -> str | None:
+    """What the stage says within so many seconds; that it was killed, if its end of the pipe is gone."""
+    ready, _, _ = select.select([0], [], [], seconds)
+    return (os.read(0, 100).decode() or "killed") if ready else None
+
+
+def _in_short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return _public(f"{type(error).__name__}: {lines[0]}")[:200]
+
+
+def _public(uri: str) -> str:
+    """Without user name and password."""
+    return re.sub(r"//[^/@\s]+@", "//", uri)
+
+
+# On request.
+
+
+def sync(variants: Sequence[str]) -> dict[str, int]:
+    """Publish what lies on disk and is not in MLflow yet, and end what a crash left RUNNING; returns what was new."""
+    outputs, resume = Path.cwd(), files.root() / ".lenetlab" / "resume"
+    with _told_plainly(), opened(place()) as store:
+        store.put(*of_prepare(outputs))
+        for variant in variants:
+            store.put(*of_variant(outputs, variant))
+        store.put(*of_comparison(outputs))
+        store.end_the_dead(resume)
+        return dict(store.added)
+
+
+def ui(port: int) -> None:
+    """Serve MLflow's pages to this machine until Ctrl-C, and print the address of the prepared view."""
+    where = place()
+    with _told_plainly(), opened(where) as store:
+        page = f"/#/experiments/{store.experiment}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+    if where.uri.startswith("http"):
+        print(_public(where.uri).rstrip("/") + page)
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"port {port} cannot be used: {error.strerror}; choose another one") from None
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", where.uri, "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    # The job execution is for services that nobody uses here, and takes seconds to start.
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    print("MLflow is starting …", flush=True)
+    server = subprocess.Popen(command, cwd=where.folder, env=environment, start_new_session=True)
+    try:
+        while server.poll() is None and not _answers(port):
+            time.sleep(0.3)
+        print(f"http://127.0.0.1:{port}{page}\nCtrl-C ends it.", flush=True)
+        server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)  # its workers too
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Whatever keeps MLflow from working is told in one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UserError(f"MLflow at {_public(place().uri)}: {_in_short(error)}") from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

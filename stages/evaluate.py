@@ -1,0 +1,27 @@
+"""Evaluate one variant's runs on the test images: python stages/evaluate.py VARIANT"""
+
+import sys
+from pathlib import Path
+
+from lenetlab import evaluation, figures, files, params, plain_errors, predictions, tracking
+
+PREPARED = Path("data/prepared/test")
+
+
+def main(variant: str) -> None:
+    study = params.load(Path("params.yaml"))
+    with tracking.follow("evaluate", variant), files.folder(Path("evaluations") / variant) as outputs:
+        found = evaluation.evaluate(study, variant, Path("runs") / variant, PREPARED)
+        evaluation.write(found, outputs)
+        # pictures for MLflow
+        figures.curves(found.curves, outputs / "curves.png")
+        for seed in study.seeds:
+            figures.curves([row for row in found.curves if row["seed"] == seed], outputs / f"seed-{seed}" / "curves.png")
+        counts = predictions.confusion(found.predictions.labels, found.predictions.predicted)
+        figures.confusion(counts, outputs / "confusion.png")
+        figures.mistakes(found.mistakes, outputs / "mistakes.png")
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main(*sys.argv[1:])

@@ -1,0 +1,20 @@
+"""Train one variant with every seed: python stages/train.py VARIANT"""
+
+import sys
+from pathlib import Path
+
+from lenetlab import execution, params, plain_errors, tracking
+
+PREPARED = Path("data/prepared/train")  # the test set is no dependency of this stage, so nothing can be tuned on it
+
+
+def main(variant: str) -> None:
+    study = params.load(Path("params.yaml"))
+    plan = execution.plan(study, variant, PREPARED)
+    with tracking.follow("train", variant, live=plan.folders):
+        execution.train(plan, Path("runs") / variant, Path("journals") / variant)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main(*sys.argv[1:])

@@ -1,0 +1,163 @@
+"""params.yaml: what is taken, what is refused, and in which words."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lenetlab import UserError, params
+
+OURS = Path(__file__).parents[1] / "params.yaml"
+
+# System number in the reports' inventory, variant, parameters: computed from the layer shapes.
+CATALOGUE = {
+    "lenet5-28": 44_426,
+    "mlp-28-60-40": 49_950,
+    "lenet5-28-light-dropout": 44_470,
+    "lenet5": 61_706,
+    "mlp": 61_075,
+    "lenet5-decay-dropout-affine": 61_706,
+    "lenet5-average": 61_706,
+    "lenet5-tanh": 61_706,
+    "lenet5-regularized": 61_750,
+    "lenet5-wide-regularized": 115_510,
+    "lenet5-bilinear": 61_706,
+    "mlp-28-500-150": 469_160,
+    "lenet5-28-regularized": 44_470,
+    "lenet5-28-regularized-affine": 44_470,
+}
+
+
+def loaded(tmp_path: Path, *edits: tuple[str, str]) -> params.Study:
+    text = OURS.read_text()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return params.load(path)
+
+
+def problems(tmp_path: Path, *edits: tuple[str, str]) -> str:
+    with pytest.raises(UserError) as caught:
+        loaded(tmp_path, *edits)
+    return str(caught.value)
+
+
+def test_the_default_study(tmp_path):
+    study = loaded(tmp_path)
+    assert study.study == ("lenet5", "mlp", "lenet5-regularized")
+    assert study.seeds == (0, 1, 2, 3, 4, 5)
+    assert [(pair.candidate, pair.baseline) for pair in study.comparisons["headline"]] == [
+        ("lenet5", "mlp"),
+        ("lenet5-regularized", "lenet5"),
+    ]
+    assert set(study.variants) >= set(CATALOGUE)
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
+    assert loaded(tmp_path, ("learning_rate: 0.01", "learning_rate: 1e-3")).training.learning_rate == 0.001
+    assert loaded(tmp_path, ("learning_rate: 0.01", "learning_rate: 1E-3")).training.learning_rate == 0.001
+    assert loaded(tmp_path, ("learning_rate: 0.01", "learning_rate: 1")).training.learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "value", "allowed"),
+    [
+        ("learning_rate: 0.01", "learning_rate: -1e-3", "training.learning_rate", "-0.001", "more than 0"),
+        ("learning_rate: 0.01", "learning_rate: fast", "training.learning_rate", "'fast'", "more than 0"),
+        ("learning_rate: 0.01", "learning_rate: true", "training.learning_rate", "True", "more than 0"),
+        ("learning_rate: 0.01", "learning_rate: .inf", "training.learning_rate", "inf", "more than 0"),
+        ("epochs: 10", "epochs: 10.5", "training.epochs", "10.5", "from 1 to 1000"),
+        ("epochs: 10", "epochs: '10'", "training.epochs", "'10'", "from 1 to 1000"),
+        ("device: auto", "device: gpu", "device", "'gpu'", "auto, cpu, cuda, cuda:N or mps"),
+        ("seeds: [0,", "seeds: [-1,", "seeds[0]", "-1", "whole numbers from 0"),
+        ("seeds: [0, 1,", "seeds: [1, 1,", "seeds", "1", "each once"),
+        ("  - mlp\n", "  - mpl\n", "study[1]", "'mpl'", "lenet5, mlp, "),
+        ("baseline: mlp}", "baseline: mpl}", "comparisons.headline[0].baseline", "'mpl'", "lenet5, mlp, lenet5-reg"),
+        ("baseline: mlp}", "baseline: mlp-28-500-150}", "comparisons.headline[0].baseline", "'mlp-28", "lenet5, mlp"),
+        ("baseline: mlp}", "baseline: lenet5}", "comparisons.headline[0]", "'lenet5'", "with itself"),
+        ("hidden: [59]", "hidden: 59", "variants.mlp.model.hidden", "59", "one to ten whole numbers"),
+        ("hidden: [59]", "hidden: [0]", "variants.mlp.model.hidden[0]", "0", "one to ten whole numbers"),
+        ("name: mlp", "name: cnn", "variants.mlp.model", "'cnn'", "lenet5 or mlp"),
+        ("dropout: 0.5", "dropout: 1.0", "variants.lenet5-regularized.regularization.dropout", "1.0", "below 1"),
+        ("dropout: 0.5", "dropout: [0.5]", "variants.lenet5-regularized.regularization.dropout", "[0.5]", "2 of them"),
+        ("size: 32", "size: 30", "variants.lenet5.input.size", "30", "28 or 32"),
+        ("  lenet5: ", "  Le.Net5: ", "variants.Le.Net5", "the name", "lower-case"),
+        ("data:\n", "data: [1]\nmore:\n", "data", "[1]", "source, validation, validation_seed, duplicates"),
+    ],
+)
+def test_an_error_names_key_value_and_what_is_allowed(tmp_path, old, new, key, value, allowed):
+    lines = [line for line in problems(tmp_path, (old, new)).splitlines() if f": {key}: " in line]
+    assert len(lines) == 1
+    assert value in lines[0]
+    assert allowed in lines[0]
+
+
+def test_every_error_is_listed_at_once(tmp_path):
+    found = problems(
+        tmp_path,
+        ("device: auto", "device: gpu"),
+        ("epochs: 10", "epochs: 0"),
+        ("  - mlp\n", "  - mpl\n"),
+        ("momentum: 0.9", "momentun: 0.9"),
+    )
+    for part in (
+        "device: 'gpu'",
+        "training.epochs: 0",
+        "study[1]: 'mpl'",
+        "training.momentum: missing",
+        "momentun: unknown",
+    ):
+        assert part in found, part
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    assert "'epochs' stands twice" in problems(tmp_path, ("epochs: 10 ", "epochs: 5\n  epochs: 10 "))
+
+
+@pytest.mark.parametrize("key", list(yaml.safe_load(OURS.read_text())))
+def test_no_key_of_the_file_may_be_missing(tmp_path, key):
+    content = yaml.safe_load(OURS.read_text())
+    del content[key]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=f"{key}: missing"):
+        params.load(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1, 2]", "a: [", "\x00", "a: &a [*a]", "? [a]\n: b", "!!python/object:os.system {}", "[" * 5000]
+)
+def test_what_is_no_study_is_refused_in_a_sentence(tmp_path, content):
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        params.load(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_a_variant_overrides_what_it_names_and_nothing_else(tmp_path):
+    block = "    training: {epochs: 3, schedule: cosine}\n"
+    study = loaded(tmp_path, ("\n  mlp:", f"\n{block}\n  mlp:"))
+    assert study.training_of("lenet5").epochs == 3
+    assert study.training_of("lenet5").schedule == "cosine"
+    assert study.training_of("lenet5").learning_rate == study.training.learning_rate
+    assert study.training_of("mlp") == study.training
+
+
+def test_params_cannot_be_changed_once_read(tmp_path):
+    study = loaded(tmp_path)
+    with pytest.raises(ValueError, match="frozen"):
+        study.training.epochs = 3
+
+
+def test_every_setting_stands_in_the_file_with_a_comment():
+    lines = OURS.read_text().splitlines()
+    for key in ("device", "seeds", "source", "validation", "duplicates", *params.Training.model_fields):
+        assert any(re.match(rf" *{key}: .*# ", line) for line in lines), key

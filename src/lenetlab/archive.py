@@ -1,8 +1,8 @@
-"""Archives of PNG files: written the same way every time, and read without trusting them.
+"""Archives of PNG files: written the same way every time, read without trusting them.
 
-`members` reads a tar or a folder. Folders inside a tar do not matter: a PNG file counts by its last name, so `./00001_5.png` and
-`train/00001_5.png` are both `00001_5.png`. Hidden files and folders (`.DS_Store`, `._00001_5.png`) are passed over; everything else
-that is not a regular PNG file is an error. Nothing is ever extracted, and no link is followed.
+`members` reads a tar or a folder. Folders within a tar do not matter, a file counts by its last name: `./00001_5.png`
+and `train/00001_5.png` are both `00001_5.png`. Hidden files and folders (`.DS_Store`, `._00001_5.png`) are passed over;
+all else that is not a regular PNG file is an error. Nothing is ever extracted, and no link is followed.
 """
 
 import mmap
@@ -22,15 +22,30 @@ from lenetlab import UserError
 LARGEST_MEMBER = 65_536  # bytes; a PNG file of 28×28 pixels needs fewer than 1,000
 MOST_MEMBERS = 1_000_000
 MOST_PROBLEMS = 20  # listed by one message
-LONGEST_NAME = 100  # bytes, what the oldest form of a tar header holds
+LONGEST_NAME = 100  # bytes; what a plain tar header holds
 
-# A tar is a sequence of blocks: a header for each member, its content filled up with zeros, and two empty blocks at the end.
-# POSIX.1-1988 header: name, mode, user, group, size, time, checksum, kind, link, magic, names of user and group, device, prefix.
+# A tar is a row of blocks: for each member a header and its content, filled up with zeros; two empty blocks close it.
+# The header, POSIX.1-1988: name, mode, user, group, size, time, checksum, kind, link, magic, names of user and group,
+# device, prefix of the name.
 BLOCK = 512
 HEADER = struct.Struct("100s8s8s8s12s12s8ss100s8s32s32s16s155s12x")
-FILE, FOLDER, LONG_NAME, LONG_LINK, EXTENDED, GLOBAL = b"0", b"5", b"L", b"K", b"x", b"g"
-KINDS = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe", b"S": "sparse"}
-COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK": "zip"}
+MAGIC = b"ustar\x0000"
+EMPTY = bytes(BLOCK)
+FOLDER, LONG_NAME, EXTENDED = b"5", b"L", b"x"
+ATTRIBUTES = (LONG_NAME, EXTENDED, b"K", b"g")  # those of links and of whole archives are of no use here
+KINDS = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a pipe",
+    b"S": "a sparse file",
+}
+WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size they state
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
+UNSAFE = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
+HIDDEN = re.compile(r"(^|/)\.[^/]")
+NOT_EMPTY = re.compile(rb"[^\0]")
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -39,24 +54,24 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-# All images are of one kind, so their first 33 bytes and their last 12 are the same.
+# All images are of one kind, so their first 33 bytes are the same, and their last 12.
 PNG_START = PNG_SIGNATURE + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0))
 PNG_END = png_chunk(b"IEND", b"")
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A PNG file, 8-bit greyscale, of (28, 28) uint8.
+    """(28, 28) uint8 as an 8-bit greyscale PNG file.
 
-    The rows are stored, not compressed: the bytes then do not depend on which zlib is at hand, so everyone's archive of MNIST has
-    the same digest. It costs 512 bytes per image in a tar, and reading is faster.
+    The rows are stored, not compressed: zlib's implementations compress differently, and so an archive of MNIST has the
+    same digest on every machine. It costs one more block of the tar per image, and makes reading faster.
     """
-    rows = np.pad(pixels, ((0, 0), (1, 0))).tobytes()  # filter 0 before each row
-    stored = struct.pack("<BHH", 1, len(rows), len(rows) ^ 0xFFFF) + rows
-    return PNG_START + png_chunk(b"IDAT", b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(rows))) + PNG_END
+    rows = np.pad(pixels, ((0, 0), (1, 0))).tobytes()  # filter type 0 before each row
+    stored = struct.pack("<BHH", 1, len(rows), len(rows) ^ 0xFFFF) + rows + struct.pack(">I", zlib.adler32(rows))
+    return PNG_START + png_chunk(b"IDAT", b"\x78\x01" + stored) + PNG_END
 
 
 def write(stream: BinaryIO, contents: Iterable[tuple[str, bytes]]) -> None:
-    """A tar of regular files in the order given: no times, no owners, mode 0644; equal contents give equal bytes."""
+    """A tar of regular files in the order given, without times and owners: equal contents give equal bytes."""
     for name, content in contents:
         stream.write(_header(name, len(content)))
         stream.write(content + bytes(-len(content) % BLOCK))
@@ -64,57 +79,177 @@ def write(stream: BinaryIO, contents: Iterable[tuple[str, bytes]]) -> None:
 
 
 def _header(name: str, size: int) -> bytes:
-    zero, blank = b"%07o" % 0, b" " * 8
-    before = (name.encode(), b"%07o" % 0o644, zero, zero, b"%011o" % size, b"%011o" % 0)
-    after = (FILE, b"", b"ustar\x0000", b"", b"", zero + b"\0" + zero, b"")
-    checksum = b"%06o\0 " % sum(HEADER.pack(*before, blank, *after))
-    return HEADER.pack(*before, checksum, *after)
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"{name!r}: longer than {LONGEST_NAME} bytes")
+    zero = b"%07o" % 0
+    start = (name.encode(), b"%07o" % 0o644, zero, zero, b"%011o" % size, b"%011o" % 0)
+    end = (b"0", b"", MAGIC, b"", b"", zero + b"\0" + zero, b"")
+    return HEADER.pack(*start, b"%06o\0 " % sum(HEADER.pack(*start, b" " * 8, *end)), *end)
 
 
 def order(name: str) -> tuple[int, str]:
-    """Sort key: by number, whatever its leading zeros; names without a number come last."""
+    """Sort key: by number, however many zeros lead it; names without a number come last."""
     number = re.match(r"[0-9]{1,9}(?=_)", name)
     return (int(number[0]) if number else 10**9, name)
 
 
 def first(problems: Sequence[str], most: int) -> list[str]:
+    """The first problems, and how many more there are."""
     return [*problems[:most], *([f"and {len(problems) - most} more"] if len(problems) > most else [])]
 
 
-def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each PNG file in a tar or a folder, by number.
+class _Member(NamedTuple):
+    path: str  # within the archive
+    size: int  # bytes
+    read: Callable[[], bytes]
+    refused: str = ""  # what it is instead of a regular file
 
-    Names and sizes are checked before the first one comes: UserError lists all that is refused.
+
+def members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every PNG file in a tar or a folder, ordered by number.
+
+    All names and sizes are checked before the first one comes; UserError lists whatever is refused.
     """
-    found: dict[str, _Entry] = {}
+    found: dict[str, _Member] = {}
     problems: list[str] = []
     try:
-        for at, entry in enumerate(_of_folder(path) if path.is_dir() else _of_tar(path)):
+        for at, member in enumerate(_in_folder(path) if path.is_dir() else _in_tar(path)):
             if at == MOST_MEMBERS:
-                raise UserError(f"more than {MOST_MEMBERS} members")
-            name = entry.name.rpartition("/")[2]
-            if problem := _refusal(entry, name, found):
-                problems.append(f"{entry.name!r}: {problem}")
-            elif entry.read and not _hidden(entry.name):
-                found[name] = entry
+                raise UserError(f"more than {MOST_MEMBERS} files")
+            name = member.path.rpartition("/")[2]
+            if member.refused or UNSAFE.search(member.path):
+                problem = member.refused or "the path leads out of the folder"
+            elif HIDDEN.search(member.path):
+                continue
+            else:
+                problem = _unusable(name, member.size, found.get(name))
+            if problem:
+                problems.append(f"{member.path!r}: {problem}")
+            else:
+                found[name] = member
     except UserError as damage:
         problems += damage.problems
     except OSError as error:
         problems.append(f"cannot be read: {error.strerror}")
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in first(problems, MOST_PROBLEMS)))
-    return ((name, found[name].content()) for name in sorted(found, key=order))
+    return _contents(path, found)
 
 
-class _Entry(NamedTuple):
-    name: str  # with the folders before it
-    kind: str  # in words, for what is neither a regular file nor a folder
-    size: int
-    read: Callable[[], bytes] | None  # None for a folder
-
-    def content(self) -> bytes:
-        return self.read()
+def _contents(path: Path, found: dict[str, _Member]) -> Iterator[tuple[str, bytes]]:
+    try:
+        for name in sorted(found, key=order):
+            yield name, found[name].read()
+    except OSError as error:
+        raise UserError(f"{path}: {name!r} cannot be read: {error.strerror}") from None
 
 
-def _hidden(name: str) -> bool:
-    return "/." in name.replace("./", "") or name.replace("./", "").startswith(".")
+def _unusable(name: str, size: int, other: _Member | None) -> str:
+    if not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        return f"the name has more than {LONGEST_NAME} bytes, or some that are not text"
+    if not name.endswith(".png"):
+        return "not a PNG file by its name; allowed: {number}_{label}.png"
+    if size > LARGEST_MEMBER:
+        return f"{size} bytes; allowed: up to {LARGEST_MEMBER}, and a digit needs fewer than 1,000"
+    return f"the name stands twice, as {other.path!r} too" if other else ""
+
+
+def _in_folder(path: Path) -> Iterator[_Member]:
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: order(entry.name)):
+            kind = ""
+            if entry.is_symlink():
+                kind = "a symbolic link; allowed: the file itself"
+            elif entry.is_dir():
+                if HIDDEN.search(entry.name):
+                    continue
+                kind = "a folder; allowed: PNG files without folders around them"
+            elif not entry.is_file():
+                kind = "not a regular file"
+            yield _Member(entry.name, entry.stat(follow_symlinks=False).st_size, Path(entry.path).read_bytes, kind)
+
+
+def _in_tar(path: Path) -> Iterator[_Member]:
+    """The files of a tar by their headers; UserError where the archive itself is damaged."""
+    content = _mapped(path)
+    at, attributes = 0, {}
+    while (header := content[at : at + BLOCK]) != EMPTY:
+        if len(header) < BLOCK:
+            raise UserError(f"truncated: ends at byte {len(content)} without the two empty blocks that close a tar")
+        name, size, kind = _parsed(header, at)
+        start = at + BLOCK
+        at = start if kind in WITHOUT_CONTENT else start + size + -size % BLOCK
+        if at > len(content):
+            needed, there = at - start, len(content) - start
+            raise UserError(f"truncated: {name!r} needs {needed} bytes from byte {start}, there are {there}")
+        if kind in ATTRIBUTES:  # they have a header of their own, and belong to the member after it
+            if size > LARGEST_MEMBER:
+                raise UserError(f"damaged: {size} bytes of attributes at byte {start}")
+            attributes |= _attributes(kind, content[start : start + size], start)
+            continue
+        refused = "" if kind in (b"0", b"\0") else KINDS.get(kind, f"of the unknown kind {kind!r}")
+        if attributes:
+            name = _text(attributes.get(b"path", b"")) or name
+            refused = "a sparse file" if any(key.startswith(b"GNU.sparse") for key in attributes) else refused
+            attributes = {}
+        if kind != FOLDER:
+            read = partial(content.__getitem__, slice(start, start + size))
+            yield _Member(name, size, read, refused and f"{refused}; allowed: regular files")
+    if stray := NOT_EMPTY.search(content, at):
+        raise UserError(f"damaged: something stands at byte {stray.start()}, after the empty block that closes a tar")
+    if len(content) < at + 2 * BLOCK:
+        raise UserError(f"truncated: ends at byte {len(content)} without the second empty block that closes a tar")
+
+
+def _parsed(header: bytes, at: int) -> tuple[str, int, bytes]:
+    """Name, size and kind; UserError unless the checksum agrees."""
+    name, _, _, _, size, _, checksum, kind, _, magic, _, _, _, prefix = HEADER.unpack(header)
+    stored, size = _octal(checksum), _octal(size)
+    # The checksum counts itself as spaces. Adler-32's lower half is 1 + the sum of all bytes, modulo 65521, and quick.
+    if stored < 0 or zlib.adler32(header) & 0xFFFF != (1 + stored - sum(b" " * 8) + sum(checksum)) % 65521:
+        raise UserError(f"damaged, or not a tar: the header at byte {at} does not agree with its checksum")
+    if size < 0:
+        raise UserError(f"damaged: the header at byte {at} tells no size")
+    name = _text(name)
+    if prefix[0] and magic == MAGIC:
+        name = f"{_text(prefix)}/{name}"
+    return name, size, FOLDER if kind == b"\0" and name.endswith("/") else kind
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _octal(field: bytes) -> int:
+    """The number in a header's field, -1 if there is none."""
+    digits = field.strip(b" \0")
+    return int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else -1
+
+
+def _attributes(kind: bytes, content: bytes, at: int) -> dict[bytes, bytes]:
+    """What precedes a member in newer forms: GNU's long names, and lines `LENGTH KEY=VALUE` (POSIX.1-2001)."""
+    if kind == LONG_NAME:
+        return {b"path": content}
+    found = {}
+    while kind == EXTENDED and content:
+        length = content.partition(b" ")[0]
+        line = content[: int(length)] if length.isdigit() and len(length) < 6 else b""
+        key, equals, value = line[len(length) + 1 : -1].partition(b"=")
+        if not equals or not line.endswith(b"\n") or key == b"size":  # only a file of more than 8 GiB has a size here
+            raise UserError(f"damaged: the attributes at byte {at} make no sense for a PNG file")
+        found[key] = value
+        content = content[len(line) :]
+    return found
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    if not path.is_file():
+        raise UserError("there is no such file or folder")
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        for magic, name in COMPRESSED.items():
+            if start.startswith(magic):
+                raise UserError(f"compressed with {name}; allowed: a plain tar")
+        if not start:
+            raise UserError("an empty file; allowed: a tar")
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

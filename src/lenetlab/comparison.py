@@ -84,22 +84,28 @@ def welch(candidate: Predictions, baseline: Predictions) -> tuple[Interval, floa
 
     With one seed there is neither (None and 1); where no seed differs from another, the interval is a point.
     """
-    if min(len(candidate.seeds), len(baseline.seeds)) < 2:
+    sides = (candidate, baseline)
+    if min(len(side.seeds) for side in sides) < 2:
         return None, 1.0
     difference = float(candidate.accuracy.mean() - baseline.accuracy.mean())
-    if not _seed_variance(candidate) + _seed_variance(baseline):
+    from_seeds = [_seed_variance(side) for side in sides]
+    variance = sum(from_seeds)
+    if not variance:
         return (difference, difference), float(difference == 0)
-    test = stats.ttest_ind(candidate.accuracy, baseline.accuracy, equal_var=False)
-    low, high = test.confidence_interval(1 - LEVEL)
-    return (float(low), float(high)), float(test.pvalue)
+    freedom = variance**2 / sum(part**2 / (len(side.seeds) - 1) for part, side in zip(from_seeds, sides, strict=True))
+    half = float(stats.t.ppf(1 - LEVEL / 2, freedom) * np.sqrt(variance))
+    p_value = float(2 * stats.t.sf(abs(difference) / np.sqrt(variance), freedom))
+    return (difference - half, difference + half), p_value
 
 
 def permutation(candidate: Predictions, baseline: Predictions) -> float:
     """Exact two-sided p value: the share of all divisions of the seeds into two groups that differ as much.
 
-    On counts of correct images: whole numbers keep the ties that rounded accuracies lose.
+    With one seed on a side it is 1.
     """
-    counts = candidate.correct.sum(axis=1), baseline.correct.sum(axis=1)
+    counts = _counts(candidate), _counts(baseline)
+    if min(map(len, counts)) < 2:
+        return 1.0
 
     def difference(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
         return np.abs(first.sum(axis) * len(counts[1]) - second.sum(axis) * len(counts[0]))
@@ -141,7 +147,12 @@ def holm(p_values: list[float]) -> list[float]:
 
 def _seed_variance(side: Predictions) -> float:
     """Variance of the mean accuracy over seeds."""
-    return float(side.accuracy.var(ddof=1)) / len(side.seeds)
+    return float(_counts(side).var(ddof=1)) / len(side.labels) ** 2 / len(side.seeds)
+
+
+def _counts(side: Predictions) -> np.ndarray:
+    """Correct images per seed (S): whole numbers, so that equal ones have no variance and ties stay ties."""
+    return side.correct.sum(axis=1)
 
 
 def _verdict(difference: float, p_welch: float, p_permutation: float, seeds: int) -> tuple[str, str]:

@@ -76,7 +76,7 @@ def write(evaluation: Evaluation, folder: Path) -> None:
     metrics = {
         "parameters": evaluation.definition["parameters"],
         "test_accuracy": float(np.mean(accuracies)),
-        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
+        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
         "test_loss": float(np.mean([row["test_loss"] for row in final.values()])),
     }
     seeds = {str(seed): {key: row[key] for key in ("test_accuracy", "test_loss")} for seed, row in final.items()}

@@ -53,13 +53,22 @@ shows the means over them, with pictures under *Artifacts*; the runs below it ar
 - To compare variants, select their runs and press *Compare*. Accuracies are fractions; `interval` is the 95 %
   t interval of the mean test accuracy over seeds.
 """
-COLUMNS = ("params.`parameters`", "tags.`accuracy`", "tags.`interval`", "tags.`verdict`", "tags.`seeds`")
+COLUMNS = {  # of the prepared view -> width in pixels
+    "params.`parameters`": 90,
+    "tags.`accuracy`": 120,
+    "tags.`interval`": 120,
+    "tags.`verdict`": 330,
+    "tags.`seeds`": 90,
+}
 PARAMETERS = (  # on every variant, so that a comparison of an MLP with a LeNet-5 has no holes
     *("model", "parameters", "channels", "hidden", "pooling", "activation", "size", "resize", "normalize"),
     *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation"),
     *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule"),
 )
-CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds", "peak_memory_bytes")
+CURVES = {  # MLflow's name -> the journal's; the pages sort by name, and the test figures should come first
+    **{key: key for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
+    **{f"train_{key}": key for key in ("seconds", "peak_memory_bytes")},
+}
 TESTED = ("test_loss", "test_accuracy")
 VERDICTS = {  # as the candidate reads it, and as its baseline does
     "better": ("better than", "worse than"),
@@ -103,12 +112,14 @@ def of_prepare(outputs: Path) -> list[Run]:
     params = {f"{name}_images": split["images"] for name, split in splits.items()}
     params |= {key: splits["training"][key] for key in ("mean", "std")}
     params |= {f"duplicates_{where}": count for where, count in profiles["training"]["duplicates"].items()}
+    counts = ", ".join(f"{split['images']} {name}" for name, split in splits.items())
+    note = {"mlflow.note.content": f"Images: {counts}. What a model is shown of them: `samples.png` under *Artifacts*."}
     return [
         Run(
             name="prepare",
             start=written,
             end=written,
-            tags=_tags("prepare", files.sha256_json(digests), digests["training"]),
+            tags=_tags("prepare", files.sha256_json(digests), digests["training"]) | note,
             params={key: str(value) for key, value in params.items()},
             artifacts={
                 "samples.png": paths["training"] / "samples.png",
@@ -187,10 +198,10 @@ def _seed(journal: Sequence[dict], unfinished: str) -> Run:
         status={"finished": "FINISHED", "failed": "FAILED"}[last["status"]] if last["event"] == "end" else unfinished,
         parent=start["parent_fingerprint"],
         points={
-            (key, event["epoch"]): (event[key], event["time"])
+            (name, event["epoch"]): (event[key], event["time"])
             for event in journal
             if event["event"] == "epoch"
-            for key in CURVES
+            for name, key in CURVES.items()
             if event[key] is not None
         },
         data={"training": ("data/prepared/train", start["identity"]["data"])},
@@ -377,14 +388,11 @@ class Store:
     """A tracking store. `sign` is called after every step; `added` counts what was sent."""
 
     def __init__(self, where: Place, sign: Callable[[], None]) -> None:
-        os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
-        from mlflow import MlflowClient
-
         self.where, self.sign = where, sign
         self.added = Counter(runs=0, points=0, artifacts=0, ended=0)
         self.held: dict[str, Held] = {}  # by fingerprint
         with self._locked():  # processes that make a database at the same time crash in its migrations
-            self.client = MlflowClient(where.uri)
+            self.client = _mlflow().MlflowClient(where.uri)
             self.experiment = self._experiment()
         sign()
 
@@ -429,9 +437,20 @@ class Store:
                 self.added["ended"] += 1
 
     def _experiment(self) -> str:
-        view = {"selectedColumns": COLUMNS, "orderByKey": "metrics.`test_accuracy`", "orderByAsc": False}
-        # This tag is not a documented interface of MLflow. Without it the page shows its usual table.
-        tags = {"mlflow.note.content": DESCRIPTION, f"mlflow.sharedViewState.{VIEW}": json.dumps(view)}
+        tags = {
+            "mlflow.note.content": DESCRIPTION,
+            # Two that MLflow does not document: open the runs and not the page for language models, and the prepared view.
+            "mlflow.experimentKind": "custom_model_development",
+            f"mlflow.sharedViewState.{VIEW}": json.dumps(
+                {
+                    "selectedColumns": list(COLUMNS),
+                    "columnOrder": list(COLUMNS),
+                    "columnWidths": COLUMNS,
+                    "orderByKey": "attributes.start_time",  # in any other order children do not stand below their parents
+                    "orderByAsc": False,
+                }
+            ),
+        }
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             created = self.client.create_experiment(EXPERIMENT, tags=tags)
@@ -526,6 +545,14 @@ class Store:
         with (folder / "tracking.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _mlflow() -> Any:
+    for name, value in SETTINGS.items():  # it reads them when it is imported
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    return mlflow
 
 
 def _make_location_relative(database: Path, experiment: str) -> None:
@@ -717,12 +744,12 @@ def _answers(port: int) -> bool:
 @contextmanager
 def _told_plainly() -> Iterator[None]:
     """Whatever keeps MLflow from working is told in one line."""
-    from mlflow.exceptions import MlflowException
+    mlflow = _mlflow()
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"MLflow at {_public(place().uri)}: {_in_short(error)}") from None
 
 

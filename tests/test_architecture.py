@@ -1,0 +1,110 @@
+"""The structure that docs/design.md describes: who may import whom, and what a stage depends on."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lenetlab import provenance
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "lenetlab"
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def module_map() -> list[str]:
+    """The modules in the order of the table in docs/design.md."""
+    lines = (ROOT / "docs" / "design.md").read_text().splitlines()
+    return [line.split("`")[1] for line in lines if line.startswith("| `") and "| module" not in line]
+
+
+# Run in a fresh interpreter: imports a script without running it, and prints the package's modules that were loaded,
+# and those that functions in them would load (modulefinder reads the bytecode of every function).
+MODULES_OF = """
+import json, modulefinder, runpy, sys
+from pathlib import Path
+script, package = sys.argv[1:]
+runpy.run_path(script, run_name="imported")
+loaded = {name for name in sys.modules if name.split(".")[0] == "lenetlab"}
+finder = modulefinder.ModuleFinder(path=[str(Path(package).parent)])
+for source in [script, *(sys.modules[name].__file__ for name in sorted(loaded))]:
+    finder.run_script(source)
+    loaded |= {name for name in finder.modules if name.split(".")[0] == "lenetlab"}
+print(json.dumps(sorted(loaded)))
+"""
+
+
+def modules_of(script: Path) -> set[str]:
+    """Paths, relative to the root, of all modules of the package that a script may load, in whatever form."""
+    command = [sys.executable, "-c", MODULES_OF, str(script), str(PACKAGE)]
+    loaded = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+    names = ["__init__" if name == "lenetlab" else name.removeprefix("lenetlab.") for name in loaded]
+    return {f"src/lenetlab/{name}.py" for name in names}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_declares_exactly_the_code_it_runs(name):
+    script = f"stages/{name}.py"
+    declared = {dependency for dependency in STAGES[name]["deps"] if dependency.endswith(".py")}
+    assert declared == {script} | modules_of(ROOT / script)
+
+
+def test_training_does_not_depend_on_the_test_set():
+    assert not any("test" in dependency for dependency in STAGES["train"]["deps"])
+
+
+def test_the_module_map_names_every_module():
+    assert set(module_map()) == {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py")))
+def test_a_module_imports_only_from_modules_above_it(module):
+    order = ["__init__", *module_map()]
+    above = set(order[: order.index(module)])
+    assert provenance._imports(PACKAGE / f"{module}.py") <= above
+
+
+def imported_packages(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_mlflow_is_imported_in_one_place():
+    sources = [*PACKAGE.glob("*.py"), *(ROOT / "stages").glob("*.py")]
+    assert [path.stem for path in sources if "mlflow" in imported_packages(path)] == ["tracking"]
+
+
+def test_params_yaml_is_read_in_one_place():
+    sources = [*PACKAGE.glob("*.py"), *(ROOT / "stages").glob("*.py")]
+    assert [path.stem for path in sources if "yaml" in imported_packages(path)] == ["params"]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_are_plain(path):
+    """What finds a stage's modules reads import statements, so there is no other way to import."""
+    assert not {"importlib", "runpy", "imp"} & (
+        imported_packages(path) - ({"importlib"} if path.stem == "provenance" else set())
+    )
+    assert "__import__" not in path.read_text()
+
+
+def test_the_walk_that_fingerprints_use_finds_what_the_interpreter_loads():
+    stage = ROOT / "stages" / "evaluate.py"
+    reached = set()
+    for module in provenance._imports(stage):
+        reached |= {f"src/lenetlab/{name}.py" for name in provenance.modules_reached(module)}
+    assert reached == modules_of(stage)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_script_is_short(name):
+    assert len((ROOT / "stages" / f"{name}.py").read_text().splitlines()) <= 40

@@ -1,0 +1,111 @@
+"""Evaluation of trained weights: every number again from the weights, by the plainest way."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from lenetlab import UserError, checkpoint, dataset, evaluation, execution, models, params, predictions
+
+STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
+SMALL = STUDY.model_copy(
+    update={
+        "seeds": (4, 9),
+        "device": "cpu",
+        "training": STUDY.training.model_copy(update={"epochs": 2, "batch_size": 32}),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def evaluated(prepared, tmp_path_factory):
+    """A folder with runs/ and evaluation/ of two seeds of the regularised LeNet-5."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(folder))
+        plan = execution.plan(SMALL, "lenet5-regularized", prepared / "train")
+        execution.train(plan, folder / "runs", folder / "journals")
+    found = evaluation.evaluate(SMALL, "lenet5-regularized", folder / "runs", prepared / "test")
+    evaluation.write(found, folder / "evaluation")
+    return folder
+
+
+def test_the_files_hold_what_the_weights_answer(evaluated, prepared):
+    content, variant = dataset.load(prepared / "test"), STUDY.variants["lenet5-regularized"]
+    scale = dataset.load(prepared / "train").normalization(variant.input)
+    digits = content.digits("test", variant.input, scale, torch.device("cpu"))
+    found = predictions.read(evaluated / "evaluation" / "predictions.npz")
+    seeds = json.loads((evaluated / "evaluation" / "seeds.json").read_text())
+    assert found.labels.tolist() == content.labels.tolist()
+    assert found.seeds.tolist() == [4, 9]
+    assert (found.predicted.dtype, found.labels.dtype) == (np.uint8, np.uint8)
+    for row, seed in enumerate((4, 9)):
+        model = models.build(variant, seed=0)
+        checkpoint.load_weights(model, evaluated / "runs" / f"seed-{seed}" / "epoch-02.safetensors")
+        with torch.no_grad():
+            probabilities = functional.softmax(model.eval()(digits.images), dim=1)
+        assert np.array_equal(found.predicted[row], probabilities.argmax(1).numpy())
+        np.testing.assert_allclose(found.probability[row], probabilities.amax(1), atol=1e-5)
+        accuracy = (probabilities.argmax(1) == digits.labels).double().mean().item()
+        loss = -probabilities[torch.arange(len(digits)), digits.labels].double().log().mean().item()
+        assert seeds[str(seed)]["test_accuracy"] == pytest.approx(accuracy, abs=1e-12)
+        assert seeds[str(seed)]["test_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_metrics_are_the_means_of_the_seeds(evaluated):
+    metrics = json.loads((evaluated / "evaluation" / "metrics.json").read_text())
+    seeds = json.loads((evaluated / "evaluation" / "seeds.json").read_text()).values()
+    accuracies = [seed["test_accuracy"] for seed in seeds]
+    assert metrics == {
+        "parameters": 61_750,
+        "test_accuracy": pytest.approx(sum(accuracies) / 2),
+        "test_accuracy_sd": pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5),
+        "test_loss": pytest.approx(sum(seed["test_loss"] for seed in seeds) / 2),
+    }
+
+
+def test_the_curves_join_training_and_test(evaluated):
+    rows = list(csv.DictReader((evaluated / "evaluation" / "curves.csv").read_text().splitlines()))
+    assert tuple(rows[0]) == evaluation.CURVES
+    assert [(row["seed"], row["epoch"]) for row in rows] == [("4", "1"), ("4", "2"), ("9", "1"), ("9", "2")]
+    trained = list(csv.DictReader((evaluated / "runs" / "seed-9" / "curves.csv").read_text().splitlines()))
+    assert [row["train_loss"] for row in rows[2:]] == [row["train_loss"] for row in trained]
+    assert rows[1]["test_accuracy"] != rows[0]["test_accuracy"]
+
+
+def test_damaged_weights_are_named_and_not_evaluated(evaluated, prepared, tmp_path):
+    for path in (evaluated / "runs").rglob("*.*"):
+        target = tmp_path / path.relative_to(evaluated / "runs")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    (tmp_path / "seed-9" / "epoch-01.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match="seed-9"):
+        evaluation.evaluate(SMALL, "lenet5-regularized", tmp_path, prepared / "test")
+
+
+def test_weights_of_another_network_are_refused(evaluated):
+    model = models.build(STUDY.variants["lenet5-28"], seed=0)
+    with pytest.raises(UserError, match="not the weights of this network"):
+        checkpoint.load_weights(model, evaluated / "runs" / "seed-4" / "epoch-01.safetensors")
+
+
+def test_the_most_confident_mistakes_by_hand():
+    """Four images, two seeds. Image 1 is misread by both, image 3 by one with certainty, the others by none."""
+    found = predictions.Predictions(
+        seeds=np.array([0, 1]),
+        labels=np.array([5, 3, 8, 1], dtype=np.uint8),
+        predicted=np.array([[5, 2, 8, 7], [5, 2, 8, 1]], dtype=np.uint8),
+        probability=np.array([[0.9, 0.8, 0.7, 1.0], [0.9, 0.6, 0.99, 0.6]], dtype=np.float32),
+    )
+    pixels = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((28, 28), dtype=np.uint8)
+    mistakes = evaluation.most_confident_mistakes(found, np.array([10, 11, 12, 13]), pixels)
+    assert mistakes["number"].tolist() == [11, 13]
+    assert mistakes["confidence"] == pytest.approx([0.7, 0.5])
+    assert mistakes["votes"].tolist() == [2, 1]
+    assert mistakes["predicted"].tolist() == [2, 7]
+    assert mistakes["label"].tolist() == [3, 1]
+    assert mistakes["pixels"][:, 0, 0].tolist() == [1, 3]

@@ -1,0 +1,135 @@
+"""Many runs, in one process or several: the same bits, nothing lost, nothing left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lenetlab import UserError, execution, files, params
+
+STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
+
+
+def study_of(seeds: tuple[int, ...] = (0, 1, 2), **training: object) -> params.Study:
+    settings = STUDY.training.model_copy(update={"epochs": 2, "batch_size": 32, **training})
+    return STUDY.model_copy(update={"seeds": seeds, "training": settings, "device": "cpu"})
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path, monkeypatch):
+    """Progress is kept below the test's own folder."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
+
+
+def trained(prepared: Path, out: Path, study: params.Study, variant: str = "lenet5-regularized") -> dict[str, str]:
+    """Digests of all that a stage writes into `runs`."""
+    plan = execution.plan(study, variant, prepared / "train")
+    execution.train(plan, out / "runs", out / "journals")
+    return {str(path.relative_to(out)): files.sha256_file(path) for path in (out / "runs").rglob("*") if path.is_file()}
+
+
+def test_the_bits_do_not_depend_on_the_number_of_processes(prepared, tmp_path, monkeypatch):
+    found = []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr("lenetlab.device.cores", lambda cores=cores: cores)
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path / f"root{cores}"))
+        found.append(trained(prepared, tmp_path / str(cores), study_of()))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 3 * (2 + 2)  # seeds × (epochs, curves.csv, run.json)
+
+
+def test_a_seed_alone_is_the_seed_among_others(prepared, tmp_path, monkeypatch):
+    together = trained(prepared, tmp_path / "together", study_of((0, 1)))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "elsewhere"))
+    alone = trained(prepared, tmp_path / "alone", study_of((1,)))
+    assert alone == {name: digest for name, digest in together.items() if "seed-1" in name}
+
+
+def test_an_added_seed_is_trained_and_the_others_are_kept(prepared, tmp_path):
+    first = trained(prepared, tmp_path, study_of((0, 1)), "mlp")
+    before = (tmp_path / "journals" / "seed-0.jsonl").read_text()
+    second = trained(prepared, tmp_path, study_of((0, 1, 7)), "mlp")
+    assert first.items() < second.items()
+    assert (tmp_path / "journals" / "seed-0.jsonl").read_text() == before
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"seed-0", "seed-1", "seed-7"}
+
+
+def test_a_changed_setting_never_meets_another_ones_progress(prepared):
+    plans = [execution.plan(study, "mlp", prepared / "train") for study in (study_of(), study_of(learning_rate=0.02))]
+    assert not set(plans[0].folders.values()) & set(plans[1].folders.values())
+
+
+def test_a_damaged_finished_run_is_trained_again(prepared, tmp_path):
+    first = trained(prepared, tmp_path, study_of((0,)), "mlp")
+    plan = execution.plan(study_of((0,)), "mlp", prepared / "train")
+    (plan.folders[0] / "epoch-02.safetensors").write_bytes(b"damaged")
+    (plan.folders[0] / "state.safetensors").unlink()
+    assert trained(prepared, tmp_path, study_of((0,)), "mlp") == first
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_of_one_run_is_told_and_leaves_no_process(processes):
+    def fails():
+        yield "started"
+        raise UserError("seed 1: no good")
+
+    def goes_on():
+        for _ in range(1000):
+            time.sleep(0.01)
+            yield "still there"
+
+    with pytest.raises(UserError, match="seed 1: no good"):
+        list(execution.perform([fails, goes_on], processes))
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_dies_is_noticed():
+    def dies():
+        yield "started"
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def waits():
+        yield "started"
+        time.sleep(30)
+
+    began = time.monotonic()
+    with pytest.raises(UserError, match="SIGKILL"):
+        list(execution.perform([dies, waits], 2))
+    assert time.monotonic() - began < 20
+
+
+PROGRAM = """
+import sys, time
+from lenetlab import execution
+def task():
+    while True:
+        time.sleep(0.05)
+        yield "alive"
+for number, event in execution.perform([task, task], 2):
+    print(event, flush=True)
+"""
+
+
+def test_workers_die_with_the_process_that_started_them():
+    parent = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "alive\n"
+    children = subprocess.run(["pgrep", "-P", str(parent.pid)], capture_output=True, text=True).stdout.split()
+    assert len(children) == 2
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        if not any(Path("/proc", child).exists() for child in children):
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker outlived its parent")
+
+
+def test_a_variant_that_is_not_in_the_study_is_refused(prepared):
+    with pytest.raises(UserError, match="'lenet5-tanh' is not in `study`"):
+        execution.plan(study_of(), "lenet5-tanh", prepared / "train")

@@ -1,0 +1,265 @@
+"""One training: what it learns, what it is a function of, and that it goes on where it was stopped."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from lenetlab import UserError, augmentation, checkpoint, dataset, device, files, models, params, training
+
+STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _pinned():
+    device.pin()
+
+
+def run_of(variant: str = "lenet5-regularized", seed: int = 3, **settings: object) -> training.Run:
+    """A run of a catalogue variant; settings are those of training, regularization or model, by name."""
+    definition, common = STUDY.variants[variant], STUDY.training.model_copy(update={"epochs": 3, "batch_size": 16})
+    for block in ("regularization", "model", "input"):
+        own = {key: settings.pop(key) for key in list(settings) if key in type(getattr(definition, block)).model_fields}
+        definition = definition.model_copy(update={block: getattr(definition, block).model_copy(update=own)})
+    return training.Run(definition, common.model_copy(update=settings), seed, {"variant": variant, "seed": seed}, {})
+
+
+def digits_of(prepared: Path, run: training.Run, split: str = "training", most: int = 200) -> dataset.Digits:
+    content = dataset.load(prepared / "train")
+    digits = content.digits(split, run.variant.input, content.normalization(run.variant.input), CPU)
+    return dataset.Digits(digits.images[:most], digits.labels[:most], digits.black)
+
+
+def fitted(prepared: Path, run: training.Run, folder: Path) -> list[dict]:
+    folder.mkdir(exist_ok=True)
+    return list(training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), folder))
+
+
+def deterministic(folder: Path) -> dict[str, str]:
+    """Digests of all that is a function of data, settings and code."""
+    paths = [*folder.glob("epoch-*"), folder / "curves.csv", folder / "run.json"]
+    return {path.name: files.sha256_file(path) for path in paths}
+
+
+@pytest.mark.parametrize("variant", ["lenet5", "mlp"])
+def test_twenty_images_are_memorised(prepared, variant):
+    run = run_of(variant, epochs=100, learning_rate=0.01, batch_size=10)
+    digits = digits_of(prepared, run, most=20)
+    state = training.start(run, CPU)
+    for _ in range(run.training.epochs):
+        loss, accuracy = training.train_epoch(run, state, digits)
+    assert accuracy == 1.0
+    assert loss < 0.05
+
+
+def test_shuffled_labels_cannot_be_predicted(prepared, tmp_path):
+    run = run_of("mlp", epochs=5)
+    digits, validation = digits_of(prepared, run, most=1000), digits_of(prepared, run, "validation", 200)
+    shuffled = digits.labels[torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))]
+    false = dataset.Digits(digits.images, shuffled, digits.black)
+    found = {}
+    for name, learnt in (("true", digits), ("false", false)):
+        (tmp_path / name).mkdir()
+        found[name] = list(training.fit(run, learnt, validation, tmp_path / name))[-1]["validation_accuracy"]
+    assert found["false"] < 0.25 < 0.8 < found["true"]
+
+
+def test_the_same_run_gives_the_same_bits_and_another_seed_others(prepared, tmp_path):
+    for name, seed in (("first", 3), ("again", 3), ("other", 4)):
+        fitted(prepared, run_of(augmentation="affine", seed=seed), tmp_path / name)
+    first, again, other = (deterministic(tmp_path / name) for name in ("first", "again", "other"))
+    assert first == again
+    assert all(first[name] != other[name] for name in first)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_stopped_run_goes_on_exactly_where_it_was(prepared, tmp_path, optimizer, stop):
+    run = run_of(augmentation="affine", optimizer=optimizer, schedule="one-cycle", learning_rate=0.003)
+    fitted(prepared, run, tmp_path / "whole")
+
+    (tmp_path / "parts").mkdir()
+    parts = training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts")
+    for _ in range(stop):
+        next(parts)
+    parts.close()
+    assert not training.finished(tmp_path / "parts")
+    assert len(fitted(prepared, run, tmp_path / "parts")) == run.training.epochs - stop
+    assert deterministic(tmp_path / "parts") == deterministic(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("forgotten", ["model.", "optimizer.", "epoch"])
+def test_a_checkpoint_that_forgot_something_would_be_noticed(prepared, tmp_path, monkeypatch, forgotten):
+    """The control of the test above: without any one part of the state, the bits differ."""
+    run = run_of()
+    fitted(prepared, run, tmp_path / "whole")
+    (tmp_path / "parts").mkdir()
+    next(training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts"))
+    complete = checkpoint.load
+
+    def partial(state: checkpoint.State, path: Path) -> None:
+        fresh = training.start(run, CPU)
+        complete(state, path)
+        if forgotten == "model.":
+            state.model.load_state_dict(fresh.model.state_dict())
+        elif forgotten == "optimizer.":
+            state.optimizer.load_state_dict(fresh.optimizer.state_dict())
+        else:
+            state.epoch = 0
+
+    monkeypatch.setattr(checkpoint, "load", partial)
+    fitted(prepared, run, tmp_path / "parts")
+    assert deterministic(tmp_path / "parts") != deterministic(tmp_path / "whole")
+
+
+def test_finished_means_every_file_as_it_was_written(prepared, tmp_path):
+    fitted(prepared, run_of("mlp"), tmp_path / "run")
+    assert training.finished(tmp_path / "run")
+    weights = tmp_path / "run" / "epoch-02.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert not training.finished(tmp_path / "run")
+
+
+def test_the_journal_tells_every_epoch_once(prepared, tmp_path):
+    run = run_of("mlp")
+    (tmp_path / "run").mkdir()
+    parts = training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "run")
+    next(parts)
+    parts.close()
+    fitted(prepared, run, tmp_path / "run")
+    lines = [files.json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["start", "epoch", "start", "epoch", "epoch", "end"]
+    assert [line["epoch"] for line in lines if line["event"] == "epoch"] == [1, 2, 3]
+    assert all(line["seconds"] > 0 and line["peak_memory_bytes"] > 0 for line in lines if line["event"] == "epoch")
+
+
+def test_the_running_loss_and_accuracy_are_those_of_the_batches_as_they_were_met(prepared):
+    """Against a plain loop written out here, with torch's own shuffling order replaced by ours."""
+    run = run_of("lenet5", batch_size=30)
+    digits = digits_of(prepared, run, most=100)
+    model = models.build(run.variant, run.seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    order = torch.randperm(100, generator=training.stream(run.seed, 1, "order"))
+    losses, correct = [], 0
+    for batch in (order[:30], order[30:60], order[60:90], order[90:]):
+        logits = model(digits.images[batch])
+        loss = functional.cross_entropy(logits, digits.labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses += [loss.item()] * len(batch)
+        correct += (logits.argmax(1) == digits.labels[batch]).sum().item()
+    state = training.start(run, CPU)
+    found_loss, found_accuracy = training.train_epoch(run, state, digits)
+    assert found_loss == pytest.approx(np.mean(losses), rel=1e-6)
+    assert found_accuracy == correct / 100
+    for ours, theirs in zip(state.model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_order_of_the_images_is_a_function_of_seed_and_epoch_alone():
+    """Golden: from these functions on 2026-11-21; the CPU draws it, so every device meets the same batches."""
+    order = torch.randperm(10, generator=training.stream(0, 1, "order"))
+    torch.rand(3)
+    assert torch.equal(order, torch.randperm(10, generator=training.stream(0, 1, "order")))
+    others = [training.stream(1, 1, "order"), training.stream(0, 2, "order"), training.stream(0, 1, "augmentation")]
+    assert all(not torch.equal(order, torch.randperm(10, generator=other)) for other in others)
+    assert training.stream(0, 1, "order").device == CPU
+    assert training.stream(0, 1, "order").initial_seed() == 3424886208302205649
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epochs": 4},
+        {"batch_size": 32},
+        {"optimizer": "adamw"},
+        {"learning_rate": 0.02},
+        {"momentum": 0.8},
+        {"schedule": "cosine"},
+        {"schedule": "one-cycle"},
+        {"batch_norm": False},
+        {"dropout": 0.25},
+        {"dropout": (0.5, 0.0)},
+        {"weight_decay": 0.1},
+        {"label_smoothing": 0.1},
+        {"augmentation": "affine"},
+        {"resize": "bilinear"},
+        {"size": 28},
+        {"normalize": False},
+        {"pooling": "average"},
+        {"activation": "tanh"},
+    ],
+    ids=str,
+)
+def test_each_setting_changes_the_weights(prepared, tmp_path, settings):
+    results = []
+    for name, run in (("usual", run_of(epochs=2)), ("changed", run_of(**{"epochs": 2, **settings}))):
+        fitted(prepared, run, tmp_path / name)
+        results.append(files.sha256_file(tmp_path / name / checkpoint.weights_name(run.training.epochs)))
+    assert results[0] != results[1]
+
+
+def test_one_cycle_is_torchs():
+    settings = STUDY.training.model_copy(update={"schedule": "one-cycle", "learning_rate": 0.1})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=50, cycle_momentum=False)
+    for step in range(50):
+        assert training.learning_rate(settings, step, 50) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        if step < 49:
+            reference.step()
+
+
+def test_constant_and_cosine_by_hand():
+    constant = STUDY.training
+    cosine = constant.model_copy(update={"schedule": "cosine"})
+    assert [training.learning_rate(constant, step, 4) for step in range(4)] == [0.01] * 4
+    halves = [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
+    assert [training.learning_rate(cosine, step, 4) for step in range(4)] == pytest.approx([0.01 * x for x in halves])
+
+
+def test_augmentation_touches_training_data_only(prepared, tmp_path, monkeypatch):
+    seen = []
+    original = augmentation.affine
+
+    def watched(images: torch.Tensor, *others: object) -> torch.Tensor:
+        seen.append(len(images))
+        return original(images, *others)
+
+    monkeypatch.setattr(augmentation, "affine", watched)
+    run = run_of(augmentation="affine", epochs=2)
+    validation = digits_of(prepared, run, "validation", 50)
+    kept = validation.images.clone()
+    (tmp_path / "run").mkdir()
+    list(training.fit(run, digits_of(prepared, run, most=200), validation, tmp_path / "run"))
+    assert sum(seen) == 2 * 200
+    assert torch.equal(validation.images, kept)
+
+
+def test_without_validation_data_there_is_no_validation_curve(prepared, tmp_path):
+    run = run_of("mlp")
+    nothing = digits_of(prepared, run, most=0)
+    records = list(training.fit(run, digits_of(prepared, run), nothing, tmp_path))
+    assert all(record["validation_loss"] is None for record in records)
+    assert (tmp_path / "curves.csv").read_text().splitlines()[1].endswith(",,")
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_words(prepared, tmp_path):
+    run = run_of("lenet5", learning_rate=100.0, momentum=0.99)
+    with pytest.raises(UserError, match="seed 3: the loss is not a number in epoch"):
+        fitted(prepared, run, tmp_path)
+
+
+def test_label_smoothing_does_not_change_what_is_reported(prepared):
+    """The curves of variants can be compared: all of them show plain cross-entropy."""
+    plain, smooth = run_of("mlp", batch_size=200), run_of("mlp", batch_size=200, label_smoothing=0.3)
+    digits = digits_of(prepared, plain, most=200)
+    losses = [training.train_epoch(run, training.start(run, CPU), digits)[0] for run in (plain, smooth)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # one batch: measured before the first step

@@ -13,13 +13,17 @@ def main(variant: str) -> None:
     with tracking.follow("evaluate", variant), files.folder(Path("evaluations") / variant) as outputs:
         found = evaluation.evaluate(study, variant, Path("runs") / variant, PREPARED)
         evaluation.write(found, outputs)
-        # pictures for MLflow
-        figures.curves(found.curves, outputs / "curves.png")
+        pictures = {
+            "curves": figures.curves(found.curves),
+            "confusion": figures.confusion(
+                predictions.confusion(found.predictions.labels, found.predictions.predicted)
+            ),
+            "mistakes": figures.mistakes(found.mistakes, len(study.seeds)),
+        }
         for seed in study.seeds:
-            figures.curves([row for row in found.curves if row["seed"] == seed], outputs / f"seed-{seed}" / "curves.png")
-        counts = predictions.confusion(found.predictions.labels, found.predictions.predicted)
-        figures.confusion(counts, outputs / "confusion.png")
-        figures.mistakes(found.mistakes, outputs / "mistakes.png")
+            pictures[f"seed-{seed}/curves"] = figures.curves([row for row in found.curves if row["seed"] == seed])
+        for name, picture in pictures.items():
+            figures.png(picture, outputs / f"{name}.png")
 
 
 if __name__ == "__main__":

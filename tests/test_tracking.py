@@ -1,14 +1,28 @@
 """What MLflow shows is read back through its own client and compared with the files it was published from."""
 
+import contextlib
 import csv
+import http.server
 import json
+import math
 import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pytest
+from scipy import stats
 
-from lenetlab import files
+from lenetlab import UserError, files, tracking
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its dependencies
 START = 1_700_000_000.0  # Unix seconds
 EPOCH_SECONDS = 6.0
 SHAPES = {  # variant -> parameters, model, regularization that differs, mean test accuracy of the last epoch
@@ -183,3 +197,501 @@ def make_all(outputs: Path, seeds: int = 2, epochs: int = 3) -> None:
         make_training(outputs, variant, seeds, epochs)
         make_evaluation(outputs, variant, seeds, epochs)
     make_reports(outputs)
+
+
+# What a page shall show: no MLflow in these.
+
+
+def test_a_variant_shows_the_means_of_its_seeds(tmp_path):
+    make_all(tmp_path)
+    parent, *children = tracking.of_variant(tmp_path, "lenet5")
+    assert [child.name for child in children] == ["lenet5 seed 0", "lenet5 seed 1"]
+    assert {child.parent for child in children} == {parent.fingerprint}
+    for key in ("train_loss", "validation_accuracy", "test_loss", "train_seconds"):
+        expected = (children[0].points[key, 2][0] + children[1].points[key, 2][0]) / 2
+        assert parent.points[key, 2][0] == pytest.approx(expected), key
+    final = files.read_json(tmp_path / "evaluations" / "lenet5" / "metrics.json")
+    assert parent.points["test_accuracy", 3][0] == final["test_accuracy"]
+    assert len({key for key, _ in parent.points}) < 15  # or MLflow's page gets hard to read
+
+
+def test_the_interval_is_students(tmp_path):
+    make_all(tmp_path, seeds=4)
+    parent = tracking.of_variant(tmp_path, "mlp")[0]
+    final = files.read_json(tmp_path / "evaluations" / "mlp" / "metrics.json")
+    error = final["test_accuracy_sd"] / math.sqrt(4)
+    low, high = stats.t.interval(0.95, 3, final["test_accuracy"], error)
+    assert parent.points["test_accuracy_low", 3][0] == pytest.approx(low)
+    assert parent.points["test_accuracy_high", 3][0] == pytest.approx(high)
+    assert parent.tags["interval"] == f"{100 * low:.2f}–{100 * high:.2f} %"
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    make_training(tmp_path, "mlp", seeds=1)
+    make_evaluation(tmp_path, "mlp", seeds=1)
+    parent = tracking.of_variant(tmp_path, "mlp")[0]
+    assert parent.tags["interval"] == "needs two seeds"
+    assert ("test_accuracy_low", 3) not in parent.points
+
+
+def test_verdicts_are_told_from_both_sides(tmp_path):
+    make_all(tmp_path)
+    verdicts = {variant: tracking.of_variant(tmp_path, variant)[0].tags["verdict"] for variant in SHAPES}
+    assert verdicts == {
+        "lenet5": "better than mlp; inconclusive against lenet5-regularized",
+        "mlp": "worse than lenet5",
+        "lenet5-regularized": "inconclusive against lenet5",
+    }
+
+
+def test_a_comparison_of_earlier_results_says_nothing(tmp_path):
+    make_all(tmp_path)
+    make_training(tmp_path, "mlp", epochs=2)
+    make_evaluation(tmp_path, "mlp", epochs=2)
+    assert "verdict" not in tracking.of_variant(tmp_path, "mlp")[0].tags
+    assert "verdict" not in tracking.of_variant(tmp_path, "lenet5")[0].tags
+    assert "verdict" in tracking.of_variant(tmp_path, "lenet5-regularized")[0].tags
+
+
+def test_an_evaluation_of_an_earlier_training_is_not_taken(tmp_path):
+    make_all(tmp_path)
+    make_training(tmp_path, "mlp", epochs=2)
+    for run in tracking.of_variant(tmp_path, "mlp"):
+        assert "accuracy" not in run.tags
+        assert not any(key.startswith("test_") for key, _ in run.points)
+
+
+def test_all_variants_can_be_compared(tmp_path):
+    make_all(tmp_path)
+    parents = [tracking.of_variant(tmp_path, variant)[0] for variant in SHAPES]
+    assert len({tuple(sorted(parent.params)) for parent in parents}) == 1
+    assert len({tuple(sorted(parent.points)) for parent in parents}) == 1
+    assert [parent.params["hidden"] for parent in parents] == ["120, 84", "59", "120, 84"]
+    assert [parent.params["channels"] for parent in parents] == ["6, 16", "–", "6, 16"]
+
+
+def test_a_mean_waits_for_every_seed():
+    one, two = journal("mlp", 0, 3, until=2, end=None), journal("mlp", 1, 3, until=1, end=None)
+    assert tracking.of_training([one], 2, "RUNNING")[0].points == {}
+    assert {step for _, step in tracking.of_training([one, two], 2, "RUNNING")[0].points} == {1}
+    assert tracking.of_training([[], []], 2, "RUNNING") == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        (("finished", "finished"), "FINISHED"),
+        (("finished", "failed"), "FAILED"),
+        (("finished", None), "KILLED"),
+        ((None, "failed"), "FAILED"),
+    ],
+)
+def test_a_variant_ends_as_its_seeds_do(ends, status):
+    journals = [journal("mlp", seed, 3, end=end) for seed, end in enumerate(ends)]
+    assert tracking.of_training(journals, 2, "KILLED")[0].status == status
+
+
+def test_missing_validation_figures_are_left_out():
+    events = journal("mlp", 0, 1)
+    events[1]["validation_loss"] = events[1]["validation_accuracy"] = None
+    run = tracking.of_training([events], 1, "KILLED")[1]
+    assert {key for key, _ in run.points} == {
+        "train_loss",
+        "train_accuracy",
+        "train_seconds",
+        "train_peak_memory_bytes",
+    }
+
+
+def test_the_module_loads_neither_mlflow_nor_torch():
+    seen = "import sys; from lenetlab import tracking; print({'mlflow', 'torch', 'scipy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+# What MLflow holds.
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A folder with an empty store: making one takes longer than the tests that use it."""
+    folder = tmp_path_factory.mktemp("store")
+    with tracking.opened(tracking.Place(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
+        pass
+    return folder
+
+
+@pytest.fixture
+def root(template, tmp_path, monkeypatch):
+    """The working folder of a study, with an empty store."""
+    folder = tmp_path / "study"
+    shutil.copytree(template, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return folder
+
+
+def all_runs(folder: Path) -> dict:
+    """MLflow's runs by name."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name("lenetlab").experiment_id])
+    assert len({run.info.run_name for run in found}) == len(found), "a run was doubled"
+    return {run.info.run_name: run for run in found}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): files.sha256_file(path) for path in paths}
+
+
+def shown(folder: Path) -> dict:
+    """All that MLflow tells of every run, without its own ids."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    runs = all_runs(folder)
+    names = {run.info.run_id: name for name, run in runs.items()}
+    return {
+        name: {
+            "status": (run.info.status, run.info.start_time, run.info.end_time),
+            "params": run.data.params,
+            "tags": run.data.tags | {"mlflow.parentRunId": names.get(run.data.tags.get("mlflow.parentRunId"))},
+            "points": sorted(
+                (point.key, point.step, point.value, point.timestamp)
+                for key in run.data.metrics
+                for point in client.get_metric_history(run.info.run_id, key)
+            ),
+            "artifacts": digests(folder / run.info.artifact_uri),
+            "data": sorted((item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs),
+        }
+        for name, run in runs.items()
+    }
+
+
+def test_everything_published_is_read_back(root):
+    make_all(root)
+    added = tracking.sync(list(SHAPES))
+    found = shown(root)
+    seeds = [f"{variant} seed {seed}" for variant in SHAPES for seed in (0, 1)]
+    assert set(found) == {"prepare", "comparison", *SHAPES, *seeds}
+    assert added["runs"] == len(found)
+    assert {run["status"][0] for run in found.values()} == {"FINISHED"}
+
+    seed = found["mlp seed 1"]
+    assert seed["status"][1:] == (1000 * (START + 100), 1000 * (START + 100) + 18500)
+    assert seed["tags"]["mlflow.parentRunId"] == "mlp"
+    assert seed["tags"]["fingerprint"] == journal("mlp", 1, 3)[0]["fingerprint"]
+    assert [point[1:] for point in seed["points"] if point[0] == "train_loss"] == [
+        (epoch, epoch_record("mlp", 1, epoch)["train_loss"], 1000 * (START + 100) + 6000 * epoch) for epoch in (1, 2, 3)
+    ]
+    assert [point[2] for point in seed["points"] if point[0] == "test_accuracy"] == [
+        test_row("mlp", 1, epoch)["test_accuracy"] for epoch in (1, 2, 3)
+    ]
+    assert seed["data"] == [("data/prepared/test", files.sha256(b"test")[:12]), ("data/prepared/train", DATA[:12])]
+    assert seed["artifacts"] == {
+        **digests(root / "evaluations/mlp/seed-1"),
+        **{name: files.sha256_file(root / "runs/mlp/seed-1" / name) for name in ("curves.csv", "run.json")},
+        **{f"checkpoints/epoch-{n:02}.safetensors": files.sha256(f"mlp 1 {n}".encode()) for n in (1, 2, 3)},
+    }
+
+    variant = found["lenet5"]
+    assert variant["params"]["parameters"] == "61706"
+    assert variant["tags"]["seeds"] == "0 1"
+    assert {"curves.png", "confusion.png", "mistakes.png", "metrics.json"} <= set(variant["artifacts"])
+    assert found["prepare"]["params"]["training_images"] == "55000"
+    assert set(found["prepare"]["artifacts"]) == {"samples.png", "train/profile.json", "test/profile.json"}
+    assert found["comparison"]["artifacts"] == digests(root / "reports")
+    assert found["comparison"]["tags"]["mlflow.note.content"] == (root / "reports/report.md").read_text()
+
+
+def test_publishing_twice_changes_nothing(root):
+    make_all(root)
+    tracking.sync(list(SHAPES))
+    before = shown(root)
+    assert set(tracking.sync(list(SHAPES)).values()) == {0}
+    assert shown(root) == before
+
+
+def test_a_store_filled_on_the_way_equals_one_rebuilt_at_the_end(root, template, tmp_path):
+    make_prepared(root)
+    tracking.sync([])
+    for variant in SHAPES:
+        make_training(root, variant)
+        tracking.sync([variant])
+        make_evaluation(root, variant)
+        tracking.sync([variant])
+    make_reports(root)
+    tracking.sync(list(SHAPES))
+    on_the_way = shown(root)
+
+    (root / "mlflow.db").unlink()
+    shutil.rmtree(root / "mlruns")
+    shutil.copy(template / "mlflow.db", root / "mlflow.db.new")  # a new inode: MLflow keeps the old one open
+    (root / "mlflow.db.new").rename(root / "again.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///again.db")
+        tracking.sync(list(SHAPES))
+    rebuilt = tmp_path / "rebuilt"
+    rebuilt.mkdir()
+    shutil.copy(root / "again.db", rebuilt / "mlflow.db")
+    shutil.move(root / "mlruns", rebuilt)
+    assert shown(rebuilt) == on_the_way
+
+
+def test_artifacts_are_found_after_the_folder_has_moved(root, tmp_path, monkeypatch):
+    import mlflow
+
+    make_all(root)
+    tracking.sync(["mlp"])
+    monkeypatch.chdir(tmp_path)
+    moved = root.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    run = all_runs(moved)["mlp"]
+    client = mlflow.MlflowClient(f"sqlite:///{moved / 'mlflow.db'}")
+    assert "curves.png" in [item.path for item in client.list_artifacts(run.info.run_id)]
+    picture = client.download_artifacts(run.info.run_id, "curves.png", str(tmp_path))
+    assert Path(picture).read_bytes() == PNG
+    assert set(tracking.sync(["mlp"]).values()) == {0}
+
+
+def test_a_seed_can_be_added(root):
+    make_training(root, "mlp", seeds=2)
+    tracking.sync(["mlp"])
+    before = all_runs(root)
+    make_training(root, "mlp", seeds=3)
+    assert tracking.sync(["mlp"])["runs"] == 1
+    after = all_runs(root)
+    assert after["mlp"].info.run_id == before["mlp"].info.run_id
+    losses = [epoch_record("mlp", seed, 3)["train_loss"] for seed in range(3)]
+    assert after["mlp"].data.metrics["train_loss"] == pytest.approx(np.mean(losses))
+    assert after["mlp"].data.tags["seeds"] == "0 1 2"
+    assert set(tracking.sync(["mlp"]).values()) == {0}
+
+
+def test_a_picture_drawn_anew_is_sent_anew(root):
+    make_all(root)
+    tracking.sync(["mlp"])
+    files.write_bytes(root / "evaluations/mlp/curves.png", PNG + b"more")
+    tracking.sync(["mlp"])
+    folder = root / all_runs(root)["mlp"].info.artifact_uri
+    assert (folder / "curves.png").read_bytes() == PNG + b"more"
+
+
+def test_a_deleted_run_is_published_again(root):
+    import mlflow
+
+    make_training(root, "mlp")
+    tracking.sync(["mlp"])
+    run = all_runs(root)["mlp seed 0"].info.run_id
+    mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}").delete_run(run)
+    assert tracking.sync(["mlp"])["runs"] == 1
+    assert all_runs(root)["mlp seed 0"].info.run_id != run
+
+
+def test_a_relative_store_belongs_to_the_repository(root, tmp_path, monkeypatch):
+    workspace = tmp_path / "workspace"
+    make_all(workspace)
+    monkeypatch.chdir(workspace)
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    tracking.sync(["mlp"])
+    assert Path.cwd() == workspace
+    assert not list(workspace.glob("ml*"))
+    assert "mlp seed 1" in shown(root)
+
+
+def publish_live(*journals: list[dict]) -> None:
+    with tracking.opened(tracking.place()) as store:
+        store.put(*tracking.of_training(journals, 2, "RUNNING"))
+
+
+def test_runs_left_by_a_power_cut_are_ended(root):
+    finished, cut = journal("mlp", 0, 3), journal("mlp", 1, 3, until=1, end=None)
+    publish_live(finished[:3], cut)
+    assert {run.info.status for run in all_runs(root).values()} == {"RUNNING"}
+    write_journal(root / ".lenetlab/resume" / finished[0]["fingerprint"] / "journal.jsonl", finished)
+    assert tracking.sync(["mlp"])["ended"] == 3
+    statuses = {name: run.info.status for name, run in all_runs(root).items()}
+    assert statuses == {"mlp": "KILLED", "mlp seed 0": "FINISHED", "mlp seed 1": "KILLED"}
+    assert all_runs(root)["mlp seed 1"].info.end_time == 1000 * (START + 100) + 6000
+    assert tracking.sync(["mlp"])["ended"] == 0
+
+
+def test_a_training_that_makes_progress_is_left_alone(root):
+    old, fresh = journal("mlp", 0, 3, end=None), journal("mlp", 1, 3, end=None)
+    publish_live(old, fresh)
+    fresh[-1]["time"] = time.time() - 60
+    write_journal(root / ".lenetlab/resume" / fresh[0]["fingerprint"] / "journal.jsonl", fresh)
+    assert tracking.sync(["mlp"])["ended"] == 0
+    assert {run.info.status for run in all_runs(root).values()} == {"RUNNING"}
+
+
+@pytest.mark.usefixtures("root")
+def test_sync_says_plainly_what_is_wrong(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    with pytest.raises(UserError, match=r"MLflow at http://127\.0\.0\.1:9: ") as caught:
+        tracking.sync([])
+    assert "secret" not in str(caught.value)
+
+
+# Beside a stage, in a process of its own.
+
+
+@pytest.fixture
+def resume(root) -> dict[int, Path]:
+    return {seed: root / ".lenetlab/resume" / journal("mlp", seed, 3)[0]["fingerprint"] for seed in (0, 1)}
+
+
+def wait_for(condition) -> None:
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited for 30 s")
+
+
+@pytest.mark.slow
+def test_a_stage_is_followed_while_it_trains_and_resumes(root, resume, capfd):
+    def fail_in_the_second_epoch():
+        write_journal(resume[0] / "journal.jsonl", journal("mlp", 0, 3, until=1, end=None))
+        wait_for(lambda: "mlp seed 0" in all_runs(root))
+        assert all_runs(root)["mlp seed 0"].info.status == "RUNNING"
+        write_journal(resume[0] / "journal.jsonl", journal("mlp", 0, 3, until=2, end=None))
+        write_journal(resume[1] / "journal.jsonl", journal("mlp", 1, 3, until=1, end=None))
+        wait_for(lambda: "mlp seed 1" in all_runs(root))
+        raise RuntimeError("the stage fails")
+
+    def interrupt():
+        wait_for(lambda: all_runs(root)["mlp seed 0"].info.status == "RUNNING")
+        raise KeyboardInterrupt
+
+    with pytest.raises(RuntimeError), tracking.follow("train", "mlp", resume):
+        fail_in_the_second_epoch()
+    assert {run.info.status for run in all_runs(root).values()} == {"FAILED"}
+
+    first = all_runs(root)["mlp seed 0"].info.run_id
+    with pytest.raises(KeyboardInterrupt), tracking.follow("train", "mlp", resume):
+        interrupt()
+    assert {run.info.status for run in all_runs(root).values()} == {"KILLED"}
+
+    with tracking.follow("train", "mlp", resume):
+        make_training(root, "mlp")
+    found = shown(root)
+    assert {run["status"][0] for run in found.values()} == {"FINISHED"}
+    assert all_runs(root)["mlp seed 0"].info.run_id == first
+    assert [point[1] for point in found["mlp seed 0"]["points"] if point[0] == "train_loss"] == [1, 2, 3]
+    assert "checkpoints/epoch-03.safetensors" in found["mlp seed 1"]["artifacts"]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_every_stage_is_followed(root, capfd):
+    make_all(root)
+    with tracking.follow("prepare"):
+        pass
+    with tracking.follow("evaluate", "lenet5-regularized"):
+        pass
+    with tracking.follow("compare"):
+        pass
+    on_the_way = shown(root)
+    assert set(tracking.sync(list(SHAPES)).values()) == {0}
+    assert len(on_the_way) == 11
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_killed_stage_leaves_no_run_running(root, resume):
+    write_journal(resume[0] / "journal.jsonl", journal("mlp", 0, 3, until=1, end=None))
+    script = (
+        "import sys, time; from pathlib import Path; from lenetlab import tracking\n"
+        "with tracking.follow('train', 'mlp', {0: Path(sys.argv[1])}): time.sleep(100)"
+    )
+    stage = subprocess.Popen([sys.executable, "-c", script, str(resume[0])], cwd=root)
+    try:
+        wait_for(lambda: "mlp seed 0" in all_runs(root))
+        assert {run.info.status for run in all_runs(root).values()} == {"RUNNING"}
+    finally:
+        stage.kill()
+        stage.wait()
+    wait_for(lambda: {run.info.status for run in all_runs(root).values()} == {"KILLED"})
+
+
+class Silent(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        time.sleep(30)
+
+
+class Failing(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(500)
+
+    do_POST = do_GET
+
+    def log_message(self, *words) -> None:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("handler", [None, Silent, Failing])
+def test_a_faulty_server_costs_seconds_and_one_warning(handler, root, monkeypatch, capfd):
+    make_training(root, "mlp")
+    with contextlib.ExitStack() as stack:
+        port = 9  # nobody listens there
+        if handler:
+            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+            server.daemon_threads, server.block_on_close = True, False
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            port = server.server_address[1]
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+        with tracking.follow("train", "mlp"):
+            time.sleep(8)  # a stage that takes longer than importing mlflow
+            finished = time.monotonic()
+        assert time.monotonic() - finished < 5
+    warning = capfd.readouterr().err
+    assert warning.count("\n") == 1
+    assert "lenetlab sync" in warning
+    assert "secret" not in warning
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_new_store_at_once_do_not_clash(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for variant in SHAPES:
+        make_training(tmp_path, variant)
+    with contextlib.ExitStack() as stack:
+        for variant in SHAPES:
+            stack.enter_context(tracking.follow("train", variant))
+    assert len(all_runs(tmp_path)) == 9
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_the_pages_are_served_and_end_quietly(root):
+    make_all(root)
+    tracking.sync(["mlp"])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-c", f"from lenetlab import tracking; tracking.ui({port})"]
+    with (root / "errors").open("w") as errors:
+        pages = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        assert pages.stdout.readline() == "MLflow is starting …\n"
+        assert pages.stdout.readline().startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs?")
+        run = all_runs(root)["mlp"].info.run_id
+        artifact = f"http://127.0.0.1:{port}/get-artifact?run_uuid={run}&path=curves.png"
+        assert urllib.request.urlopen(artifact, timeout=30).read() == PNG  # noqa: S310
+        pages.send_signal(signal.SIGINT)
+        assert pages.wait(timeout=20) == 0
+        assert "Traceback" not in (root / "errors").read_text()
+    finally:
+        pages.terminate()
+        pages.communicate(timeout=20)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server is still there"

@@ -43,6 +43,7 @@ KINDS = {
 }
 WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size they state
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
+PLAIN = re.compile(r"[0-9]+_[0-9]\.png")  # what nearly every path is; only the others are looked at closely
 UNSAFE = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
 HIDDEN = re.compile(r"(^|/)\.[^/]")
 NOT_EMPTY = re.compile(rb"[^\0]")
@@ -89,8 +90,8 @@ def _header(name: str, size: int) -> bytes:
 
 def order(name: str) -> tuple[int, str]:
     """Sort key: by number, however many zeros lead it; names without a number come last."""
-    number = re.match(r"[0-9]{1,9}(?=_)", name)
-    return (int(number[0]) if number else 10**9, name)
+    number = name.partition("_")[0]
+    return (int(number) if number.isdigit() and number.isascii() and len(number) < 10 else 10**9, name)
 
 
 def first(problems: Sequence[str], most: int) -> list[str]:
@@ -110,22 +111,16 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
 
     All names and sizes are checked before the first one comes; UserError lists whatever is refused.
     """
-    found: dict[str, _Member] = {}
+    found: dict[str, _Member] = {}  # by name without folders
     problems: list[str] = []
     try:
         for at, member in enumerate(_in_folder(path) if path.is_dir() else _in_tar(path)):
             if at == MOST_MEMBERS:
                 raise UserError(f"more than {MOST_MEMBERS} files")
             name = member.path.rpartition("/")[2]
-            if member.refused or UNSAFE.search(member.path):
-                problem = member.refused or "the path leads out of the folder"
-            elif HIDDEN.search(member.path):
-                continue
-            else:
-                problem = _unusable(name, member.size, found.get(name))
-            if problem:
+            if problem := member.refused or _problem(member.path, name, member.size, found):
                 problems.append(f"{member.path!r}: {problem}")
-            else:
+            elif not HIDDEN.search(member.path):
                 found[name] = member
     except UserError as damage:
         problems += damage.problems
@@ -144,14 +139,19 @@ def _contents(path: Path, found: dict[str, _Member]) -> Iterator[tuple[str, byte
         raise UserError(f"{path}: {name!r} cannot be read: {error.strerror}") from None
 
 
-def _unusable(name: str, size: int, other: _Member | None) -> str:
-    if not name.isprintable() or len(name.encode()) > LONGEST_NAME:
-        return f"the name has more than {LONGEST_NAME} bytes, or some that are not text"
-    if not name.endswith(".png"):
-        return "not a PNG file by its name; allowed: {number}_{label}.png"
+def _problem(path: str, name: str, size: int, found: dict[str, _Member]) -> str:
+    if not PLAIN.fullmatch(path):
+        if UNSAFE.search(path):
+            return "the path leads out of the folder"
+        if HIDDEN.search(path):
+            return ""
+        if not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+            return f"the name has more than {LONGEST_NAME} bytes, or some that are not text"
+        if not name.endswith(".png"):
+            return "not a PNG file by its name; allowed: {number}_{label}.png"
     if size > LARGEST_MEMBER:
         return f"{size} bytes; allowed: up to {LARGEST_MEMBER}, and a digit needs fewer than 1,000"
-    return f"the name stands twice, as {other.path!r} too" if other else ""
+    return f"the name stands twice, as {found[name].path!r} too" if name in found else ""
 
 
 def _in_folder(path: Path) -> Iterator[_Member]:
@@ -222,8 +222,10 @@ def _text(field: bytes) -> str:
 
 def _octal(field: bytes) -> int:
     """The number in a header's field, -1 if there is none."""
-    digits = field.strip(b" \0")
-    return int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else -1
+    try:
+        return int(digits, 8) if (digits := field.strip(b" \0")).isdigit() else -1
+    except ValueError:  # 8 or 9
+        return -1
 
 
 def _attributes(kind: bytes, content: bytes, at: int) -> dict[bytes, bytes]:

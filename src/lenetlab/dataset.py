@@ -64,6 +64,14 @@ class Prepared:
             black=(0.0 - normalization.mean) / normalization.std,
         )
 
+    def samples(self, per_class: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """What a 28×28 variant reads of the first training images of every class: images (K, 28, 28), labels (K)."""
+        form = params.Input(size=28, resize="pad", normalize=True)
+        digits = self.digits("training", form, self.normalization(form), torch.device("cpu"))
+        places = [np.flatnonzero(digits.labels == label)[:per_class] for label in range(10)]
+        chosen = np.array([place for row in zip(*places, strict=False) for place in row], dtype=np.int64)
+        return digits.images[chosen, 0].numpy(), digits.labels[chosen].numpy()
+
 
 def load(folder: Path) -> Prepared:
     """What `prepare` wrote there. UserError if a file is missing or not the one that the profile was made from."""

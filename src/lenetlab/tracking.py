@@ -439,14 +439,13 @@ class Store:
     def _experiment(self) -> str:
         tags = {
             "mlflow.note.content": DESCRIPTION,
-            # Two that MLflow does not document: open the runs and not the page for language models, and the prepared view.
-            "mlflow.experimentKind": "custom_model_development",
+            # The prepared view is no documented interface; should it fall away, the page shows MLflow's usual table.
             f"mlflow.sharedViewState.{VIEW}": json.dumps(
                 {
                     "selectedColumns": list(COLUMNS),
                     "columnOrder": list(COLUMNS),
                     "columnWidths": COLUMNS,
-                    "orderByKey": "attributes.start_time",  # in any other order children do not stand below their parents
+                    "orderByKey": "attributes.start_time",  # any other takes the children from below their parents
                     "orderByAsc": False,
                 }
             ),
@@ -719,12 +718,16 @@ def ui(port: int) -> None:
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", where.uri, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
     # The job execution is for services that nobody uses here, and takes seconds to start.
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print("MLflow is starting …", flush=True)
-    server = subprocess.Popen(command, cwd=where.folder, env=environment, start_new_session=True)
+    server = subprocess.Popen(
+        command, cwd=where.folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
-        while server.poll() is None and not _answers(port):
+        while not _answers(port):
+            if server.poll() is not None:
+                raise UserError(f"MLflow's server ended with status {server.returncode}; the lines above say why")
             time.sleep(0.3)
         print(f"http://127.0.0.1:{port}{page}\nCtrl-C ends it.", flush=True)
         server.wait()

@@ -73,7 +73,7 @@ def train_epoch(run: Run, state: checkpoint.State, digits: dataset.Digits) -> tu
 
 
 def fit(run: Run, training: dataset.Digits, validation: dataset.Digits, folder: Path) -> Iterator[dict[str, Any]]:
-    """Train to the last epoch, keeping all in `folder`, from where that folder ends; yields each finished epoch's record.
+    """Train to the last epoch, from where `folder` ends, and keep all there; yields the record of each epoch.
 
     UserError if the loss stops being a number.
     """

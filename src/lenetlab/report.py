@@ -1,0 +1,270 @@
+"""The report: first records of what the study found, then one self-contained HTML page and its Markdown twin."""
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from lenetlab import comparison, figures, files, params, predictions
+
+TEMPLATES = Path(__file__).parent / "templates"
+MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the study found of one variant; accuracies are fractions."""
+
+    name: str
+    colour: str
+    parameters: int
+    accuracies: dict[int, float]  # test, last epoch, by seed
+    losses: dict[int, float]
+    mean: float
+    sd: float | None  # over seeds; None with one
+    interval: comparison.Interval  # 95 %, of the mean over seeds
+    curves: list[dict[str, str]]  # rows of curves.csv
+    confusion: np.ndarray  # (10, 10), summed over seeds
+    mistakes: dict[str, np.ndarray]
+    layers: list[dict[str, Any]]
+    settings: dict[str, str]  # flat: input.size, model.name, …
+    record: dict[str, Any]  # variant.json
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str  # of its file
+    svg: str
+    alt: str  # states the finding
+    caption: str
+
+    @property
+    def data(self) -> str:
+        """For `src`: as an image of its own, so that ids of several pictures never meet."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
+
+@dataclass(frozen=True)
+class Report:
+    variants: list[Variant]
+    outcomes: list[comparison.Outcome]
+    test_images: int
+    origin: dict[str, Any]  # commit, versions
+
+
+def collect(study: params.Study, folder: Path, outcomes: Sequence[comparison.Outcome], origin: dict) -> Report:
+    """Read the evaluations of the study's variants; other folders that lie there do not count."""
+    variants = [_variant(folder / name, name, place) for place, name in enumerate(study.study)]
+    images = int(variants[0].confusion.sum()) // len(study.seeds)
+    return Report(variants, list(outcomes), images, origin)
+
+
+def write(report: Report, folder: Path) -> None:
+    """report.html, report.md, comparison.json, figures/, curves.csv and metrics/ into an existing folder."""
+    pictures = draw(report)
+    for picture in pictures.values():
+        files.write_text(folder / "figures" / f"{picture.name}.svg", picture.svg)
+    files.write_text(folder / "report.html", render("report.html", report, pictures))
+    files.write_text(folder / "report.md", render("report.md", report, pictures))
+    files.write_json(folder / "comparison.json", [asdict(outcome) for outcome in report.outcomes])
+    files.write_text(folder / "curves.csv", _mean_curves(report))
+    for variant in report.variants:
+        metrics = {
+            "parameters": variant.parameters,
+            "test_accuracy": variant.mean,
+            "test_accuracy_sd": variant.sd,
+            "test_loss": float(np.mean(list(variant.losses.values()))),
+        }
+        files.write_json(folder / "metrics" / f"{variant.name}.json", metrics)
+
+
+def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=template.endswith(".html"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "p_value": p_value,
+        "span": span,
+        "points_span": points_span,
+    }
+    settings = {key: [variant.settings.get(key, "–") for variant in report.variants] for key in _setting_keys(report)}
+    return environment.get_template(template).render(
+        report=report,
+        pictures=pictures,
+        answers=[answer(outcome, report) for outcome in report.outcomes],
+        settings=settings,
+        first=report.variants[0].record,
+    )
+
+
+def answer(outcome: comparison.Outcome, report: Report) -> str:
+    """A comparison's result in a sentence, with interval and n."""
+    words = {
+        "better": f"{outcome.candidate} is better than {outcome.baseline}",
+        "worse": f"{outcome.candidate} is worse than {outcome.baseline}",
+        "equivalent": f"{outcome.candidate} and {outcome.baseline} are equivalent",
+        "inconclusive": f"Whether {outcome.candidate} differs from {outcome.baseline} stays open",
+    }
+    seeds = len(report.variants[0].accuracies)
+    doubt = f"95 % interval over seeds {points_span(outcome.interval_seeds)}" if outcome.interval_seeds else "one seed"
+    return (
+        f"{words[outcome.verdict]}: {points(outcome.difference)} percentage points of test accuracy"
+        f" ({doubt}; {seeds} {'seeds' if seeds > 1 else 'seed'} each, {report.test_images:,} test images)."
+    )
+
+
+def draw(report: Report) -> dict[str, Picture]:
+    """All pictures by name, each with a text that says what is to be seen."""
+    colours = {variant.name: variant.colour for variant in report.variants}
+    rows = [
+        {**asdict(outcome), "title": f"{outcome.candidate} − {outcome.baseline}", "colour": colours[outcome.candidate]}
+        for outcome in report.outcomes
+    ]
+    found = [
+        Picture(
+            "comparisons",
+            figures.svg(figures.forest(rows)),
+            " ".join(answer(outcome, report) for outcome in report.outcomes),
+            "Differences of mean test accuracy. Thick: 95 % interval over seeds; thin: over seeds and test images.",
+        ),
+        Picture(
+            "seeds",
+            figures.svg(figures.points([_point(variant) for variant in report.variants])),
+            "Test accuracy of every seed. "
+            + "; ".join(f"{variant.name}: mean {percent(variant.mean)} %" for variant in report.variants),
+            "Every training as a point; the bar is the mean with its 95 % interval over seeds.",
+        ),
+    ]
+    for variant in report.variants:
+        rates, name = _rates(variant), variant.name
+        found += [
+            Picture(
+                f"curves-{name}",
+                figures.svg(figures.curves(variant.curves)),
+                f"Loss and accuracy of {name} per epoch; at the end {percent(rates['train_accuracy'])} % in training"
+                f" and {percent(rates['test_accuracy'])} % on the test images.",
+                f"{name}: all seeds thin, their mean thick. Training is measured while the weights change.",
+            ),
+            Picture(
+                f"confusion-{name}",
+                figures.svg(figures.confusion(variant.confusion)),
+                f"Confusion of {name}: {_commonest(variant.confusion)}.",
+                f"{name}: counts over all seeds; only mistakes are shaded.",
+            ),
+        ]
+        if len(variant.mistakes["number"]):
+            found.append(
+                Picture(
+                    f"mistakes-{name}",
+                    figures.svg(figures.mistakes(variant.mistakes, len(variant.accuracies))),
+                    f"{len(variant.mistakes['number'])} test images that {name} misreads with the most confidence.",
+                    f"{name}: the mean probability of the wrong answers, and how many seeds gave one.",
+                )
+            )
+    return {picture.name: picture for picture in found}
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}"
+
+
+def points(difference: float) -> str:
+    """Percentage points with their sign."""
+    return f"{100 * difference:+.2f}".replace("-", "−")
+
+
+def span(interval: comparison.Interval) -> str:
+    return f"{percent(interval[0])} to {percent(interval[1])}" if interval else "–"
+
+
+def points_span(interval: comparison.Interval) -> str:
+    return f"{points(interval[0])} to {points(interval[1])}" if interval else "–"
+
+
+def p_value(value: float) -> str:
+    """Two significant digits."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.995 else "1"
+
+
+def _variant(folder: Path, name: str, place: int) -> Variant:
+    found = predictions.read(folder / "predictions.npz")
+    record, seeds = files.read_json(folder / "variant.json"), files.read_json(folder / "seeds.json")
+    with (folder / "curves.csv").open(newline="") as stream:
+        curves = list(csv.DictReader(stream))
+    with np.load(folder / "mistakes.npz", allow_pickle=False) as content:
+        mistakes = dict(content)
+    accuracies = {int(seed): values["test_accuracy"] for seed, values in seeds.items()}
+    values = np.array(list(accuracies.values()))
+    return Variant(
+        name=name,
+        colour=figures.colour(place),
+        parameters=record["parameters"],
+        accuracies=accuracies,
+        losses={int(seed): values["test_loss"] for seed, values in seeds.items()},
+        mean=float(values.mean()),
+        sd=float(values.std(ddof=1)) if len(values) > 1 else None,
+        interval=comparison.mean_interval(values),
+        curves=curves,
+        confusion=predictions.confusion(found.labels, found.predicted),
+        mistakes=mistakes,
+        layers=record["layers"],
+        settings=_flat({**record["identity"]["definition"], "training": record["identity"]["training"]}),
+        record=record,
+    )
+
+
+def _point(variant: Variant) -> dict[str, Any]:
+    shown = {key: getattr(variant, key) for key in ("name", "colour", "mean", "interval")}
+    return {**shown, "accuracies": list(variant.accuracies.values())}
+
+
+def _rates(variant: Variant) -> dict[str, float]:
+    """Means over seeds of the last epoch's measures, where there are any."""
+    last = max(int(row["epoch"]) for row in variant.curves)
+    rows = [row for row in variant.curves if int(row["epoch"]) == last]
+    return {key: float(np.mean([float(row[key]) for row in rows])) for key in MEASURES if rows[0][key]}
+
+
+def _commonest(confusion: np.ndarray) -> str:
+    wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
+    if not wrong.any():
+        return "no image is misread"
+    label, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    return f"the commonest mistake is a {label} read as a {predicted}, {wrong.max()} times"
+
+
+def _mean_curves(report: Report) -> str:
+    """What `dvc plots show` draws: a row per variant and epoch, means over seeds."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ("variant", "epoch", *MEASURES), lineterminator="\n")
+    writer.writeheader()
+    for variant in report.variants:
+        for epoch in dict.fromkeys(row["epoch"] for row in variant.curves):
+            rows = [row for row in variant.curves if row["epoch"] == epoch]
+            means = {key: np.mean([float(row[key]) for row in rows]) for key in MEASURES if rows[0][key]}
+            writer.writerow({"variant": variant.name, "epoch": epoch, **means})
+    return table.getvalue()
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, str]:
+    return {
+        f"{block}.{key}": ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+        for block, values in settings.items()
+        for key, value in values.items()
+    }
+
+
+def _setting_keys(report: Report) -> list[str]:
+    return list(dict.fromkeys(key for variant in report.variants for key in variant.settings))

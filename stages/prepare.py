@@ -1,0 +1,28 @@
+"""Check every image, split off validation data, write index, pixels and profile: python stages/prepare.py"""
+
+from pathlib import Path
+
+from lenetlab import dataset, figures, index, params, plain_errors, tracking
+
+RAW = Path("data/raw")
+TRAIN, TEST = Path("data/prepared/train"), Path("data/prepared/test")
+SAMPLES = Path("data/prepared/samples.png")  # no part of TRAIN, so that a change of the picture retrains nothing
+
+
+def main() -> None:
+    data = params.load(Path("params.yaml")).data
+    with tracking.follow("prepare"):
+        index.prepare(
+            RAW,
+            TRAIN,
+            TEST,
+            validation=data.validation,
+            validation_seed=data.validation_seed,
+            duplicates=data.duplicates,
+        )
+        figures.png(figures.sample_sheet(*dataset.load(TRAIN).samples()), SAMPLES)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

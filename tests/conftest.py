@@ -1,0 +1,41 @@
+"""Real digits for every test, without the network: the 1,797 that scikit-learn brings, scaled to 28×28."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from lenetlab import archive, index, sources
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a user would bring it: train/ with 1,437 PNG files and test/ with 360; no image is in both."""
+    content = load_digits()
+    large = np.rint(content.images * 255 / 16).astype(np.uint8).repeat(3, axis=1).repeat(3, axis=2)
+    pixels = np.pad(large, ((0, 0), (2, 2), (2, 2)))
+    folder = tmp_path_factory.mktemp("digits")
+    for name, start, end in (("train", 0, 1437), ("test", 1437, 1797)):
+        for number, place in enumerate(range(start, end)):
+            image = archive.png(pixels[place])
+            path = folder / name / f"{number:05d}_{content.target[place]}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(image)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def raw(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with train.tar and test.tar, as the stage fetch leaves it."""
+    folder = tmp_path_factory.mktemp("data") / "raw"
+    sources.fetch(digits_folder, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(raw: Path) -> Path:
+    """The folder with train/ and test/, as the stage prepare leaves it; 200 validation images."""
+    folder = raw.parent / "prepared"
+    index.prepare(raw, folder / "train", folder / "test", validation=200, validation_seed=0, duplicates="error")
+    return folder

@@ -1,0 +1,71 @@
+"""The command line, as a user types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def lenetlab(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    program = "from lenetlab import cli; cli.main()"
+    return subprocess.run([sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def edited(tmp_path: Path, *edits: tuple[str, str]) -> Path:
+    """A folder with our params.yaml, changed."""
+    text = (ROOT / "params.yaml").read_text()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mnist.toml").touch()
+    return tmp_path
+
+
+def test_check_says_what_will_be_done():
+    found = lenetlab("check")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "3 variants, 6 seeds each, 2 comparisons, 10 epochs" in found.stdout
+
+
+def test_check_lists_every_error_and_fails(tmp_path):
+    folder = edited(tmp_path, ("epochs: 10", "epochs: 0"), ("  - mlp\n", "  - mpl\n"), ("device: auto", "device: tpu"))
+    found = lenetlab("check", folder=folder)
+    assert found.returncode == 1
+    assert found.stdout == ""
+    for part in ("training.epochs: 0", "study[1]: 'mpl'", "device: 'tpu'"):
+        assert part in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_check_finds_a_source_that_is_not_there(tmp_path):
+    found = lenetlab("check", folder=edited(tmp_path, ("data/mnist.toml", "my/digits")))
+    assert found.returncode == 1
+    assert "data.source: 'my/digits' does not exist" in found.stderr
+
+
+def test_check_finds_a_device_that_is_not_there(tmp_path):
+    found = lenetlab("check", folder=edited(tmp_path, ("device: auto", "device: cuda:77")))
+    assert found.returncode == 1
+    assert "device: 'cuda:77' is not on this machine; allowed here: auto, cpu" in found.stderr
+
+
+def test_check_without_a_file(tmp_path):
+    found = lenetlab("check", folder=tmp_path)
+    assert (found.returncode, found.stderr) == (1, "error: params.yaml: cannot be read: No such file or directory\n")
+
+
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "evaluate", "compare"])
+def test_a_stage_run_by_itself_checks_params_yaml_too(tmp_path, stage):
+    folder = edited(tmp_path, ("epochs: 10", "epochs: 0"))
+    arguments = ["lenet5"] if stage in ("train", "evaluate") else []
+    command = [sys.executable, ROOT / "stages" / f"{stage}.py", *arguments]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "training.epochs: 0 is not allowed; allowed: a whole number from 1 to 1000" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "params.yaml"]

@@ -1,0 +1,236 @@
+"""The whole pipeline through `dvc repro`, in a clone of its own, with its results and its MLflow store read back."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+VARIANTS, SEEDS = ("lenet5", "mlp"), (0, 5)
+
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, *command: str, status: int = 0) -> str:
+    """What a command prints, both streams; run as a user would in that folder, with the environment's own python."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
+    environment = {**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
+    )
+    assert done.returncode == status, done.stdout
+    return done.stdout
+
+
+def edit(folder: Path, change) -> None:
+    path = folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def make_small(content: dict) -> None:
+    content |= {"seeds": list(SEEDS), "study": list(VARIANTS), "device": "cpu"}
+    content["comparisons"] = {"headline": [{"candidate": "lenet5", "baseline": "mlp"}]}
+    content["data"] |= {"source": "digits", "validation": 200}
+    content["training"] |= {"epochs": 1}
+
+
+def clone(folder: Path, digits_folder: Path) -> Path:
+    """The files that git would give to a new user, committed, with the small study and its digits."""
+    names = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in names:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    shutil.copytree(digits_folder, folder / "digits")
+    edit(folder, make_small)
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    run(folder, "git", "config", "user.email", "test@example.org")
+    run(folder, "git", "config", "user.name", "test")
+    with (folder / ".git" / "info" / "exclude").open("a") as ignored:
+        ignored.write("digits/\n")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "--quiet", "--message", "start")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, digits_folder):
+    """A clone in which `dvc repro` has run once."""
+    folder = clone(tmp_path_factory.mktemp("project"), digits_folder)
+    (folder / "log").write_text(run(folder, "dvc", "repro"))
+    return folder
+
+
+def stages_run(log: str) -> list[str]:
+    return [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage")]
+
+
+def test_every_file_of_the_contract_is_there(project):
+    expected = ["data/raw/train.tar", "data/raw/test.tar", "reports/comparison.json", "reports/report.html"]
+    expected += ["reports/report.md", "reports/curves.csv"]
+    for part in ("train", "test"):
+        expected += [f"data/prepared/{part}/{name}" for name in ("index.csv", "pixels.npy", "profile.json")]
+    for variant in VARIANTS:
+        for seed in SEEDS:
+            files = ("epoch-01.safetensors", "curves.csv", "run.json")
+            expected += [f"runs/{variant}/seed-{seed}/{name}" for name in files]
+            expected += [f"journals/{variant}/seed-{seed}.jsonl"]
+        names = ("metrics.json", "seeds.json", "curves.csv", "predictions.npz")
+        expected += [f"evaluations/{variant}/{name}" for name in names]
+        expected += [f"reports/metrics/{variant}.json"]
+    assert [name for name in expected if not (project / name).is_file()] == []
+
+
+def test_the_stages_ran_in_order_and_a_second_time_none_does(project):
+    names = [f"{stage}@{variant}" for variant in VARIANTS for stage in ("train", "evaluate")]
+    ran = stages_run((project / "log").read_text())
+    assert ran[:2] == ["fetch", "prepare"]
+    assert ran[-1] == "compare"
+    assert sorted(ran[2:-1]) == sorted(names)
+    assert stages_run(run(project, "dvc", "repro")) == []
+
+
+def test_the_comparison_follows_from_the_predictions(project):
+    (entry,) = json.loads((project / "reports" / "comparison.json").read_text())
+    accuracies = {}
+    for variant in VARIANTS:
+        with np.load(project / "evaluations" / variant / "predictions.npz") as found:
+            assert found["seeds"].tolist() == list(SEEDS)
+            assert found["predicted"].shape == (len(SEEDS), 360)
+            accuracies[variant] = (found["predicted"] == found["labels"]).mean(axis=1)
+        seeds = json.loads((project / "evaluations" / variant / "seeds.json").read_text())
+        assert [seeds[str(seed)]["test_accuracy"] for seed in SEEDS] == pytest.approx(accuracies[variant])
+    assert entry["difference"] == pytest.approx(accuracies["lenet5"].mean() - accuracies["mlp"].mean())
+    assert entry["verdict"] == "inconclusive"  # two seeds against two cannot fall below p = 1/3
+    assert (entry["candidate"], entry["baseline"], entry["family"]) == ("lenet5", "mlp", "headline")
+
+
+READ_STORE = """
+import json
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///mlflow.db")
+(experiment,) = [e for e in client.search_experiments() if e.name == "lenetlab"]
+runs = []
+for found in client.search_runs([experiment.experiment_id], max_results=1000):
+    history = {key: [[m.step, m.value] for m in client.get_metric_history(found.info.run_id, key)] for key in found.data.metrics}
+    paths = []
+    folders = [""]
+    while folders:
+        for item in client.list_artifacts(found.info.run_id, folders.pop() or None):
+            (folders if item.is_dir else paths).append(item.path)
+    runs.append({"id": found.info.run_id, "name": found.info.run_name, "status": found.info.status, "tags": found.data.tags,
+                 "params": found.data.params, "metrics": history, "artifacts": paths,
+                 "datasets": [d.dataset.name for d in found.inputs.dataset_inputs]})
+print(json.dumps(runs))
+"""
+
+
+def stored(project: Path) -> list[dict]:
+    return json.loads(run(project, sys.executable, "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
+
+
+def test_mlflow_holds_one_finished_run_for_everything_that_ran(project):
+    runs = stored(project)
+    assert {found["status"] for found in runs} == {"FINISHED"}
+    parents = {found["tags"]["variant"]: found for found in runs if found["name"] in VARIANTS}
+    children = [found for found in runs if "mlflow.parentRunId" in found["tags"]]
+    assert set(parents) == set(VARIANTS)
+    assert len(runs) == 1 + 2 + 4 + 1  # prepare, parents, children, comparison
+    assert sorted((c["tags"]["variant"], c["tags"]["seed"]) for c in children) == [
+        (variant, str(seed)) for variant in VARIANTS for seed in SEEDS
+    ]
+    for child in children:
+        assert child["tags"]["mlflow.parentRunId"] == parents[child["tags"]["variant"]]["id"]
+        record = json.loads(
+            (project / "runs" / child["tags"]["variant"] / f"seed-{child['tags']['seed']}" / "run.json").read_text()
+        )
+        assert child["tags"]["fingerprint"] == record["fingerprint"]
+
+
+def test_mlflow_shows_the_numbers_of_the_files(project):
+    for found in stored(project):
+        if "mlflow.parentRunId" not in found["tags"]:
+            continue
+        variant, seed = found["tags"]["variant"], found["tags"]["seed"]
+        with (project / "evaluations" / variant / "curves.csv").open() as table:
+            (row,) = [row for row in csv.DictReader(table) if row["seed"] == seed]
+        for key in (
+            "train_loss",
+            "train_accuracy",
+            "validation_loss",
+            "validation_accuracy",
+            "test_loss",
+            "test_accuracy",
+        ):
+            assert found["metrics"][key] == [[1, float(row[key])]], key
+        assert any("epoch-01.safetensors" in path for path in found["artifacts"])
+        assert any(path.endswith("curves.png") for path in found["artifacts"])
+        assert found["datasets"]
+        for tag in ("commit", "dirty", "data", "device", "fingerprint"):
+            assert tag in found["tags"], tag
+
+
+def test_mlflow_keeps_the_report_with_the_comparison(project):
+    (comparison,) = [found for found in stored(project) if any("report.html" in path for path in found["artifacts"])]
+    assert "mlflow.parentRunId" not in comparison["tags"]
+
+
+def test_the_test_set_is_not_visible_to_training(project):
+    """Without the test data on the disk, training gives the same bits."""
+    weights = project / "runs" / "mlp" / "seed-0" / "epoch-01.safetensors"
+    before = weights.read_bytes()
+    shutil.move(project / "data" / "prepared" / "test", project / "hidden")
+    shutil.rmtree(project / ".lenetlab" / "resume")
+    try:
+        run(project, "dvc", "repro", "--force", "--single-item", "train@mlp")
+    finally:
+        shutil.move(project / "hidden", project / "data" / "prepared" / "test")
+    assert weights.read_bytes() == before
+    run(project, "dvc", "repro")
+
+
+def test_metrics_params_plots_and_status_work(project):
+    metrics = json.loads(run(project, "dvc", "metrics", "show", "--json"))
+    (files,) = [revision["data"] for revision in metrics.values()]
+    keys = {"parameters", "test_accuracy", "test_accuracy_sd", "test_loss"}
+    assert {name: set(content["data"]) for name, content in files.items()} == {
+        f"reports/metrics/{variant}.json": keys for variant in VARIANTS
+    }
+    run(project, "dvc", "plots", "show", "--out", "plots")
+    assert "lenet5" in (project / "plots" / "index.html").read_text()
+    assert "up to date" in run(project, "dvc", "status")
+
+
+def test_editing_one_variant_reruns_that_variant_and_the_comparison(project):
+    def change(content: dict) -> None:
+        content["variants"]["mlp"]["model"]["hidden"] = [58]
+
+    edit(project, change)
+    assert "variants.mlp.model.hidden" in run(project, "dvc", "params", "diff")
+    log = run(project, "dvc", "repro")
+    assert stages_run(log) == ["train@mlp", "evaluate@mlp", "compare"]
+    assert len(stored(project)) == 8 + 3 + 1  # another parent, its two children, another comparison
+
+
+def test_editing_the_report_reruns_the_comparison_alone(project):
+    with (project / "src" / "lenetlab" / "report.py").open("a") as source:
+        source.write("\n# edited\n")
+    assert stages_run(run(project, "dvc", "repro")) == ["compare"]
+
+
+def test_a_new_user_of_the_same_machine_gets_the_same_weights(project, tmp_path, digits_folder):
+    other = clone(tmp_path, digits_folder)
+    run(other, "dvc", "repro", "train@lenet5")
+    for seed in SEEDS:
+        name = f"runs/lenet5/seed-{seed}/epoch-01.safetensors"
+        assert (other / name).read_bytes() == (project / name).read_bytes()

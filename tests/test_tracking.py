@@ -125,7 +125,7 @@ def make_prepared(outputs: Path) -> None:
     files.write_json(folder / "train" / "profile.json", profile)
     test = {"digest": files.sha256(b"test"), "images": 10000, "splits": {"test": pixels | {"images": 10000}}}
     files.write_json(folder / "test" / "profile.json", test | {"duplicates": duplicates})
-    files.write_bytes(folder / "train" / "samples.png", PNG)
+    files.write_bytes(folder / "samples.png", PNG)
 
 
 def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3) -> None:

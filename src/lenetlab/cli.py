@@ -37,8 +37,10 @@ def check() -> None:
 @commands.command(help="Bring MLflow up to date with the outputs on disk; running it again changes nothing.")
 def sync() -> None:
     study = params.load(PARAMS)
-    for line in tracking.sync(study.study):
-        click.echo(line)
+    added = tracking.sync(study.study)
+    click.echo(
+        "MLflow is up to date: " + (", ".join(f"{count} {what}" for what, count in added.items()) or "nothing was new")
+    )
 
 
 @commands.command(help="Open the runs in MLflow's pages, for this machine only; prints the address of a prepared view.")

@@ -292,15 +292,18 @@ def arrays(content: bytes) -> Any:
 
 def _as_idx(splits: Any) -> list[bytes]:
     """The four canonical files from floats: the pixels are multiples of 1/256, validation follows training."""
-    (first, first_labels), (second, second_labels), (test, test_labels) = splits
-    contents = []
-    for parts, labels in (([first, second], [first_labels, second_labels]), ([test], [test_labels])):
-        pixels = np.concatenate([np.rint(part * 256).astype(np.uint8) for part in parts])
-        names = np.concatenate(labels).astype(np.uint8)
-        contents += [
-            struct.pack(">IIII", 2051, len(pixels), 28, 28) + pixels.tobytes(),
-            struct.pack(">II", 2049, len(names)) + names.tobytes(),
-        ]
+    try:
+        (first, first_labels), (second, second_labels), (test, test_labels) = splits
+        contents = []
+        for images, labels in (([first, second], [first_labels, second_labels]), ([test], [test_labels])):
+            pixels = np.concatenate([np.rint(part * 256).astype(np.uint8) for part in images])
+            digits = np.concatenate(labels).astype(np.uint8)
+            contents += [
+                struct.pack(">IIII", 2051, len(pixels), 28, 28) + pixels.tobytes(),
+                struct.pack(">II", 2049, len(digits)) + digits.tobytes(),
+            ]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"not three pairs of images and labels: {error}") from None
     return contents
 
 

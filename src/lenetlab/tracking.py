@@ -122,7 +122,7 @@ def of_prepare(outputs: Path) -> list[Run]:
             tags=_tags("prepare", files.sha256_json(digests), digests["training"]) | note,
             params={key: str(value) for key, value in params.items()},
             artifacts={
-                "samples.png": paths["training"] / "samples.png",
+                "samples.png": paths["training"].parent / "samples.png",
                 **{f"{path.name}/profile.json": path / "profile.json" for path in paths.values()},
             },
             data={use: (f"data/prepared/{path.name}", digests[use]) for use, path in paths.items()},
@@ -218,7 +218,7 @@ def _parent(children: Sequence[Run], seeds: int, unfinished: str) -> Run:
         start=min(run.start for run in children),
         end=max(run.end for run in children),
         tags={
-            **{key: value for key, value in newest.tags.items() if key not in ("seed", "accuracy")},
+            **{key: value for key, value in newest.tags.items() if key != "seed"},
             "fingerprint": str(newest.parent),
             "seeds": " ".join(run.tags["seed"] for run in children),
         },
@@ -266,12 +266,11 @@ def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> 
     parent.points |= {(key, last): (value, parent.end) for key, value in figures.items()}
     parent.tags |= said
     parent.tags["mlflow.note.content"] = (
-        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over {seeds} seeds, the runs below "
+        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over the seeds ({seeds}), the runs below "
         f"this one. 95 % interval of the mean: {said['interval']}.\n\nVerdict: **{verdict or 'not compared yet'}**."
         "\n\nMetrics are means over the seeds. Curves, confusion and mistakes are under *Artifacts*."
     )
     parent.artifacts = {place: path for place, path in _below(folder).items() if "/" not in place}
-    parent.data["test"] = ("data/prepared/test", files.read_json(folder / "variant.json")["test_data"])
 
 
 def _verdict(outputs: Path, variant: str) -> str | None:
@@ -605,14 +604,16 @@ def follow(stage: str, variant: str | None = None, live: Mapping[int, Path] | No
 def _farewell(tracker: subprocess.Popen, word: str, patience: float) -> str | None:
     """Tell the tracking process how the block ended and hear it out; returns what went wrong there.
 
-    It has `patience` seconds to be ready. After a block that failed it is left to itself then: it has little to do.
+    It has `patience` seconds to be ready. After a block that failed that is all, and it is left to itself then: it
+    has little to do.
     """
     said = ""
     with suppress(BrokenPipeError):
         tracker.stdin.write(word.encode())
     tracker.stdin.close()
     while "done" not in said and "failed" not in said:
-        if not select.select([tracker.stdout], [], [], PATIENCE if "ready" in said else patience)[0]:
+        limit = PATIENCE if word == "done" and "ready" in said else patience
+        if not select.select([tracker.stdout], [], [], limit)[0]:
             if word != "done":
                 return None
             said = "failed: it gave no sign of life"
@@ -635,7 +636,7 @@ def main(arguments: Sequence[str]) -> None:
     outputs, where, word = Path.cwd(), place(), None
     while True:
         try:
-            with opened(where, sign=lambda: _say(".")) as store:
+            with opened(where, sign=_show_life) as store:
                 _say("ready")
                 while not (word := word or _heard(seconds=0)):
                     store.put(*_live(task, "RUNNING"))
@@ -668,6 +669,11 @@ def _final(task: dict, outputs: Path) -> list[Run]:
 def _say(word: str) -> None:
     with suppress(BrokenPipeError):  # a stage that is gone
         os.write(1, f"{word}\n".encode())
+
+
+def _show_life() -> None:
+    if select.select([], [1], [], 0)[1]:  # while the stage works nobody reads, and the pipe may fill up
+        _say(".")
 
 
 def _heard(seconds: float | None) -> str | None:

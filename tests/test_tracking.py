@@ -291,6 +291,10 @@ def test_a_variant_ends_as_its_seeds_do(ends, status):
     assert tracking.of_training(journals, 2, "KILLED")[0].status == status
 
 
+def test_a_variant_goes_on_while_a_seed_has_not_begun():
+    assert tracking.of_training([journal("mlp", 0, 3), []], 2, "RUNNING")[0].status == "RUNNING"
+
+
 def test_missing_validation_figures_are_left_out():
     events = journal("mlp", 0, 1)
     events[1]["validation_loss"] = events[1]["validation_accuracy"] = None
@@ -449,6 +453,7 @@ def test_artifacts_are_found_after_the_folder_has_moved(root, tmp_path, monkeypa
     moved = root.rename(tmp_path / "moved")
     monkeypatch.chdir(moved)
     run = all_runs(moved)["mlp"]
+    assert not Path(run.info.artifact_uri).is_absolute()
     client = mlflow.MlflowClient(f"sqlite:///{moved / 'mlflow.db'}")
     assert "curves.png" in [item.path for item in client.list_artifacts(run.info.run_id)]
     picture = client.download_artifacts(run.info.run_id, "curves.png", str(tmp_path))
@@ -467,6 +472,18 @@ def test_a_seed_can_be_added(root):
     losses = [epoch_record("mlp", seed, 3)["train_loss"] for seed in range(3)]
     assert after["mlp"].data.metrics["train_loss"] == pytest.approx(np.mean(losses))
     assert after["mlp"].data.tags["seeds"] == "0 1 2"
+    assert set(tracking.sync(["mlp"]).values()) == {0}
+
+
+def test_the_latest_evaluation_is_the_one_shown(root):
+    make_training(root, "mlp")
+    make_evaluation(root, "mlp")
+    tracking.sync(["mlp"])
+    folder = root / "evaluations/mlp"
+    worse = files.read_json(folder / "metrics.json") | {"test_accuracy": 0.1}
+    files.write_json(folder / "metrics.json", worse)
+    tracking.sync(["mlp"])
+    assert all_runs(root)["mlp"].data.metrics["test_accuracy"] == 0.1
     assert set(tracking.sync(["mlp"]).values()) == {0}
 
 

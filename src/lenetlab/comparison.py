@@ -169,6 +169,6 @@ def _verdict(difference: float, p_welch: float, p_permutation: float, seeds: int
         name for name, p in (("Welch's test", p_welch), ("the permutation test", p_permutation)) if p >= LEVEL
     )
     return "inconclusive", (
-        f"a difference of {points} between {seeds} seeds each is no more than chance can make:"
-        f" {above} at {LEVEL} or above after Holm's correction"
+        f"{seeds} seeds each cannot tell a difference of {points} from chance:"
+        f" {above} with p of {LEVEL} or more after Holm's correction"
     )

@@ -17,7 +17,10 @@ from matplotlib.figure import Figure
 from lenetlab import files
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7A00")
-GREY = "#7a7a7a"  # contrast of at least 4.2 on white and 4.8 on black
+GREY, LIGHT_GREY = "#5f5f5f", "#b8b8b8"  # of text and lines on a light page and on a dark one; contrast above 6
+DARK = f"""<style>@media (prefers-color-scheme: dark) {{
+text[style*="{GREY}"] {{fill: {LIGHT_GREY} !important}} [style*="stroke: {GREY}"] {{stroke: {LIGHT_GREY} !important}}
+}}</style>"""
 STYLE = {
     "svg.hashsalt": "lenetlab",  # ids in the SVG that repeat
     "svg.fonttype": "none",  # text stays text
@@ -54,7 +57,7 @@ def svg(figure: Figure) -> str:
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :].replace("<defs>", DARK + "<defs>", 1)
 
 
 def png(figure: Figure, path: Path) -> None:
@@ -75,6 +78,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
             ]
             _thin_and_thick(axes, lines, style)
         axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, max(int(row["epoch"]) for row in rows) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
     loss.set_ylabel("mean cross-entropy (nats)")
     accuracy.set_ylabel("accuracy (%)")

@@ -177,7 +177,7 @@ def draw(report: Report) -> dict[str, Picture]:
 
 
 def percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}"
+    return f"{100 * fraction:.2f}".replace("-", "−")
 
 
 def points(difference: float) -> str:

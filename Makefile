@@ -6,10 +6,10 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui sync check lint format lock clean
+.PHONY: help setup repro test ui experiments sync check lint format lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv and install the locked packages; a second call does nothing
 
@@ -34,6 +34,9 @@ test: setup  ## run all tests
 
 ui: setup  ## show the runs in MLflow, on this machine only
 	@lenetlab ui
+
+experiments: setup  ## show the experiments, with what differs
+	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
 
 sync: setup  ## bring MLflow up to date with the outputs on disk
 	@lenetlab sync

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
 from lenetlab import archive, index, sources
+
+# How long an example takes says something about the machine and its other users, nothing about the code.
+settings.register_profile("lenetlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lenetlab")
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,16 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
+def changed(content: bytes, at: int, by: bytes) -> bytes:
+    return content[:at] + by + content[at + len(by) :]
+
+
+def with_checksum(content: bytes, at: int = 0) -> bytes:
+    """The header at `at` with the checksum that it should have."""
+    header = changed(content[at : at + 512], 148, b" " * 8)
+    return changed(content, at, changed(header, 148, b"%06o\0 " % sum(header)))
+
+
 def test_the_bytes_of_an_archive_are_always_these():
     # Made once by GNU tar 1.34: tar -c -b 1 --format=ustar --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=0644
     assert files.sha256(tar(ONE, TWO)) == "f21f703eab412573c2f8ddbfdb9921037cc7a4cd60c16f96783dff6593847b26"
@@ -144,6 +154,7 @@ REFUSED = {
     "drive": ((entry("C:5_5.png"), b""), "leads out of the folder"),
     "backslash": ((entry("..\\5_5.png"), b""), "leads out of the folder"),
     "large": ((entry("5_5.png"), bytes(65_537)), "65537 bytes; allowed: up to 65536"),
+    "long number": ((entry("5" * 97 + "_5.png"), b""), "more than 100 bytes"),
     "long name": ((entry("5" * 97 + ".png"), b""), "more than 100 bytes"),
     "control characters": ((entry("5_5\x1b[31m.png"), b""), "some that are not text"),
     "not UTF-8": ((entry("5_\udcff.png"), b""), "some that are not text"),
@@ -166,6 +177,23 @@ def test_what_cannot_be_packed_safely_is_named(tmp_path, case):
     assert problem in message
 
 
+def test_a_path_is_safe_in_all_of_its_parts(tmp_path):
+    path = tmp_path / "train.tar"
+    path.write_bytes(foreign((entry("../" + "a" * 95 + "/5_5.png"), b""), form=tarfile.USTAR_FORMAT))
+    assert "leads out of the folder" in refusal(path)  # the first part stands in the header's last field
+
+    old = changed(tar(ONE), 257, b"ustar  \0")  # where GNU's old form keeps times instead
+    assert members(tmp_path, with_checksum(changed(old, 345, b"../"))) == [ONE]
+
+
+def test_folders_of_old_archives_are_passed_over(tmp_path):
+    folder = tar(("train/", b""))[:512]
+    unmarked = with_checksum(changed(folder, 156, b"\0"))
+    with_size = with_checksum(changed(changed(folder, 156, b"5"), 124, b"00000010000\0"))  # a size, and no content
+
+    assert members(tmp_path, unmarked + with_size + tar(ONE)) == [ONE]
+
+
 def test_all_problems_are_listed_up_to_twenty(tmp_path):
     path = tmp_path / "train.tar"
     path.write_bytes(foreign(*((entry(f"{number}_1.png", tarfile.SYMTYPE), b"") for number in range(20))))
@@ -174,16 +202,6 @@ def test_all_problems_are_listed_up_to_twenty(tmp_path):
     path.write_bytes(foreign(*((entry(f"{number}_1.png", tarfile.SYMTYPE), b"") for number in range(23))))
     assert len(refusal(path).splitlines()) == 21
     assert refusal(path).endswith("and 3 more")
-
-
-def changed(content: bytes, at: int, by: bytes) -> bytes:
-    return content[:at] + by + content[at + len(by) :]
-
-
-def with_checksum(content: bytes, at: int = 0) -> bytes:
-    """The header at `at` with the checksum that it should have."""
-    header = changed(content[at : at + 512], 148, b" " * 8)
-    return changed(content, at, changed(header, 148, b"%06o\0 " % sum(header)))
 
 
 WHOLE = tar(ONE, TWO)  # headers at 0 and 1024, content at 512 and 1536 (two blocks), end at 2560
@@ -214,6 +232,10 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "two archives": (WHOLE + WHOLE, "damaged: something stands at byte 3584"),
     "huge attributes": (foreign((entry("1_1.png", pax_headers={"comment": "x" * 70_000}), b"")), "bytes of attributes"),
     "size as attribute": (foreign((entry("1_1.png", pax_headers={"size": "9"}), b"")), "make no sense for a PNG file"),
+    "attributes without end": (
+        foreign((entry("1_1.png", pax_headers={"comment": "x"}), b"")).replace(b"comment=x\n", b"comment=xy"),
+        "make no sense for a PNG file",
+    ),
     "attributes changed": (
         foreign((entry("1_1.png", pax_headers={"comment": "x"}), b"")).replace(b"comment=x", b"comment:x"),
         "make no sense for a PNG file",

@@ -118,20 +118,32 @@ def test_the_comparison_follows_from_the_predictions(project):
 READ_STORE = """
 import json
 from mlflow import MlflowClient
+
 client = MlflowClient("sqlite:///mlflow.db")
-(experiment,) = [e for e in client.search_experiments() if e.name == "lenetlab"]
-runs = []
-for found in client.search_runs([experiment.experiment_id], max_results=1000):
-    history = {key: [[m.step, m.value] for m in client.get_metric_history(found.info.run_id, key)] for key in found.data.metrics}
-    paths = []
-    folders = [""]
-    while folders:
-        for item in client.list_artifacts(found.info.run_id, folders.pop() or None):
-            (folders if item.is_dir else paths).append(item.path)
-    runs.append({"id": found.info.run_id, "name": found.info.run_name, "status": found.info.status, "tags": found.data.tags,
-                 "params": found.data.params, "metrics": history, "artifacts": paths,
-                 "datasets": [d.dataset.name for d in found.inputs.dataset_inputs]})
-print(json.dumps(runs))
+
+
+def history(run, key):
+    return [[metric.step, metric.value] for metric in client.get_metric_history(run, key)]
+
+
+def artifacts(run, folder=None):
+    for item in client.list_artifacts(run, folder):
+        yield from artifacts(run, item.path) if item.is_dir else [item.path]
+
+
+(experiment,) = [found for found in client.search_experiments() if found.name == "lenetlab"]
+print(json.dumps([
+    {
+        "id": found.info.run_id,
+        "name": found.info.run_name,
+        "status": found.info.status,
+        "tags": found.data.tags,
+        "metrics": {key: history(found.info.run_id, key) for key in found.data.metrics},
+        "artifacts": list(artifacts(found.info.run_id)),
+        "datasets": [used.dataset.name for used in found.inputs.dataset_inputs],
+    }
+    for found in client.search_runs([experiment.experiment_id], max_results=1000)
+]))
 """
 
 

@@ -5,6 +5,7 @@ and `train/00001_5.png` are both `00001_5.png`. Hidden files and folders (`.DS_S
 all else that is not a regular PNG file is an error. Nothing is ever extracted, and no link is followed.
 """
 
+import math
 import mmap
 import os
 import re
@@ -43,7 +44,7 @@ KINDS = {
 }
 WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size they state
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
-PLAIN = re.compile(r"[0-9]+_[0-9]\.png")  # what nearly every path is; only the others are looked at closely
+PLAIN = re.compile(r"[0-9]{1,9}_[0-9]\.png")  # what nearly every path is; only the others are looked at closely
 UNSAFE = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
 HIDDEN = re.compile(r"(^|/)\.[^/]")
 NOT_EMPTY = re.compile(rb"[^\0]")
@@ -88,10 +89,10 @@ def _header(name: str, size: int) -> bytes:
     return HEADER.pack(*start, b"%06o\0 " % sum(HEADER.pack(*start, b" " * 8, *end)), *end)
 
 
-def order(name: str) -> tuple[int, str]:
+def order(name: str) -> tuple[float, str]:
     """Sort key: by number, however many zeros lead it; names without a number come last."""
     number = name.partition("_")[0]
-    return (int(number) if number.isdigit() and number.isascii() and len(number) < 10 else 10**9, name)
+    return (int(number) if number.isascii() and number.isdigit() else math.inf, name)
 
 
 def first(problems: Sequence[str], most: int) -> list[str]:
@@ -206,7 +207,7 @@ def _parsed(header: bytes, at: int) -> tuple[str, int, bytes]:
     name, _, _, _, size, _, checksum, kind, _, magic, _, _, _, prefix = HEADER.unpack(header)
     stored, size = _octal(checksum), _octal(size)
     # The checksum counts itself as spaces. Adler-32's lower half is 1 + the sum of all bytes, modulo 65521, and quick.
-    if stored < 0 or zlib.adler32(header) & 0xFFFF != (1 + stored - sum(b" " * 8) + sum(checksum)) % 65521:
+    if zlib.adler32(header) & 0xFFFF != (1 + stored - sum(b" " * 8) + sum(checksum)) % 65521:
         raise UserError(f"damaged, or not a tar: the header at byte {at} does not agree with its checksum")
     if size < 0:
         raise UserError(f"damaged: the header at byte {at} tells no size")

@@ -1,10 +1,12 @@
 """Every picture. Figures draw what they are given and compute nothing; SVG for the report, PNG for MLflow.
 
 One language for all: Okabe & Ito's colours, which the colour-blind can tell apart, one for each variant by its place in
-the study; greys that read on white and on black; no frame, no grid but the lines that help to read a value.
+the study and none for anything else; text and axes in one ink, dark on white and light on black; no frame, no grid.
 """
 
+import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,39 +14,36 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from lenetlab import files
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7A00")
-GREY, LIGHT_GREY = "#5f5f5f", "#b8b8b8"  # of text and lines on a light page and on a dark one; contrast above 6
-DARK = f"""<style>@media (prefers-color-scheme: dark) {{
-text[style*="{GREY}"] {{fill: {LIGHT_GREY} !important}} [style*="stroke: {GREY}"] {{stroke: {LIGHT_GREY} !important}}
-}}</style>"""
+INK = "#495057"  # 8.2 to 1 on white; in an SVG it follows the reader's light or dark
 STYLE = {
     "svg.hashsalt": "lenetlab",  # ids in the SVG that repeat
     "svg.fonttype": "none",  # text stays text
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": GREY,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.titlesize": 10,
-    "axes.titlecolor": GREY,
-    "text.color": GREY,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "legend.frameon": False,
     "savefig.transparent": True,
 }
-mpl.rcParams.update(STYLE)  # no other module draws
-SEED, MEAN = {"linewidth": 0.7, "alpha": 0.4}, {"linewidth": 2.0}
-CURVES = {  # the four curves, and the two of validation data where there are any
-    "train": {"color": COLOURS[0], "label": "training (running)"},
-    "validation": {"color": COLOURS[4], "label": "validation", "linestyle": (0, (4, 2))},
-    "test": {"color": COLOURS[1], "label": "test"},
-}
+LIGHT_AND_DARK = (  # for a file that stands alone; 10 to 1 on the report's dark page
+    "<style>svg{color:#495057}@media (prefers-color-scheme:dark){svg{color:#c3c9d0}}</style>"
+)
+SEED, MEAN = {"linewidth": 0.6, "alpha": 0.45}, {"linewidth": 2.0}
+KINDS = {"train": "training (running)", "validation": "validation", "test": "test"}
+MOST_SHADE = 0.6  # opacity of the commonest mistake, so that ink stays readable on it
 
 
 def colour(position: int) -> str:
@@ -52,31 +51,56 @@ def colour(position: int) -> str:
     return COLOURS[position % len(COLOURS)]
 
 
-def svg(figure: Figure) -> str:
-    """The same bytes for the same figure, fit to stand inside a page."""
+@mpl.rc_context(STYLE)
+def svg(figure: Figure, name: str) -> str:
+    """To stand in a page: ink is the colour of the text around, ids begin with `name`. A figure drawn alike gives the
+    same bytes."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue()
-    return text[text.index("<svg") :].replace("<defs>", DARK + "<defs>", 1)
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    noise = (
+        r"<!--.*?-->",
+        r"<defs>\s*<style.*?</style>\s*</defs>",  # it would reach the whole page
+        r" id=\"([A-Za-z0-9.]+_\d+|image\w+)\"",  # ids that nothing refers to
+        r"\s*font-family: [^;\"]+;",
+        r" transform=\"rotate\(-0 [^\"]+\"",
+    )
+    text = re.sub("|".join(noise), "", text, flags=re.DOTALL)
+    text = re.sub(r"(id=\"|href=\"#|url\(#)", lambda found: found[0] + html.escape(f"{name}-"), text)
+    text = text.replace("<svg ", '<svg style="stroke-linejoin: round; font-family: system-ui, sans-serif" ', 1)
+    return re.sub(r"\s*\n\s*", "\n", text)
 
 
+def standing_alone(picture: str) -> str:
+    """An SVG as the text of a file of its own, which follows the reader's light or dark."""
+    return picture.replace(">", f">\n{LIGHT_AND_DARK}", 1)
+
+
+@mpl.rc_context(STYLE)
 def png(figure: Figure, path: Path) -> None:
     with files.writing(path) as stream:
         figure.savefig(stream, format="png", dpi=130, transparent=False, metadata={"Software": None})
 
 
-def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+@mpl.rc_context(STYLE)
+def curves(rows: Sequence[Mapping[str, Any]], colour: str = INK) -> Figure:
     """Loss and accuracy per epoch of one variant, all seeds thin and their mean thick; `rows` as in `curves.csv`."""
-    figure, (loss, accuracy) = _panels(1, 2, width=8.4, height=3.0)
+    figure, (loss, accuracy) = _panels(1, 2, width=8.0, height=3.1)
+    styles = {
+        "train": {"color": INK, "linestyle": (0, (5, 2))},
+        "validation": {"color": colour, "linestyle": (0, (1, 1.5))},
+        "test": {"color": colour},
+    }
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
     for axes, measure, scale in ((loss, "loss", 1.0), (accuracy, "accuracy", 100.0)):
-        for kind, style in CURVES.items():
+        for kind, name in KINDS.items():
             lines = [
                 [(int(row["epoch"]), scale * float(row[f"{kind}_{measure}"])) for row in rows if row["seed"] == seed]
                 for seed in seeds
                 if rows[0][f"{kind}_{measure}"] not in (None, "")
             ]
-            _thin_and_thick(axes, lines, style)
+            _thin_and_thick(axes, lines, {**styles[kind], "label": name, "gid": f"{kind}-{measure}"})
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, max(int(row["epoch"]) for row in rows) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -87,15 +111,20 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@mpl.rc_context(STYLE)
 def confusion(counts: np.ndarray) -> Figure:
     """Counts (10, 10), a row per label. The correct ones are so many that only mistakes are shaded."""
-    figure, (axes,) = _panels(1, 1, width=4.6, height=4.2)
+    figure, (axes,) = _panels(1, 1, width=4.8, height=4.5)
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()) * 2)  # so light that its numbers are read
+    shade = np.empty((*counts.shape, 4))
+    shade[..., :3] = to_rgb(COLOURS[1])
+    shade[..., 3] = MOST_SHADE * mistakes / max(1, mistakes.max())
+    axes.imshow(shade)
     for label, row in enumerate(counts):
         for predicted, count in enumerate(row):
+            weight = "bold" if label == predicted else "normal"
             text = f"{count}" if count else "·"
-            axes.text(predicted, label, text, ha="center", va="center", fontsize=6.5, color="#333333")
+            axes.text(predicted, label, text, ha="center", va="center", fontsize=7.5, fontweight=weight)
     axes.set(xlabel="predicted digit", ylabel="label", xticks=range(10), yticks=range(10))
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -103,21 +132,23 @@ def confusion(counts: np.ndarray) -> Figure:
     return figure
 
 
+@mpl.rc_context(STYLE)
 def mistakes(found: Mapping[str, np.ndarray], seeds: int) -> Figure:
     """The most confident mistakes as images, with label, commonest wrong answer and how many seeds misread them."""
     columns = 8
     rows = max(1, -(-len(found["number"]) // columns))
-    figure, panels = _panels(rows, columns, width=8.4, height=1.45 * rows)
+    figure, panels = _panels(rows, columns, width=8.0, height=1.5 * rows)
     for axes in panels:
         axes.axis("off")
     for at, axes in enumerate(panels[: len(found["number"])]):
         axes.imshow(found["pixels"][at], cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(f"{found['label'][at]} read as {found['predicted'][at]}", fontsize=8)
-        share = f"{100 * found['confidence'][at]:.0f} %, {found['votes'][at]} of {seeds} seeds"
-        axes.text(0.5, -0.05, share, transform=axes.transAxes, ha="center", va="top", fontsize=6.5)
+        axes.set_title(f"{found['label'][at]} read as {found['predicted'][at]}", fontsize=9, pad=3)
+        share = f"{100 * found['confidence'][at]:.0f} %, {found['votes'][at]} of {seeds}"
+        axes.text(0.5, -0.06, share, transform=axes.transAxes, ha="center", va="top", fontsize=8)
     return figure
 
 
+@mpl.rc_context(STYLE)
 def sample_sheet(images: np.ndarray, labels: np.ndarray) -> Figure:
     """What the loader yields: images (K, H, W) with the labels (K) that belong to them, and their range of values."""
     columns = 10
@@ -136,42 +167,41 @@ def sample_sheet(images: np.ndarray, labels: np.ndarray) -> Figure:
     return figure
 
 
+@mpl.rc_context(STYLE)
 def points(variants: Sequence[Mapping[str, Any]]) -> Figure:
     """Test accuracy of every seed as a point, and each variant's mean with its interval.
 
     Each variant: `name`, `colour`, `accuracies` (fractions), `mean`, `interval` (a pair or None).
     """
-    figure, (axes,) = _panels(1, 1, width=7.0, height=0.8 + 0.55 * len(variants))
+    figure, axes = _rows([variant["name"] for variant in variants], "test accuracy (%)")
     for row, variant in enumerate(variants):
-        spread = np.linspace(-0.16, 0.16, len(variant["accuracies"])) if len(variant["accuracies"]) > 1 else [0.0]
-        for offset, accuracy in zip(spread, variant["accuracies"], strict=True):
-            axes.plot(100 * accuracy, row + offset, "o", color=variant["colour"], markersize=5, alpha=0.6, gid="seed")
+        seeds = variant["accuracies"]
+        spread = np.linspace(-0.14, 0.14, len(seeds)) if len(seeds) > 1 else [0.0]
+        for place, (offset, accuracy) in enumerate(zip(spread, seeds, strict=True)):
+            mark = {"markersize": 6, "alpha": 0.7, "markeredgewidth": 0, "gid": f"seed-{row}-{place}"}
+            axes.plot(100 * accuracy, row + offset, "o", color=variant["colour"], **mark)
         if variant["interval"]:
-            axes.plot([100 * limit for limit in variant["interval"]], [row, row], color=GREY, linewidth=1.6)
-        axes.plot(100 * variant["mean"], row, "|", color=GREY, markersize=14, markeredgewidth=2)
-    _rows(axes, [variant["name"] for variant in variants])
-    axes.set_xlabel("test accuracy (%): points are seeds, bars are means with 95 % intervals over seeds")
+            axes.plot([100 * limit for limit in variant["interval"]], [row, row], color=INK, linewidth=1.4)
+        axes.plot(100 * variant["mean"], row, "|", color=INK, markersize=15, markeredgewidth=2)
     return figure
 
 
+@mpl.rc_context(STYLE)
 def forest(comparisons: Sequence[Mapping[str, Any]]) -> Figure:
-    """Differences with both intervals, in percentage points.
+    """Differences with both intervals, in percentage points; the verdict stands beside the names.
 
-    Each: `title`, `verdict`, `colour`, and in fractions `difference`, `interval_seeds`, `interval` (pairs or None).
+    Each comparison: `title`, `verdict`, `colour`, `difference`, `interval_seeds`, `interval` (fractions; or None).
     """
-    figure, (axes,) = _panels(1, 1, width=7.4, height=0.9 + 0.6 * len(comparisons))
-    axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+    titles = [f"{comparison['title']}: {comparison['verdict']}" for comparison in comparisons]
+    figure, axes = _rows(titles, "difference of test accuracy (percentage points)")
     for row, comparison in enumerate(comparisons):
-        for key, width in (("interval", 1.2), ("interval_seeds", 4.0)):
+        axes.plot([0, 0], [row - 0.2, row + 0.4], color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        for key, width in (("interval", 1.2), ("interval_seeds", 4.5)):
             if comparison[key]:
                 ends = [100 * limit for limit in comparison[key]]
-                axes.plot(ends, [row, row], color=comparison["colour"], linewidth=width, solid_capstyle="butt")
+                line = {"linewidth": width, "solid_capstyle": "butt", "gid": f"{key}-{row}"}
+                axes.plot(ends, [row, row], color=comparison["colour"], **line)
         axes.plot(100 * comparison["difference"], row, "o", color=comparison["colour"], markersize=7)
-        axes.annotate(comparison["verdict"], (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
-    _rows(axes, [comparison["title"] for comparison in comparisons])
-    axes.set_xlabel(
-        "difference of test accuracy (percentage points): thick over seeds, thin over seeds and images, 95 %"
-    )
     return figure
 
 
@@ -185,14 +215,19 @@ def _thin_and_thick(axes: Axes, lines: list[list[tuple[int, float]]], style: Map
     if not lines:
         return
     mark = {"marker": "o", "markersize": 3} if len(lines[0]) == 1 else {}
-    for line in lines:
-        axes.plot(*zip(*line, strict=True), **{**style, **SEED, **mark, "label": None})
+    for place, line in enumerate(lines):
+        own = {"label": None, "gid": f"{style['gid']}-{place}"}
+        axes.plot(*zip(*line, strict=True), **{**style, **SEED, **mark, **own})
     epochs = [epoch for epoch, _ in lines[0]]
     axes.plot(epochs, np.mean([[value for _, value in line] for line in lines], axis=0), **style, **MEAN, **mark)
 
 
-def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
+def _rows(titles: Sequence[str], label: str) -> tuple[Figure, Axes]:
+    """A panel with a row for each title, which stands above it so that the figure stays narrow enough for a phone."""
+    figure, (axes,) = _panels(1, 1, width=5.4, height=0.6 + 0.66 * len(titles))
+    for row, title in enumerate(titles):
+        axes.text(0, row - 0.3, title, transform=axes.get_yaxis_transform(), va="bottom")
+    axes.set(ylim=(len(titles) - 0.6, -0.75), yticks=[], xlabel=label)
     axes.spines["left"].set_visible(False)
+    axes.margins(x=0.06)
+    return figure, axes

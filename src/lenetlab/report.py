@@ -1,6 +1,5 @@
 """The report: first records of what the study found, then one self-contained HTML page and its Markdown twin."""
 
-import base64
 import csv
 import io
 from collections.abc import Sequence
@@ -10,6 +9,8 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
 
 from lenetlab import comparison, figures, files, params, predictions
 
@@ -45,9 +46,9 @@ class Picture:
     caption: str
 
     @property
-    def data(self) -> str:
-        """For `src`: as an image of its own, so that ids of several pictures never meet."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+    def inline(self) -> Markup:
+        """The drawing as an image to a screen reader, which reads out `alt`."""
+        return Markup(self.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.alt)}" ', 1))  # noqa: S704
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def write(report: Report, folder: Path) -> None:
     """report.html, report.md, comparison.json, figures/, curves.csv and metrics/ into an existing folder."""
     pictures = draw(report)
     for picture in pictures.values():
-        files.write_text(folder / "figures" / f"{picture.name}.svg", picture.svg)
+        files.write_text(folder / "figures" / f"{picture.name}.svg", figures.standing_alone(picture.svg))
     files.write_text(folder / "report.html", render("report.html", report, pictures))
     files.write_text(folder / "report.md", render("report.md", report, pictures))
     files.write_json(folder / "comparison.json", [asdict(outcome) for outcome in report.outcomes])
@@ -98,31 +99,42 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         "p_value": p_value,
         "span": span,
         "points_span": points_span,
+        "whole": whole,
     }
     settings = {key: [variant.settings.get(key, "–") for variant in report.variants] for key in _setting_keys(report)}
-    return environment.get_template(template).render(
+    page = environment.get_template(template).render(
         report=report,
         pictures=pictures,
-        answers=[answer(outcome, report) for outcome in report.outcomes],
+        answers=[(outcome, answer(outcome, report)) for outcome in headlines(report)],
         settings=settings,
         first=report.variants[0].record,
     )
+    return page.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def headlines(report: Report) -> list[comparison.Outcome]:
+    """The comparisons that the page opens with: the family that is declared first."""
+    return [outcome for outcome in report.outcomes if outcome.family == report.outcomes[0].family]
 
 
 def answer(outcome: comparison.Outcome, report: Report) -> str:
     """A comparison's result in a sentence, with interval and n."""
-    words = {
-        "better": f"{outcome.candidate} is better than {outcome.baseline}",
-        "worse": f"{outcome.candidate} is worse than {outcome.baseline}",
-        "equivalent": f"{outcome.candidate} and {outcome.baseline} are equivalent",
-        "inconclusive": f"Whether {outcome.candidate} differs from {outcome.baseline} stays open",
-    }
+    candidate, baseline, interval = outcome.candidate, outcome.baseline, outcome.interval_seeds
+    if outcome.verdict in ("better", "worse"):
+        if outcome.difference < 0:
+            interval = interval and (-interval[1], -interval[0])
+        found = f"{candidate} is {outcome.verdict} than {baseline} by {percent(abs(outcome.difference))}"
+        doubt = span(interval)
+    else:
+        opening = {
+            "equivalent": f"{candidate} and {baseline} are equivalent",
+            "inconclusive": f"Whether {candidate} differs from {baseline} stays open",
+        }
+        found = f"{opening[outcome.verdict]}: the difference is {points(outcome.difference)}"
+        doubt = points_span(interval)
     seeds = len(report.variants[0].accuracies)
-    doubt = f"95 % interval over seeds {points_span(outcome.interval_seeds)}" if outcome.interval_seeds else "one seed"
-    return (
-        f"{words[outcome.verdict]}: {points(outcome.difference)} percentage points of test accuracy"
-        f" ({doubt}; {seeds} {'seeds' if seeds > 1 else 'seed'} each, {report.test_images:,} test images)."
-    )
+    over = f"95 % interval over seeds {doubt}; {seeds} seeds each" if interval else "one seed each, so no interval"
+    return f"{found} percentage points of test accuracy ({over}; {whole(report.test_images)} test images)."
 
 
 def draw(report: Report) -> dict[str, Picture]:
@@ -132,48 +144,59 @@ def draw(report: Report) -> dict[str, Picture]:
         {**asdict(outcome), "title": f"{outcome.candidate} − {outcome.baseline}", "colour": colours[outcome.candidate]}
         for outcome in report.outcomes
     ]
-    found = [
-        Picture(
-            "comparisons",
-            figures.svg(figures.forest(rows)),
-            " ".join(answer(outcome, report) for outcome in report.outcomes),
-            "Differences of mean test accuracy. Thick: 95 % interval over seeds; thin: over seeds and test images.",
-        ),
-        Picture(
+    found = []
+    if rows:
+        found.append(
+            _picture(
+                "comparisons",
+                figures.forest(rows),
+                " ".join(answer(outcome, report) for outcome in report.outcomes),
+                "Differences of mean test accuracy, candidate minus baseline, in the candidate's colour. Thick: 95 %"
+                " interval over seeds; thin: over seeds and test images.",
+            )
+        )
+    found.append(
+        _picture(
             "seeds",
-            figures.svg(figures.points([_point(variant) for variant in report.variants])),
+            figures.points([_point(variant) for variant in report.variants]),
             "Test accuracy of every seed. "
             + "; ".join(f"{variant.name}: mean {percent(variant.mean)} %" for variant in report.variants),
             "Every training as a point; the bar is the mean with its 95 % interval over seeds.",
-        ),
-    ]
+        )
+    )
     for variant in report.variants:
         rates, name = _rates(variant), variant.name
         found += [
-            Picture(
+            _picture(
                 f"curves-{name}",
-                figures.svg(figures.curves(variant.curves)),
+                figures.curves(variant.curves, variant.colour),
                 f"Loss and accuracy of {name} per epoch; at the end {percent(rates['train_accuracy'])} % in training"
                 f" and {percent(rates['test_accuracy'])} % on the test images.",
-                f"{name}: all seeds thin, their mean thick. Training is measured while the weights change.",
+                f"{name}: all {len(variant.accuracies)} seeds thin, their mean thick. Training loss and accuracy are"
+                " taken while the weights change, with dropout and augmentation where there are any.",
             ),
-            Picture(
+            _picture(
                 f"confusion-{name}",
-                figures.svg(figures.confusion(variant.confusion)),
+                figures.confusion(variant.confusion),
                 f"Confusion of {name}: {_commonest(variant.confusion)}.",
-                f"{name}: counts over all seeds; only mistakes are shaded.",
+                f"{name}: counts, summed over {len(variant.accuracies)} seeds; only mistakes are shaded.",
             ),
         ]
         if len(variant.mistakes["number"]):
             found.append(
-                Picture(
+                _picture(
                     f"mistakes-{name}",
-                    figures.svg(figures.mistakes(variant.mistakes, len(variant.accuracies))),
+                    figures.mistakes(variant.mistakes, len(variant.accuracies)),
                     f"{len(variant.mistakes['number'])} test images that {name} misreads with the most confidence.",
-                    f"{name}: the mean probability of the wrong answers, and how many seeds gave one.",
+                    f"{name}: below each, the probability given to wrong answers (mean over all seeds) and how many"
+                    " seeds misread it.",
                 )
             )
     return {picture.name: picture for picture in found}
+
+
+def _picture(name: str, figure: Figure, alt: str, caption: str) -> Picture:
+    return Picture(name, figures.svg(figure, name), alt, caption)
 
 
 def percent(fraction: float) -> str:
@@ -181,8 +204,12 @@ def percent(fraction: float) -> str:
 
 
 def points(difference: float) -> str:
-    """Percentage points with their sign."""
-    return f"{100 * difference:+.2f}".replace("-", "−")
+    """Percentage points with their sign; what rounds to nothing has none."""
+    return f"{100 * difference:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00").replace("-", "−")
+
+
+def whole(count: int) -> str:
+    return f"{count:,}"
 
 
 def span(interval: comparison.Interval) -> str:
@@ -195,7 +222,7 @@ def points_span(interval: comparison.Interval) -> str:
 
 def p_value(value: float) -> str:
     """Two significant digits."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.995 else "1"
+    return "< 0.0001" if value < 0.0001 else f"{value:#.2g}"
 
 
 def _variant(folder: Path, name: str, place: int) -> Variant:

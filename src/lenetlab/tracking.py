@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import connect as open_database
 from statistics import fmean
-from typing import Any
+from typing import IO, Any
 
 from lenetlab import UserError, files
 
@@ -390,8 +390,9 @@ class Store:
         self.where, self.sign = where, sign
         self.added = Counter(runs=0, points=0, artifacts=0, ended=0)
         self.held: dict[str, Held] = {}  # by fingerprint
+        mlflow = _mlflow()
         with self._locked():  # processes that make a database at the same time crash in its migrations
-            self.client = _mlflow().MlflowClient(where.uri)
+            self.client = mlflow.MlflowClient(where.uri)
             self.experiment = self._experiment()
         sign()
 
@@ -541,8 +542,18 @@ class Store:
         folder = self.where.folder / ".lenetlab"
         folder.mkdir(exist_ok=True)
         with (folder / "tracking.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not _lock(lock):
+                self.sign()  # whoever has it is watched as this process is
+                time.sleep(0.1)
             yield
+
+
+def _lock(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _mlflow() -> Any:
@@ -637,6 +648,8 @@ def main(arguments: Sequence[str]) -> None:
     while True:
         try:
             with opened(where, sign=_show_life) as store:
+                import scipy.special  # noqa: F401  from "ready" on silence counts, and this may take seconds
+
                 _say("ready")
                 while not (word := word or _heard(seconds=0)):
                     store.put(*_live(task, "RUNNING"))

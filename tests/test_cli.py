@@ -59,6 +59,7 @@ def test_check_without_a_file(tmp_path):
     assert (found.returncode, found.stderr) == (1, "error: params.yaml: cannot be read: No such file or directory\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "evaluate", "compare"])
 def test_a_stage_run_by_itself_checks_params_yaml_too(tmp_path, stage):
     folder = edited(tmp_path, ("epochs: 10", "epochs: 0"))

@@ -252,9 +252,12 @@ def test_without_validation_data_there_is_no_validation_curve(prepared, tmp_path
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_words(prepared, tmp_path):
-    run = run_of("lenet5", learning_rate=100.0, momentum=0.99)
-    with pytest.raises(UserError, match="seed 3: the loss is not a number in epoch"):
-        fitted(prepared, run, tmp_path)
+    run = run_of("mlp")
+    digits = digits_of(prepared, run)
+    digits.images[0] = float("inf")
+    with pytest.raises(UserError, match="mlp, seed 3: the loss is not a number in epoch 1; remedy: a lower"):
+        list(training.fit(run, digits, digits_of(prepared, run, "validation"), tmp_path))
+    assert not training.finished(tmp_path)
 
 
 def test_label_smoothing_does_not_change_what_is_reported(prepared):

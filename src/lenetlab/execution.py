@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import os
 import shutil
 import signal
 import sys
@@ -64,7 +65,13 @@ def train(plan: Plan, runs: Path, journals: Path) -> None:
     if kept:
         print(f"{plan.variant}: {kept} of {len(plan.runs)} seeds were trained before and are kept", file=sys.stderr)
     if waiting:
-        _train(plan, waiting)
+        if "DVC_STAGE" in os.environ:
+            die_with_parent()  # a `dvc repro` that is killed leaves its stages behind
+        try:
+            _train(plan, waiting)
+        except KeyboardInterrupt:
+            print(f"\n{plan.variant}: stopped; finished epochs are kept, the same command goes on", file=sys.stderr)
+            raise
     with files.folder(runs) as outputs, files.folder(journals) as logs:
         for run in plan.runs:
             folder, name = plan.folders[run.seed], f"seed-{run.seed}"

@@ -120,6 +120,27 @@ def test_equal_variants_without_any_spread():
     assert comparison.welch(same, with_correct([980, 980])) == (pytest.approx((0.01, 0.01)), 0.0)
 
 
+def test_the_interval_over_seeds_and_images_by_hand():
+    """Two seeds, four images. Correct: candidate 1101 and 1100, baseline 1000 and 0100, so means 5/8 and 1/4.
+
+    Variance of the means over seeds: (1/4)²/2/2 = 1/64 and 0. By image the differences are 1/2, 1/2, 0, 1/2, of variance
+    1/16; the seeds' share is (0 + 0 + 0 + 1/2)/4/2 + (1/2 + 1/2 + 0 + 0)/4/2 = 3/16, which is more: images add nothing.
+    """
+    labels, ones = np.zeros(4, dtype=np.uint8), np.ones((2, 4), dtype=np.float32)
+    candidate = Predictions(np.arange(2), labels, np.array([[0, 0, 1, 0], [0, 0, 1, 1]], dtype=np.uint8), ones)
+    baseline = Predictions(np.arange(2), labels, np.array([[0, 1, 1, 1], [1, 0, 1, 1]], dtype=np.uint8), ones)
+    low, high = comparison.seeds_and_images(candidate, baseline)
+    half = stats.t.ppf(0.975, 1) * np.sqrt(1 / 64)
+    assert (low, high) == pytest.approx((3 / 8 - half, 3 / 8 + half))
+
+
+def test_images_add_their_share_of_doubt_where_the_seeds_agree():
+    """Without spread between seeds all doubt is the images': the interval of 100 paired differences, 10 of them 1."""
+    candidate, baseline = with_correct([60, 60], 100), with_correct([50, 50], 100)
+    half = stats.t.ppf(0.975, 99) * np.sqrt(0.1 * 0.9 * 100 / 99 / 100)
+    assert comparison.seeds_and_images(candidate, baseline) == pytest.approx((0.1 - half, 0.1 + half))
+
+
 @pytest.mark.slow
 def test_the_interval_over_seeds_and_images_covers_what_it_says():
     """Simulated studies with known means: seeds and images drawn anew each time; 95 % of intervals hold the truth."""

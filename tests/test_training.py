@@ -174,6 +174,51 @@ def test_the_order_of_the_images_is_a_function_of_seed_and_epoch_alone():
     assert training.stream(0, 1, "order").initial_seed() == 3424886208302205649
 
 
+def test_every_epoch_draws_its_order_dropout_and_augmentation_anew(prepared, tmp_path, monkeypatch):
+    drawn = []
+    original = training.stream
+
+    def watched(*which: object) -> torch.Generator:
+        drawn.append(which)
+        return original(*which)
+
+    monkeypatch.setattr(training, "stream", watched)
+    fitted(prepared, run_of(augmentation="affine", seed=3, epochs=2), tmp_path / "run")
+    assert sorted(drawn) == sorted((3, e, what) for e in (1, 2) for what in ("order", "augmentation", "dropout"))
+
+
+def test_the_schedule_counts_the_steps_of_the_whole_training(prepared, tmp_path, monkeypatch):
+    asked, used = [], []
+    original_rate, original_step = training.learning_rate, torch.optim.SGD.step
+
+    def rate(settings: params.Training, step: int, steps: int) -> float:
+        asked.append((step, steps))
+        return original_rate(settings, step, steps)
+
+    def step(optimizer: torch.optim.SGD, *arguments: object) -> object:
+        used.append(optimizer.param_groups[0]["lr"])
+        return original_step(optimizer, *arguments)
+
+    monkeypatch.setattr(training, "learning_rate", rate)
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    run = run_of("mlp", epochs=2, batch_size=70, schedule="cosine")  # 200 images: 70, 70, 60
+    fitted(prepared, run, tmp_path / "run")
+    assert asked == [(step, 6) for step in range(6)]
+    assert used == [original_rate(run.training, step, 6) for step in range(6)]
+
+
+def test_the_validation_curve_is_what_the_saved_weights_give(prepared, tmp_path):
+    run = run_of("lenet5-regularized", epochs=2)
+    validation = digits_of(prepared, run, "validation", 50)
+    for record in fitted(prepared, run, tmp_path / "run"):
+        model = models.build(run.variant, seed=0)
+        checkpoint.load_weights(model, tmp_path / "run" / checkpoint.weights_name(record["epoch"]))
+        with torch.no_grad():
+            logits = model.eval()(validation.images)
+        assert record["validation_loss"] == pytest.approx(functional.cross_entropy(logits, validation.labels).item())
+        assert record["validation_accuracy"] == (logits.argmax(1) == validation.labels).double().mean().item()
+
+
 @pytest.mark.parametrize(
     "settings",
     [

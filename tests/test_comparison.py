@@ -123,7 +123,7 @@ def test_equal_variants_without_any_spread():
 def test_the_interval_over_seeds_and_images_by_hand():
     """Two seeds, four images. Correct: candidate 1101 and 1100, baseline 1000 and 0100, so means 5/8 and 1/4.
 
-    Variance of the means over seeds: (1/4)²/2/2 = 1/64 and 0. By image the differences are 1/2, 1/2, 0, 1/2, of variance
+    Variance of the means over seeds: (1/4)²/2/2 = 1/64 and 0. By image the differences are 1/2, 1/2, 0, 1/2: variance
     1/16; the seeds' share is (0 + 0 + 0 + 1/2)/4/2 + (1/2 + 1/2 + 0 + 0)/4/2 = 3/16, which is more: images add nothing.
     """
     labels, ones = np.zeros(4, dtype=np.uint8), np.ones((2, 4), dtype=np.float32)

@@ -94,8 +94,8 @@ def test_a_name_tells_number_and_label(number, label, zeros):
 
 WRONG_NAMES = [
     "5.png", "_5.png", "1_.png", "1-5.png", "1_5_6.png", "a_5.png", "1_a.png", "-1_5.png", "+1_5.png", " 1_5.png",
-    "1_5.png ", "1_5.PNG", "1_5.png\n", "1_5xpng", "1.0_5.png", "1_-5.png", "1_5.jpg", "1_5.png.png", "1_10.png.png", "x1_5.png",
-    "0000000001_5.png", "1 _5.png", "1_٥.png", "²_5.png", "\uff11_5.png",
+    "1_5.png ", "1_5.PNG", "1_5.png\n", "1_5xpng", "1.0_5.png", "1_-5.png", "1_5.jpg", "1_5.png.png", "x1_5.png",
+    "1_10.png.png", "0000000001_5.png", "1 _5.png", "1_٥.png", "²_5.png", "\uff11_5.png",
 ]  # fmt: skip
 
 

@@ -150,12 +150,13 @@ def test_a_mirrors_images_become_png_files_numbered_by_position(tmp_path, mirror
     ("html", "not a whole gzip file"),
     ("endless", "wrong size: more than"),
     ("broken", "no connection, or a broken one"),
-    ("hanging", "nothing came for 0.3 s"),
-    ("dripping", "not complete after 0.5 s"),
+    ("hanging", "nothing came for 2 s"),
+    ("dripping", "not complete after 2 s"),
 ])  # fmt: skip
 def test_after_a_bad_mirror_comes_the_next(tmp_path, mirror, monkeypatch, capsys, manner, problem):
-    monkeypatch.setattr(sources, "READ_SECONDS", 0.3)
-    monkeypatch.setattr(sources, "FILE_SECONDS", 0.5)
+    if manner in ("hanging", "dripping"):  # a good mirror may be slow too, on a busy machine
+        monkeypatch.setattr(sources, "READ_SECONDS", 2)
+        monkeypatch.setattr(sources, "FILE_SECONDS", 2)
     source = declare(tmp_path, f"{mirror}/{manner}/", f"{mirror}/good/")
 
     sources.fetch(source, tmp_path / "raw")
@@ -168,7 +169,8 @@ def test_after_a_bad_mirror_comes_the_next(tmp_path, mirror, monkeypatch, capsys
 
 @pytest.mark.parametrize("manner", ["missing", "corrupted", "cut", "hanging"])
 def test_when_every_place_fails_each_is_listed_with_its_reason(tmp_path, mirror, monkeypatch, manner):
-    monkeypatch.setattr(sources, "READ_SECONDS", 0.3)
+    if manner == "hanging":
+        monkeypatch.setattr(sources, "READ_SECONDS", 2)
     source = declare(tmp_path, f"{mirror}/{manner}/", f"{mirror}/html/")
 
     message = refusal(source, tmp_path / "raw")
@@ -180,7 +182,7 @@ def test_when_every_place_fails_each_is_listed_with_its_reason(tmp_path, mirror,
 
 
 def test_a_mirror_that_does_not_answer_is_asked_once(tmp_path, mirror, monkeypatch):
-    monkeypatch.setattr(sources, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(sources, "READ_SECONDS", 2)
 
     sources.fetch(declare(tmp_path, f"{mirror}/hanging/", f"{mirror}/good/"), tmp_path / "raw")
 
@@ -216,7 +218,7 @@ def test_a_connection_that_is_never_made_is_given_up_in_time(tmp_path, monkeypat
         message = refusal(declare(tmp_path, address), tmp_path / "raw")
 
     assert "no connection within 0.3 s" in message
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 5  # far less than the system's own minutes
 
 
 def test_files_of_two_mirrors_complete_each_other(tmp_path, mirror):

@@ -186,6 +186,8 @@ def make_reports(outputs: Path) -> None:
         for candidate, baseline, verdict in pairs
     ]
     files.write_json(outputs / "reports" / "comparison.json", entries)
+    origin = {"commit": "c0ffee" * 6 + "beef", "dirty": True, "experiment": "warm-tapir"}
+    files.write_json(outputs / "reports" / "origin.json", origin)
     files.write_text(outputs / "reports" / "report.md", "# Is the difference real?\n\nlenet5 is **better** than mlp.\n")
     files.write_text(outputs / "reports" / "report.html", "<h1>Is the difference real?</h1>")
     files.write_text(outputs / "reports" / "figures" / "accuracy.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
@@ -407,6 +409,8 @@ def test_everything_published_is_read_back(root):
     assert found["prepare"]["params"]["training_images"] == "55000"
     assert set(found["prepare"]["artifacts"]) == {"samples.png", "train/profile.json", "test/profile.json"}
     assert found["comparison"]["artifacts"] == digests(root / "reports")
+    expected = {"dirty": "true", "dvc_experiment": "warm-tapir", "verdict": "1 better, 1 inconclusive"}
+    assert expected.items() <= found["comparison"]["tags"].items()
     assert found["comparison"]["tags"]["mlflow.note.content"] == (root / "reports/report.md").read_text()
 
 

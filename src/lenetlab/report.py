@@ -67,13 +67,14 @@ def collect(study: params.Study, folder: Path, outcomes: Sequence[comparison.Out
 
 
 def write(report: Report, folder: Path) -> None:
-    """report.html, report.md, comparison.json, figures/, curves.csv and metrics/ into an existing folder."""
+    """All that `reports` holds, into an existing folder; see docs/design.md."""
     pictures = draw(report)
     for picture in pictures.values():
         files.write_text(folder / "figures" / f"{picture.name}.svg", figures.standing_alone(picture.svg))
     files.write_text(folder / "report.html", render("report.html", report, pictures))
     files.write_text(folder / "report.md", render("report.md", report, pictures))
     files.write_json(folder / "comparison.json", [asdict(outcome) for outcome in report.outcomes])
+    files.write_json(folder / "origin.json", report.origin)
     files.write_text(folder / "curves.csv", _mean_curves(report))
     for variant in report.variants:
         metrics = {

@@ -4,7 +4,7 @@ The files become `Run`s, plain records of what a page shall show, and a `Store` 
 publishing twice changes nothing, and an empty store is filled from the files alone. `follow` publishes beside a stage,
 `sync` later. A run is known by its fingerprint, kept as a tag; MLflow's own run ids are written nowhere.
 
-Not shown: commit and device of `prepare` and of the comparison, since none of their files holds them.
+Not shown: commit and device of `prepare`, since its files are a function of the data alone.
 """
 
 import csv
@@ -175,7 +175,12 @@ def of_comparison(outputs: Path) -> list[Run]:
             name="comparison",
             start=written,
             end=written,
-            tags={**_tags("compare", files.sha256_json(entries)), "verdict": said, "mlflow.note.content": note},
+            tags={
+                **_tags("compare", files.sha256_json(entries)),
+                **_origin_tags(files.read_json(folder / "origin.json")),
+                "verdict": said,
+                "mlflow.note.content": note,
+            },
             params={"comparisons": str(len(entries)), **{verdict: str(verdicts[verdict]) for verdict in VERDICTS}},
             artifacts=_below(folder),
         )
@@ -297,18 +302,20 @@ def _tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
 
 
 def _training_tags(start: dict) -> dict[str, str]:
-    origin = start["provenance"]
+    own = {"variant": start["variant"], "seed": str(start["seed"])}
+    return _tags("train", start["fingerprint"], start["identity"]["data"]) | own | _origin_tags(start["provenance"])
+
+
+def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:
+    """Where and from which code something was made, as far as it is known."""
     tags = {
-        "variant": start["variant"],
-        "seed": start["seed"],
         "commit": origin["commit"],
         "mlflow.source.git.commit": origin["commit"],
         "dirty": origin["dirty"],
-        "device": origin["device"],
+        "device": origin.get("device"),
         "dvc_experiment": origin["experiment"],
     }
-    known = {key: _text(value) for key, value in tags.items() if value is not None}
-    return _tags("train", start["fingerprint"], start["identity"]["data"]) | known
+    return {key: _text(value) for key, value in tags.items() if value is not None}
 
 
 def _params(start: dict) -> dict[str, str]:

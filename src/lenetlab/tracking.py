@@ -36,7 +36,8 @@ from lenetlab import UserError, files
 EXPERIMENT = "lenetlab"
 VIEW = "variants"  # the prepared table of runs
 STARTING = 60  # seconds that importing mlflow and making a new database may take at the end of a stage
-PATIENCE = 5  # seconds without a sign of life, after which a tracking process that has started is given up
+PATIENCE = 5  # seconds without a sign of life, after which a tracking server is given up
+BUSY = 60  # the same for a database on this machine, where silence means that the machine is busy
 DEAD = 600  # seconds without progress, after which a RUNNING run was left behind by a crash
 SETTINGS = {  # a hanging server costs 3 s instead of minutes; nothing is reported to MLflow's makers; no migration log
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
@@ -625,12 +626,12 @@ def _farewell(tracker: subprocess.Popen, word: str, patience: float) -> str | No
     It has `patience` seconds to be ready. After a block that failed that is all, and it is left to itself then: it
     has little to do.
     """
-    said = ""
+    said, silence = "", BUSY if place().database else PATIENCE
     with suppress(BrokenPipeError):
         tracker.stdin.write(word.encode())
     tracker.stdin.close()
     while "done" not in said and "failed" not in said:
-        limit = PATIENCE if word == "done" and "ready" in said else patience
+        limit = silence if word == "done" and "ready" in said else patience
         if not select.select([tracker.stdout], [], [], limit)[0]:
             if word != "done":
                 return None

@@ -24,36 +24,51 @@ def module_map() -> list[str]:
     return [row.split("`")[1] for row in rows]
 
 
-# Run in a fresh interpreter: imports a script without running it, and prints the package's modules that were loaded,
-# and those that functions in them would load (modulefinder reads the bytecode of every function).
+# Run in a fresh interpreter: imports scripts without running them, and prints for each the package's modules that were
+# loaded, and those that functions in them would load (modulefinder reads the bytecode of every function).
 MODULES_OF = """
 import json, modulefinder, runpy, sys
 from pathlib import Path
-script, package = sys.argv[1:]
-runpy.run_path(script, run_name="imported")
-loaded = {name for name in sys.modules if name.split(".")[0] == "lenetlab"}
-finder = modulefinder.ModuleFinder(path=[str(Path(package).parent)])
-for source in [script, *(sys.modules[name].__file__ for name in sorted(loaded))]:
-    finder.run_script(source)
-    loaded |= {name for name in finder.modules if name.split(".")[0] == "lenetlab"}
-print(json.dumps(sorted(loaded)))
+
+package, *scripts = sys.argv[1:]
+
+
+def ours(names):
+    return {name for name in names if name.split(".")[0] == "lenetlab"}
+
+
+found = {}
+for script in scripts:
+    for name in ours(sys.modules):
+        del sys.modules[name]
+    runpy.run_path(script, run_name="imported")
+    loaded = ours(sys.modules)
+    finder = modulefinder.ModuleFinder(path=[str(Path(package).parent)])
+    for source in [script, *(sys.modules[name].__file__ for name in sorted(loaded))]:
+        finder.run_script(source)
+        loaded |= ours(finder.modules)
+    found[script] = sorted(loaded)
+print(json.dumps(found))
 """
 
 
 @cache
-def modules_of(script: Path) -> set[str]:
-    """Paths, relative to the root, of all modules of the package that a script may load, in whatever form."""
-    command = [sys.executable, "-c", MODULES_OF, str(script), str(PACKAGE)]
-    loaded = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
-    names = ["__init__" if name == "lenetlab" else name.removeprefix("lenetlab.") for name in loaded]
-    return {f"src/lenetlab/{name}.py" for name in names}
+def modules_of_stages() -> dict[str, set[str]]:
+    """For each stage's script, paths of all modules of the package that it may load, in whatever form."""
+    scripts = [f"stages/{name}.py" for name in STAGES]
+    command = [sys.executable, "-c", MODULES_OF, str(PACKAGE), *scripts]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+    return {
+        script: {f"src/lenetlab/{name.removeprefix('lenetlab').removeprefix('.') or '__init__'}.py" for name in names}
+        for script, names in found.items()
+    }
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_declares_exactly_the_code_it_runs(name):
     script = f"stages/{name}.py"
     declared = {dependency for dependency in STAGES[name]["deps"] if dependency.endswith(".py")}
-    assert declared == {script} | modules_of(ROOT / script)
+    assert declared == {script} | modules_of_stages()[script]
 
 
 def test_training_does_not_depend_on_the_test_set():
@@ -105,7 +120,7 @@ def test_the_walk_that_fingerprints_use_finds_what_the_interpreter_loads():
     reached = set()
     for module in provenance._imports(stage):
         reached |= {f"src/lenetlab/{name}.py" for name in provenance.modules_reached(module)}
-    assert reached == modules_of(stage)
+    assert reached == modules_of_stages()["stages/evaluate.py"]
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -139,6 +139,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "cut before the end": (GOOD[:-12], f"truncated: ends at byte {len(GOOD) - 12}, before the chunk that closes"),
     "cut in the end": (GOOD[:-1], f"truncated: ends at byte {len(GOOD) - 1}, before the chunk that closes"),
     "header changed": (flipped(GOOD, 19), "the header (IHDR) does not agree with its checksum"),
+    "header's length changed": (flipped(GOOD, 11), "the header (IHDR) does not agree with its checksum"),
     "header's checksum changed": (flipped(GOOD, 30), "the header (IHDR) does not agree with its checksum"),
     "header's name changed": (flipped(GOOD, 12), "the header (IHDR) does not agree with its checksum"),
     "data changed": (flipped(GOOD, 200), "the chunk IDAT at byte 33 does not agree with its checksum"),
@@ -364,10 +365,24 @@ def test_damaged_archives_are_named_both(tmp_path):
     with pytest.raises(UserError) as caught:
         index.prepare(tmp_path, tmp_path / "1", tmp_path / "2", validation=0, validation_seed=0, duplicates="error")
 
-    assert [line.partition(": ")[0] for line in caught.value.problems[1:]] == [
-        str(tmp_path / "train.tar"),
-        str(tmp_path / "test.tar"),
-    ]
+    problem = "damaged, or not a tar: the header at byte 0 does not agree with its checksum"
+    assert list(caught.value.problems[1:]) == [f"{tmp_path / name}: {problem}" for name in ("train.tar", "test.tar")]
+
+
+def test_both_sets_are_written_or_neither(tmp_path, monkeypatch):
+    written = []
+
+    def full_disk(path: Path, _: object) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_json", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        prepare(tmp_path)
+
+    assert len(written) == 2
+    assert not list((tmp_path / "prepared").iterdir())
 
 
 def test_after_an_error_the_earlier_outputs_are_still_there(tmp_path):
@@ -484,6 +499,16 @@ def test_images_that_repeat_never_fall_on_both_sides(copies, seed):
     sides = {copy: {splits[place] for place in range(40) if copies[place] == copy} for copy in copies}
     assert all(len(side) == 1 for side in sides.values())
     assert (splits == "validation").sum() <= 10
+
+
+def test_an_image_under_several_labels_counts_as_the_lowest():
+    pixels = distinct(12)[[*range(12), 0, 0]]  # the first image three times
+    labels = np.array([1] + [0] * 4 + [1] * 7 + [2, 0])
+    reverse = np.arange(14)[::-1]
+
+    for seed in range(5):
+        splits = split_of(labels, pixels, 6, seed)
+        assert np.array_equal(split_of(labels[reverse], pixels[reverse], 6, seed), splits[reverse])
 
 
 def test_repeated_images_are_counted(tmp_path):

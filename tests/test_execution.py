@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from lenetlab import UserError, execution, files, params
+from lenetlab import UserError, checkpoint, execution, files, params
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 
@@ -48,6 +49,36 @@ def test_a_seed_alone_is_the_seed_among_others(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "elsewhere"))
     alone = trained(prepared, tmp_path / "alone", study_of((1,)))
     assert alone == {name: digest for name, digest in together.items() if "seed-1" in name}
+
+
+def test_seeds_that_were_stopped_an_epoch_apart_go_on_as_if_nothing_had_happened(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("lenetlab.device.cores", lambda: 1)
+    whole = trained(prepared, tmp_path / "whole", study_of(epochs=3))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "elsewhere"))
+    saved, complete = [], checkpoint.save
+
+    def stops(state: checkpoint.State, index: int, path: Path) -> None:
+        if len(saved) == 4:
+            raise KeyboardInterrupt
+        complete(state, index, path)
+        saved.append((state.seeds[index], state.epoch))
+
+    monkeypatch.setattr(checkpoint, "save", stops)
+    with pytest.raises(KeyboardInterrupt):
+        trained(prepared, tmp_path / "stopped", study_of(epochs=3))
+    assert saved == [(0, 1), (1, 1), (2, 1), (0, 2)]
+    monkeypatch.setattr(checkpoint, "save", complete)
+    assert trained(prepared, tmp_path / "stopped", study_of(epochs=3)) == whole
+
+
+@pytest.mark.parametrize(
+    ("seeds", "processes", "sizes"),
+    [(6, 2, [3, 3]), (5, 2, [2, 3]), (1, 2, [1]), (3, 4, [1, 1, 1]), (6, 1, [6]), (14, 2, [3, 4, 3, 4])],
+)
+def test_seeds_are_shared_out_evenly(seeds, processes, sizes):
+    groups = execution.split(list(range(seeds)), processes, torch.device("cpu"))
+    assert [len(members) for members in groups] == sizes
+    assert [seed for members in groups for seed in members] == list(range(seeds))
 
 
 def test_an_added_seed_is_trained_and_the_others_are_kept(prepared, tmp_path):

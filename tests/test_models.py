@@ -60,7 +60,7 @@ def test_a_network_equals_the_usual_way_to_write_it():
     )
     usual.load_state_dict(dict(zip(usual.state_dict(), model.state_dict().values(), strict=True)))
     images = torch.randn(7, 1, 32, 32)
-    torch.testing.assert_close(models.logits(model, images, batch=3), usual(images))
+    torch.testing.assert_close(model(images), usual(images))
 
 
 def test_the_initial_weights_are_a_function_of_the_seed_and_leave_the_global_generator_alone():

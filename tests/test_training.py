@@ -1,6 +1,7 @@
 """One training: what it learns, what it is a function of, and that it goes on where it was stopped."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lenetlab import UserError, augmentation, checkpoint, dataset, device, files, models, params, training
+from lenetlab import (
+    UserError,
+    augmentation,
+    checkpoint,
+    dataset,
+    device,
+    files,
+    group,
+    models,
+    optimizer,
+    params,
+    training,
+)
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 CPU = torch.device("cpu")
@@ -34,9 +47,13 @@ def digits_of(prepared: Path, run: training.Run, split: str = "training", most: 
     return dataset.Digits(digits.images[:most], digits.labels[:most], digits.black)
 
 
+def trained(run: training.Run, digits: dataset.Digits, validation: dataset.Digits, folder: Path) -> Iterator[dict]:
+    return training.fit([run], digits, validation, [folder])
+
+
 def fitted(prepared: Path, run: training.Run, folder: Path) -> list[dict]:
     folder.mkdir(exist_ok=True)
-    return list(training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), folder))
+    return list(trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), folder))
 
 
 def deterministic(folder: Path) -> dict[str, str]:
@@ -49,11 +66,11 @@ def deterministic(folder: Path) -> dict[str, str]:
 def test_twenty_images_are_memorised(prepared, variant):
     run = run_of(variant, epochs=100, learning_rate=0.01, batch_size=10)
     digits = digits_of(prepared, run, most=20)
-    state = training.start(run, CPU)
+    state = training.start([run], CPU)
     for _ in range(run.training.epochs):
-        loss, accuracy = training.train_epoch(run, state, digits)
-    assert accuracy == 1.0
-    assert loss < 0.05
+        losses, accuracies = training.train_epoch(run, state, digits)
+    assert accuracies[0] == 1.0
+    assert losses[0] < 0.05
 
 
 def test_shuffled_labels_cannot_be_predicted(prepared, tmp_path):
@@ -64,7 +81,7 @@ def test_shuffled_labels_cannot_be_predicted(prepared, tmp_path):
     found = {}
     for name, learnt in (("true", digits), ("false", false)):
         (tmp_path / name).mkdir()
-        found[name] = list(training.fit(run, learnt, validation, tmp_path / name))[-1]["validation_accuracy"]
+        found[name] = list(trained(run, learnt, validation, tmp_path / name))[-1]["validation_accuracy"]
     assert found["false"] < 0.25 < 0.8 < found["true"]
 
 
@@ -83,7 +100,7 @@ def test_a_stopped_run_goes_on_exactly_where_it_was(prepared, tmp_path, optimize
     fitted(prepared, run, tmp_path / "whole")
 
     (tmp_path / "parts").mkdir()
-    parts = training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts")
+    parts = trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts")
     for _ in range(stop):
         next(parts)
     parts.close()
@@ -98,18 +115,17 @@ def test_a_checkpoint_that_forgot_something_would_be_noticed(prepared, tmp_path,
     run = run_of()
     fitted(prepared, run, tmp_path / "whole")
     (tmp_path / "parts").mkdir()
-    next(training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts"))
+    next(trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts"))
     complete = checkpoint.load
 
-    def partial(state: checkpoint.State, path: Path) -> None:
-        fresh = training.start(run, CPU)
-        complete(state, path)
-        if forgotten == "model.":
-            state.model.load_state_dict(fresh.model.state_dict())
-        elif forgotten == "optimizer.":
-            state.optimizer.load_state_dict(fresh.optimizer.state_dict())
-        else:
+    def partial(state: checkpoint.State, index: int, path: Path) -> None:
+        fresh = training.start([run], CPU)
+        complete(state, index, path)
+        if forgotten == "epoch":
             state.epoch = 0
+        for name, value in fresh.member(index).items():
+            if name.startswith(forgotten):
+                state.member(index)[name].copy_(value)
 
     monkeypatch.setattr(checkpoint, "load", partial)
     fitted(prepared, run, tmp_path / "parts")
@@ -129,7 +145,7 @@ def test_finished_means_every_file_as_it_was_written(prepared, tmp_path):
 def test_the_journal_tells_every_epoch_once(prepared, tmp_path):
     run = run_of("mlp")
     (tmp_path / "run").mkdir()
-    parts = training.fit(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "run")
+    parts = trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "run")
     next(parts)
     parts.close()
     fitted(prepared, run, tmp_path / "run")
@@ -155,12 +171,12 @@ def test_the_running_loss_and_accuracy_are_those_of_the_batches_as_they_were_met
         optimizer.step()
         losses += [loss.item()] * len(batch)
         correct += (logits.argmax(1) == digits.labels[batch]).sum().item()
-    state = training.start(run, CPU)
-    found_loss, found_accuracy = training.train_epoch(run, state, digits)
+    state = training.start([run], CPU)
+    (found_loss, *_), (found_accuracy, *_) = training.train_epoch(run, state, digits)
     assert found_loss == pytest.approx(np.mean(losses), rel=1e-6)
     assert found_accuracy == correct / 100
-    for ours, theirs in zip(state.model.parameters(), model.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for name, theirs in model.state_dict().items():
+        torch.testing.assert_close(state.network.member(0)[name], theirs)
 
 
 def test_the_order_of_the_images_is_a_function_of_seed_and_epoch_alone():
@@ -174,6 +190,28 @@ def test_the_order_of_the_images_is_a_function_of_seed_and_epoch_alone():
     assert training.stream(0, 1, "order").initial_seed() == 3424886208302205649
 
 
+def test_dropout_keeps_each_unit_as_often_as_its_rate_says_and_each_seed_others():
+    run = run_of("lenet5-regularized", dropout=(0.25, 0.5))
+    state = training.start([run, run_of(seed=4)], CPU)
+    _, _, kept = training.draw(run.variant, state, 20_000, CPU)
+    for name, width, rate in (("c5_dropout", 120, 0.25), ("f6_dropout", 84, 0.5)):
+        assert kept[name].shape == (2, 20_000, width)
+        deviation = (rate * (1 - rate) / 20_000) ** 0.5
+        assert (kept[name].double().mean(1) - (1 - rate)).abs().max() < 5 * deviation  # of 240 units, each
+        agreement = (kept[name][0] == kept[name][1]).double().mean()
+        assert agreement == pytest.approx(rate**2 + (1 - rate) ** 2, abs=0.005)  # as independent draws agree
+        neighbours = (kept[name][0, :, 1:] == kept[name][0, :, :-1]).double().mean()
+        assert neighbours == pytest.approx(rate**2 + (1 - rate) ** 2, abs=0.005)
+
+
+def test_sixteen_bits_at_a_time_are_uniform():
+    draws = training.uniform_int16(1000, 999, training.stream(0, 1, "dropout")).double()
+    assert draws.shape == (1000, 999)
+    counts = torch.histc(draws, bins=64, min=-(2**15), max=2**15)
+    expected = draws.numel() / 64
+    assert ((counts - expected) ** 2 / expected).sum() < 120  # chi-squared with 63 degrees of freedom: p < 0.00002
+
+
 def test_every_epoch_draws_its_order_dropout_and_augmentation_anew(prepared, tmp_path, monkeypatch):
     drawn = []
     original = training.stream
@@ -184,27 +222,27 @@ def test_every_epoch_draws_its_order_dropout_and_augmentation_anew(prepared, tmp
 
     monkeypatch.setattr(training, "stream", watched)
     fitted(prepared, run_of(augmentation="affine", seed=3, epochs=2), tmp_path / "run")
-    assert sorted(drawn) == sorted((3, e, what) for e in (1, 2) for what in ("order", "augmentation", "dropout"))
+    assert set(drawn) == {(3, e, what) for e in (1, 2) for what in ("order", "augmentation", "dropout")}
 
 
 def test_the_schedule_counts_the_steps_of_the_whole_training(prepared, tmp_path, monkeypatch):
     asked, used = [], []
-    original_rate, original_step = training.learning_rate, torch.optim.SGD.step
+    original_rate, original_step = training.learning_rate, optimizer.Optimizer.step
 
     def rate(settings: params.Training, step: int, steps: int) -> float:
         asked.append((step, steps))
         return original_rate(settings, step, steps)
 
-    def step(optimizer: torch.optim.SGD, *arguments: object) -> object:
-        used.append(optimizer.param_groups[0]["lr"])
-        return original_step(optimizer, *arguments)
+    def step(steps: optimizer.Optimizer, gradients: list[torch.Tensor], rate: float, earlier: int) -> None:
+        used.append((rate, earlier))
+        original_step(steps, gradients, rate, earlier)
 
     monkeypatch.setattr(training, "learning_rate", rate)
-    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    monkeypatch.setattr(optimizer.Optimizer, "step", step)
     run = run_of("mlp", epochs=2, batch_size=70, schedule="cosine")  # 200 images: 70, 70, 60
     fitted(prepared, run, tmp_path / "run")
     assert asked == [(step, 6) for step in range(6)]
-    assert used == [original_rate(run.training, step, 6) for step in range(6)]
+    assert used == [(original_rate(run.training, step, 6), step) for step in range(6)]
 
 
 def test_the_validation_curve_is_what_the_saved_weights_give(prepared, tmp_path):
@@ -283,15 +321,15 @@ def test_augmentation_touches_training_data_only(prepared, tmp_path, monkeypatch
     validation = digits_of(prepared, run, "validation", 50)
     kept = validation.images.clone()
     (tmp_path / "run").mkdir()
-    list(training.fit(run, digits_of(prepared, run, most=200), validation, tmp_path / "run"))
-    assert sum(seen) == 2 * 200
+    list(trained(run, digits_of(prepared, run, most=200), validation, tmp_path / "run"))
+    assert sum(seen) == 2 * 200 * len(group.filled([run], CPU))
     assert torch.equal(validation.images, kept)
 
 
 def test_without_validation_data_there_is_no_validation_curve(prepared, tmp_path):
     run = run_of("mlp")
     nothing = digits_of(prepared, run, most=0)
-    records = list(training.fit(run, digits_of(prepared, run), nothing, tmp_path))
+    records = list(trained(run, digits_of(prepared, run), nothing, tmp_path))
     assert all(record["validation_loss"] is None for record in records)
     assert (tmp_path / "curves.csv").read_text().splitlines()[1].endswith(",,")
 
@@ -301,7 +339,7 @@ def test_a_loss_that_is_no_number_ends_the_run_in_words(prepared, tmp_path):
     digits = digits_of(prepared, run)
     digits.images[0] = float("inf")
     with pytest.raises(UserError, match="mlp, seed 3: the loss is not a number in epoch 1; remedy: a lower"):
-        list(training.fit(run, digits, digits_of(prepared, run, "validation"), tmp_path))
+        list(trained(run, digits, digits_of(prepared, run, "validation"), tmp_path))
     assert not training.finished(tmp_path)
 
 
@@ -309,5 +347,5 @@ def test_label_smoothing_does_not_change_what_is_reported(prepared):
     """The curves of variants can be compared: all of them show plain cross-entropy."""
     plain, smooth = run_of("mlp", batch_size=200), run_of("mlp", batch_size=200, label_smoothing=0.3)
     digits = digits_of(prepared, plain, most=200)
-    losses = [training.train_epoch(run, training.start(run, CPU), digits)[0] for run in (plain, smooth)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # one batch: measured before the first step
+    losses = [training.train_epoch(run, training.start([run], CPU), digits)[0] for run in (plain, smooth)]
+    torch.testing.assert_close(*losses)  # one batch: measured before the first step

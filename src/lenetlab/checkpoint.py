@@ -10,25 +10,35 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from lenetlab import UserError, files
+from lenetlab import UserError, files, group, optimizer
 
 
 @dataclass
 class State:
-    """A training in progress. Order, augmentation, dropout and schedule follow from seed and epoch, so none is kept."""
+    """Trainings of a group, all at the same epoch.
 
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
+    Order, augmentation, dropout and schedule follow from seed and epoch, so none is kept.
+    """
+
+    network: group.Group
+    optimizer: optimizer.Optimizer
+    seeds: list[int]  # a member's each
     epoch: int = 0  # epochs that are finished
-    journal: list[dict[str, Any]] = field(default_factory=list)  # what `journals/` will hold
+    journals: list[list[dict[str, Any]]] = field(default_factory=list)  # what `journals/` will hold, a member's each
+
+    def member(self, index: int) -> dict[str, torch.Tensor]:
+        """Views of all that one member's training has changed so far."""
+        tensors = {f"model.{name}": value for name, value in self.network.member(index).items()}
+        return tensors | {f"optimizer.{name}": value[index] for name, value in self.optimizer.buffers.items()}
 
 
 def weights_name(epoch: int) -> str:
     return f"epoch-{epoch:02}.safetensors"
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    files.write_bytes(path, safetensors.torch.save(_on_cpu(model.state_dict())))
+def save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
+    """`weights` is the `state_dict` of a network."""
+    files.write_bytes(path, safetensors.torch.save(_on_cpu(weights)))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -39,33 +49,27 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise UserError(f"{path}: not the weights of this network: {error}") from None
 
 
-def save(state: State, path: Path) -> None:
-    tensors = {f"model.{name}": value for name, value in _on_cpu(state.model.state_dict()).items()}
-    for index, buffers in state.optimizer.state_dict()["state"].items():
-        kept = {f"optimizer.{index}.{name}": value for name, value in buffers.items() if value is not None}
-        tensors.update(_on_cpu(kept))
-    notes = {"epoch": str(state.epoch), "journal": json.dumps(state.journal, allow_nan=False)}
-    files.write_bytes(path, safetensors.torch.save(tensors, metadata=notes))
+def save(state: State, index: int, path: Path) -> None:
+    notes = {"epoch": str(state.epoch), "journal": json.dumps(state.journals[index], allow_nan=False)}
+    files.write_bytes(path, safetensors.torch.save(_on_cpu(state.member(index)), metadata=notes))
 
 
-def load(state: State, path: Path) -> None:
-    """Bring a freshly started `state` to where it was when `path` was saved."""
+def load(state: State, index: int, path: Path) -> None:
+    """Bring a member of a freshly started `state` to where it was when `path` was saved."""
     with safetensors.safe_open(path, framework="pt") as saved:
-        tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118  not a mapping
+        for name, value in state.member(index).items():
+            value.copy_(saved.get_tensor(name))
         notes = saved.metadata()
-    state.model.load_state_dict(_below("model", tensors))
-    buffers: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in _below("optimizer", tensors).items():
-        index, _, buffer = name.partition(".")
-        buffers.setdefault(int(index), {})[buffer] = value
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": buffers, "param_groups": groups})
-    state.epoch, state.journal = int(notes["epoch"]), json.loads(notes["journal"])
+    state.epoch, state.journals[index] = int(notes["epoch"]), json.loads(notes["journal"])
+
+
+def epochs_done(path: Path) -> int:
+    """How far the training was that was saved there; 0 if there is none."""
+    if not path.exists():
+        return 0
+    with safetensors.safe_open(path, framework="pt") as saved:
+        return int(saved.metadata()["epoch"])
 
 
 def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-
-
-def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,5 +1,6 @@
 """Which device computes, pinned so that the same seed gives the same bits, and what to call it."""
 
+import ctypes
 import os
 import platform
 import resource
@@ -34,8 +35,13 @@ def resolve(requested: str) -> torch.device:
 
 
 def pin() -> None:
-    """One thread and deterministic algorithms, for this process: other numbers of threads give other bits."""
+    """One thread and deterministic algorithms, for this process: other numbers of threads give other bits.
+
+    Freed memory is kept for the next step, which needs as much again: to ask the system for it costs up to half a step.
+    """
+    _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
+    os.environ.setdefault("MKL_CBWR", "AUTO")  # MKL's do not depend on where in memory a matrix lies
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode(
         "error"
@@ -64,6 +70,14 @@ def peak_memory(device: torch.device) -> int:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _keep_freed_memory() -> None:
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "mallopt"):  # glibc has it
+        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGE = -1, -3, 2**31 - 1
+        allocator.mallopt(M_TRIM_THRESHOLD, LARGE)
+        allocator.mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def _processor() -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,19 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from lenetlab import UserError, checkpoint, dataset, device, execution, files, models, params, predictions, training
+from lenetlab import (
+    UserError,
+    checkpoint,
+    dataset,
+    device,
+    execution,
+    files,
+    group,
+    models,
+    params,
+    predictions,
+    training,
+)
 
 CURVES = ("seed", *training.CURVES, "test_loss", "test_accuracy")
 MISTAKES = 24  # as many as fit a page
@@ -38,22 +50,23 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
     normalization = dataset.Normalization(**records[0]["normalization"])
     digits = prepared.digits("test", definition.input, normalization, where)
 
-    def task(record: dict[str, Any]) -> execution.Task:
-        return lambda: _evaluate_seed(definition, runs / f"seed-{record['seed']}", record, digits)
+    curves = {seed: _curves(runs / f"seed-{seed}") for seed in study.seeds}
+    epochs = [int(row["epoch"]) for row in curves[study.seeds[0]]]
 
-    answers: dict[int, Any] = {}
-    with tqdm(total=len(records), desc=f"{variant} on test", unit="seed", dynamic_ncols=True) as bar:
-        processes = execution.workers(where, len(records))
-        for number, answer in execution.perform([task(record) for record in records], processes):
-            answers[number] = answer
+    def task(epoch: int) -> execution.Task:
+        paths = [runs / f"seed-{seed}" / checkpoint.weights_name(epoch) for seed in study.seeds]
+        return lambda: _answers(definition, paths, digits)
+
+    with tqdm(total=len(epochs), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
+        processes = execution.workers(where, len(epochs))
+        for number, (answers, losses) in execution.perform([task(epoch) for epoch in epochs], processes):
+            for seed, (predicted, _), loss in zip(study.seeds, answers, losses, strict=True):
+                accuracy = float((predicted == prepared.labels).mean())
+                curves[seed][number].update(seed=seed, epoch=epochs[number], test_loss=loss, test_accuracy=accuracy)
+            if epochs[number] == epochs[-1]:
+                predicted, probability = (np.stack(part) for part in zip(*answers, strict=True))
             bar.update()
-    in_order = [answers[number] for number in range(len(records))]
-    found = predictions.Predictions(
-        seeds=np.array(study.seeds, dtype=np.int64),
-        labels=prepared.labels,
-        predicted=np.stack([predicted for _, predicted, _ in in_order]),
-        probability=np.stack([probability for _, _, probability in in_order]),
-    )
+    found = predictions.Predictions(np.array(study.seeds, dtype=np.int64), prepared.labels, predicted, probability)
     return Evaluation(
         definition={
             "variant": variant,
@@ -62,7 +75,7 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
             "test_data": prepared.digest,
             "layers": models.layer_table(models.build(definition, seed=0), definition.input.size),
         },
-        curves=[row for rows, _, _ in in_order for row in rows],
+        curves=[row for rows in curves.values() for row in rows],
         predictions=found,
         mistakes=most_confident_mistakes(found, prepared.numbers, prepared.pixels),
     )
@@ -113,21 +126,26 @@ def most_confident_mistakes(
     }
 
 
-def _evaluate_seed(
-    definition: params.Variant, folder: Path, record: dict[str, Any], digits: dataset.Digits
-) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, np.ndarray]]:
-    model = models.build(definition, seed=0).to(digits.labels.device)
+def _answers(
+    definition: params.Variant, weights: Sequence[Path], digits: dataset.Digits
+) -> Iterator[tuple[list[tuple[np.ndarray, np.ndarray]], list[float]]]:
+    """For each file of weights the predicted classes (N) and their probabilities (N); and the mean cross-entropies."""
+    answers, losses = [], []
+    where = digits.labels.device
+    for paths in execution.split(weights, 1, where):
+        networks = [models.build(definition, seed=0).to(where) for _ in paths]
+        for network, path in zip(networks, paths, strict=True):
+            checkpoint.load_weights(network, path)
+        for logits in group.Group(group.filled(networks, where)).evaluate(digits.images)[: len(paths)].double():
+            probability, predicted = torch.softmax(logits, dim=1).max(1)
+            answers.append((predicted.cpu().numpy().astype(np.uint8), probability.float().cpu().numpy()))
+            losses.append(functional.cross_entropy(logits, digits.labels).item())
+    yield answers, losses
+
+
+def _curves(folder: Path) -> list[dict[str, Any]]:
     with (folder / "curves.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for row in rows:
-        checkpoint.load_weights(model, folder / checkpoint.weights_name(int(row["epoch"])))
-        logits = models.logits(model, digits.images).double()
-        predicted = logits.argmax(1)
-        row["seed"], row["epoch"] = record["seed"], int(row["epoch"])
-        row["test_loss"] = functional.cross_entropy(logits, digits.labels).item()
-        row["test_accuracy"] = (predicted == digits.labels).sum().item() / len(digits)
-    probability = torch.softmax(logits, dim=1).gather(1, predicted.unsqueeze(1)).squeeze(1)
-    yield rows, predicted.cpu().numpy().astype(np.uint8), probability.float().cpu().numpy()
+        return list(csv.DictReader(stream))
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Many runs: in this process or side by side in several, with the same bits either way."""
 
 import ctypes
+import math
 import multiprocessing
 import os
 import shutil
@@ -10,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
-from lenetlab import UserError, checkpoint, dataset, device, files, models, params, provenance, training
+from lenetlab import UserError, checkpoint, dataset, device, files, group, models, params, provenance, training
 
+T = TypeVar("T")
 Task = Callable[[], Iterator[Any]]  # something to do that yields what happens on the way
 
 
@@ -87,15 +89,18 @@ def _train(plan: Plan, waiting: Sequence[training.Run]) -> None:
     digits, validation = (
         plan.prepared.digits(split, form, plan.normalization, plan.where) for split in ("training", "validation")
     )
-    training.start(waiting[0], plan.where)  # the first optimizer loads a compiler, 5 s: here, not in each process
+    processes = workers(plan.where, len(waiting))
+    done = {run.seed: checkpoint.epochs_done(plan.folders[run.seed] / "state.safetensors") for run in waiting}
+    groups = []
+    for epoch in sorted(set(done.values())):  # a training that was stopped may have left its seeds an epoch apart
+        groups += split([run for run in waiting if done[run.seed] == epoch], processes, plan.where)
+
+    def task(runs: Sequence[training.Run]) -> Task:
+        return lambda: training.fit(runs, digits, validation, [plan.folders[run.seed] for run in runs])
+
     epochs = sum(run.training.epochs for run in waiting)
-    done = sum(_epochs_done(plan.folders[run.seed], run.training.epochs) for run in waiting)
-
-    def task(run: training.Run) -> Task:
-        return lambda: training.fit(run, digits, validation, plan.folders[run.seed])
-
-    with tqdm(total=epochs, initial=done, desc=plan.variant, unit="epoch", dynamic_ncols=True) as bar:
-        for _, record in perform([task(run) for run in waiting], workers(plan.where, len(waiting))):
+    with tqdm(total=epochs, initial=sum(done.values()), desc=plan.variant, unit="epoch", dynamic_ncols=True) as bar:
+        for _, record in perform([task(runs) for runs in groups], processes):
             bar.update()
             bar.set_postfix_str(f"loss {record['train_loss']:.4f}", refresh=False)
 
@@ -103,6 +108,13 @@ def _train(plan: Plan, waiting: Sequence[training.Run]) -> None:
 def workers(where: torch.device, tasks: int) -> int:
     """Processes to use: one per core on the CPU; a GPU is shared worse than it is used in turn."""
     return min(tasks, device.cores()) if where.type == "cpu" else 1
+
+
+def split(members: Sequence[T], processes: int, where: torch.device) -> list[Sequence[T]]:
+    """Groups of like size, as few as give every process the same number of them."""
+    rounds = math.ceil(len(members) / (processes * group.MOST[where.type]))
+    groups = min(processes * rounds, len(members))
+    return [members[len(members) * place // groups : len(members) * (place + 1) // groups] for place in range(groups)]
 
 
 def perform(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
@@ -176,7 +188,3 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _epochs_done(folder: Path, epochs: int) -> int:
-    return sum((folder / checkpoint.weights_name(epoch)).exists() for epoch in range(1, epochs + 1))

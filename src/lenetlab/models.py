@@ -86,13 +86,6 @@ def build(variant: params.Variant, seed: int) -> LeNet5 | MLP:
         return LeNet5(channels=variant.model.channels, pooling=variant.model.pooling, **common)
 
 
-@torch.inference_mode()
-def logits(model: nn.Module, images: torch.Tensor, batch: int = 500) -> torch.Tensor:
-    """Logits (N, 10) in evaluation mode, so many images at a time; the model is left in that mode."""
-    model.eval()
-    return torch.cat([model(part) for part in images.split(batch)])
-
-
 def parameter_count(model: nn.Module) -> int:
     """Trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""One training: a loop over epochs, decided by data, settings and seed alone, that goes on where it was stopped."""
+"""Trainings of a variant's seeds: decided by data, settings and seed alone, going on where they were stopped."""
 
 import csv
 import hashlib
@@ -6,7 +6,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from lenetlab import UserError, augmentation, checkpoint, dataset, device, files, models, params
+from lenetlab import UserError, augmentation, checkpoint, dataset, device, files, group, models, optimizer, params
 
 CURVES = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 WARM_UP = 0.3  # share of the steps in which one-cycle rises, from 1/25 of the highest rate, as Smith & Topin 2018
@@ -31,102 +31,142 @@ class Run:
     origin: dict[str, Any]  # commit, versions, hardware
 
 
-def start(run: Run, where: torch.device) -> checkpoint.State:
-    """The state before the first epoch."""
-    model = models.build(run.variant, run.seed).to(where)
-    settings, decay = run.training, run.variant.regularization.weight_decay
-    if settings.optimizer == "adamw":
-        betas = (settings.momentum, 0.999)
-        optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, betas, weight_decay=decay)
-    else:
-        optimizer = torch.optim.SGD(model.parameters(), settings.learning_rate, settings.momentum, weight_decay=decay)
-    return checkpoint.State(model, optimizer)
+def start(runs: Sequence[Run], where: torch.device) -> checkpoint.State:
+    """The state of these runs before the first epoch. They are seeds of one variant, and are trained as one group."""
+    members = group.filled(runs, where)
+    network = group.Group([models.build(run.variant, run.seed).to(where) for run in members])
+    decay = runs[0].variant.regularization.weight_decay
+    steps = optimizer.Optimizer(runs[0].training, decay, network.weights)
+    return checkpoint.State(network, steps, [run.seed for run in members], journals=[[] for _ in members])
 
 
-def train_epoch(run: Run, state: checkpoint.State, digits: dataset.Digits) -> tuple[float, float]:
-    """One pass over the digits. Mean cross-entropy and accuracy of the batches as they were met, in training mode."""
+def train_epoch(run: Run, state: checkpoint.State, digits: dataset.Digits) -> tuple[torch.Tensor, torch.Tensor]:
+    """One pass over the digits. Per member, mean cross-entropy and accuracy of the batches as they were met.
+
+    `run` is any of the group's: what is read from it is the same in all.
+    """
     settings, rules, epoch = run.training, run.variant.regularization, state.epoch + 1
-    where, steps = digits.labels.device, math.ceil(len(digits) / settings.batch_size)
-    order = torch.randperm(len(digits), generator=stream(run.seed, epoch, "order")).to(where)
-    if rules.augmentation == "affine":
-        moves = augmentation.draw(len(digits), run.variant.input.size, stream(run.seed, epoch, "augmentation")).to(
-            where
+    steps = math.ceil(len(digits) / settings.batch_size)
+    order, moves, kept = draw(run.variant, state, len(digits), digits.labels.device)
+    loss_sum, correct = torch.zeros(2, len(state.seeds), dtype=torch.float64, device=digits.labels.device)
+    for step in range(steps):
+        batch = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
+        chosen = order[:, batch]
+        images, labels = (
+            digits.images.index_select(0, chosen.flatten()),
+            digits.labels.index_select(0, chosen.flatten()),
         )
-    loss_sum, correct = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
-    torch.manual_seed(stream(run.seed, epoch, "dropout").initial_seed())
-    state.model.train()
-    for step, batch in enumerate(order.split(settings.batch_size)):
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, state.epoch * steps + step, settings.epochs * steps)
-        images, labels = digits.images[batch], digits.labels[batch]
-        if rules.augmentation == "affine":
-            images = augmentation.affine(images, moves[batch], digits.black)
-        logits = state.model(images)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=rules.label_smoothing)
-        state.optimizer.zero_grad()
-        loss.backward()
-        state.optimizer.step()
-        loss_sum += functional.cross_entropy(logits.detach(), labels, reduction="sum")
-        correct += (logits.detach().argmax(1) == labels).sum()
+        if moves is not None:
+            images = augmentation.affine(images, moves[:, batch].flatten(0, 1), digits.black)
+        logits = state.network.train(
+            images.unflatten(0, chosen.shape), {name: masks[:, batch] for name, masks in kept.items()}
+        ).flatten(0, 1)
+        losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
+        mean_losses = losses.view(chosen.shape).mean(1)
+        gradients = torch.autograd.grad(mean_losses.sum(), list(state.network.weights.values()))
+        done = state.epoch * steps + step
+        state.optimizer.step(gradients, learning_rate(settings, done, settings.epochs * steps), done)
+        logits, losses = logits.detach(), losses.detach()
+        if rules.label_smoothing:  # what is reported is comparable: plain cross-entropy
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+        loss_sum += losses.view(chosen.shape).sum(1)
+        correct += (logits.argmax(1) == labels).view(chosen.shape).sum(1)
     state.epoch = epoch
-    return loss_sum.item() / len(digits), correct.item() / len(digits)
+    return loss_sum / len(digits), correct / len(digits)
 
 
-def fit(run: Run, training: dataset.Digits, validation: dataset.Digits, folder: Path) -> Iterator[dict[str, Any]]:
-    """Train to the last epoch, from where `folder` ends, and keep all there; yields the record of each epoch.
+def draw(
+    variant: params.Variant, state: checkpoint.State, count: int, where: torch.device
+) -> tuple[torch.Tensor, torch.Tensor | None, dict[str, torch.Tensor]]:
+    """What is random in the coming epoch, for every member and image in the order of training.
 
-    UserError if the loss stops being a number.
+    Numbers of the images (members, count); matrices that move them (members, count, 2, 3), or None; and by dropout
+    layer what is kept, bool (members, count, width). Drawn on the CPU, so that every device meets the same.
+    """
+    epoch = state.epoch + 1
+    orders, moves, kept = [], [], {name: [] for name in state.network.dropout()}
+    for seed in state.seeds:
+        orders.append(torch.randperm(count, generator=stream(seed, epoch, "order")))
+        if variant.regularization.augmentation == "affine":
+            moves.append(augmentation.draw(count, variant.input.size, stream(seed, epoch, "augmentation")))
+        dropout = stream(seed, epoch, "dropout")
+        for name, (width, rate) in state.network.dropout().items():
+            kept[name].append(uniform_int16(count, width, dropout) >= round(rate * 2**16) - 2**15)
+    return (
+        torch.stack(orders).to(where),
+        torch.stack(moves).to(where) if moves else None,
+        {name: torch.stack(masks).to(where) for name, masks in kept.items()},
+    )
+
+
+def uniform_int16(count: int, width: int, generator: torch.Generator) -> torch.Tensor:
+    """(count, width) from -32768 to 32767; four from each draw of 64 bits, which takes a quarter of the time."""
+    draws = torch.empty(math.ceil(count * width / 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    return draws.view(torch.int16)[: count * width].view(count, width)
+
+
+def fit(
+    runs: Sequence[Run], training: dataset.Digits, validation: dataset.Digits, folders: Sequence[Path]
+) -> Iterator[dict[str, Any]]:
+    """Train runs side by side to the last epoch, from where their folders end, all at the same, and keep all there.
+
+    Yields the record of each epoch and run. UserError if a loss stops being a number.
     """
     where = training.labels.device
-    state = start(run, where)
-    if (folder / "state.safetensors").exists():
-        checkpoint.load(state, folder / "state.safetensors")
-    state.journal.append({"event": "start", "time": time.time(), **run.record, "provenance": run.origin})
-    write_journal(state.journal, folder)
-    while state.epoch < run.training.epochs:
+    state = start(runs, where)
+    for index, (run, folder) in enumerate(zip(runs, folders, strict=True)):
+        if (folder / "state.safetensors").exists():
+            checkpoint.load(state, index, folder / "state.safetensors")
+        begin = {"event": "start", "time": time.time(), **run.record, "provenance": run.origin}
+        state.journals[index].append(begin)
+        write_journal(state.journals[index], folder)
+    while state.epoch < runs[0].training.epochs:
         began = time.perf_counter()
-        train_loss, train_accuracy = train_epoch(run, state, training)
-        if not math.isfinite(train_loss):
-            name, epoch = run.record["variant"], state.epoch
-            raise UserError(
-                f"{name}, seed {run.seed}: the loss is not a number in epoch {epoch}; remedy: a lower learning_rate"
-            )
-        validation_loss, validation_accuracy = measure(state.model, validation)
-        epoch_record = {
-            "epoch": state.epoch,
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "validation_loss": validation_loss,
-            "validation_accuracy": validation_accuracy,
+        trained = train_epoch(runs[0], state, training)
+        validated = measure(state.network, validation)
+        curves = [
+            torch.stack(part).T.tolist() if part else [(None, None)] * len(state.seeds) for part in (trained, validated)
+        ]
+        spent = {
+            "seconds": (time.perf_counter() - began) / len(runs),
+            "peak_memory_bytes": device.peak_memory(where),
+            "side_by_side": len(runs),
         }
-        spent = {"seconds": time.perf_counter() - began, "peak_memory_bytes": device.peak_memory(where)}
-        state.journal.append({"event": "epoch", "time": time.time(), **spent, **epoch_record})
-        checkpoint.save_weights(state.model, folder / checkpoint.weights_name(state.epoch))
-        checkpoint.save(state, folder / "state.safetensors")  # from here on the epoch counts
-        write_journal(state.journal, folder)
-        yield state.journal[-1]
-    state.journal.append({"event": "end", "time": time.time(), "status": "finished"})
-    write_journal(state.journal, folder)
-    finish(run, state, folder)
+        for index, (run, folder, measured) in enumerate(zip(runs, folders, zip(*curves, strict=True), strict=False)):
+            record = dict(zip(CURVES, (state.epoch, *measured[0], *measured[1]), strict=True))
+            if not math.isfinite(record["train_loss"]):
+                raise UserError(
+                    f"{run.record['variant']}, seed {run.seed}: the loss is not a number in epoch {state.epoch}; "
+                    "remedy: a lower learning_rate"
+                )
+            state.journals[index].append({"event": "epoch", "time": time.time(), **spent, **record})
+            checkpoint.save_weights(state.network.member(index), folder / checkpoint.weights_name(state.epoch))
+            checkpoint.save(state, index, folder / "state.safetensors")  # from here on the epoch counts
+            write_journal(state.journals[index], folder)
+            yield state.journals[index][-1]
+    for run, journal, folder in zip(runs, state.journals, folders, strict=False):
+        journal.append({"event": "end", "time": time.time(), "status": "finished"})
+        write_journal(journal, folder)
+        finish(run, journal, folder)
 
 
-def measure(model: torch.nn.Module, digits: dataset.Digits) -> tuple[float, float] | tuple[None, None]:
-    """Mean cross-entropy and accuracy in evaluation mode; two times None where there are no digits."""
+def measure(network: group.Group, digits: dataset.Digits) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Mean cross-entropy and accuracy in evaluation mode, per member; None where there are no digits."""
     if not len(digits):
-        return None, None
-    logits = models.logits(model, digits.images)
-    correct = (logits.argmax(1) == digits.labels).sum().item()
-    return functional.cross_entropy(logits.double(), digits.labels).item(), correct / len(digits)
+        return None
+    logits = network.evaluate(digits.images)
+    losses = [functional.cross_entropy(member.double(), digits.labels) for member in logits]
+    return torch.stack(losses), (logits.argmax(2) == digits.labels).double().mean(1)
 
 
-def finish(run: Run, state: checkpoint.State, folder: Path) -> None:
+def finish(run: Run, journal: list[dict[str, Any]], folder: Path) -> None:
     """Write the curves, and last the record with the digests of all that a finished run consists of."""
     table = io.StringIO()
     writer = csv.DictWriter(table, CURVES, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(line for line in state.journal if line["event"] == "epoch")
+    writer.writerows(line for line in journal if line["event"] == "epoch")
     files.write_text(folder / "curves.csv", table.getvalue())
-    kept = ["curves.csv", *(checkpoint.weights_name(epoch) for epoch in range(1, state.epoch + 1))]
+    kept = ["curves.csv", *(checkpoint.weights_name(epoch) for epoch in range(1, run.training.epochs + 1))]
     digests = {name: files.sha256_file(folder / name) for name in kept}
     files.write_json(folder / "run.json", {**run.record, "files": digests})
 

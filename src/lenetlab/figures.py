@@ -220,7 +220,8 @@ def _sheet(
     rows = max(1, -(-len(images) // columns))
     height, side = images.shape[1:]
     gap, above, below = max(1, side // 7), round(above * height), round(below * height)
-    cells = np.ma.masked_all((rows * columns, above + height + below, side + gap), images.dtype)
+    shape = (rows * columns, above + height + below, side + gap)
+    cells = np.ma.array(np.zeros(shape, images.dtype), mask=True)  # what is masked stays transparent
     cells[: len(images), above : above + height, gap // 2 : gap // 2 + side] = images
     _, tall, wide = cells.shape
     sheet = cells.reshape(rows, columns, tall, wide).swapaxes(1, 2).reshape(rows * tall, columns * wide)

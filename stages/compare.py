@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lenetlab import comparison, files, params, plain_errors, predictions, provenance, report, tracking
+from lenetlab import files, params, plain_errors, tracking
 
 EVALUATIONS, REPORTS = Path("evaluations"), Path("reports")
 
@@ -10,6 +10,9 @@ EVALUATIONS, REPORTS = Path("evaluations"), Path("reports")
 def main() -> None:
     study = params.load(Path("params.yaml"))
     with tracking.follow("compare"), files.folder(REPORTS) as outputs:
+        # Not before: these load scipy and matplotlib, which takes as long as MLflow needs, in the other process.
+        from lenetlab import comparison, predictions, provenance, report
+
         found = {name: predictions.read(EVALUATIONS / name / "predictions.npz") for name in study.study}
         outcomes = comparison.compare(study, found)
         report.write(report.collect(study, EVALUATIONS, outcomes, provenance.origin()), outputs)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from lenetlab import evaluation, figures, files, params, plain_errors, predictions, tracking
+from lenetlab import files, params, plain_errors, tracking
 
 PREPARED = Path("data/prepared/test")
 
@@ -11,6 +11,9 @@ PREPARED = Path("data/prepared/test")
 def main(variant: str) -> None:
     study = params.load(Path("params.yaml"))
     with tracking.follow("evaluate", variant), files.folder(Path("evaluations") / variant) as outputs:
+        # Not before: these load torch and matplotlib, which takes as long as MLflow needs, in the other process.
+        from lenetlab import evaluation, figures, predictions
+
         found = evaluation.evaluate(study, variant, Path("runs") / variant, PREPARED)
         evaluation.write(found, outputs)
         pictures = {

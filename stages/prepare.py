@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lenetlab import dataset, figures, index, params, plain_errors, tracking
+from lenetlab import index, params, plain_errors, tracking
 
 RAW = Path("data/raw")
 TRAIN, TEST = Path("data/prepared/train"), Path("data/prepared/test")
@@ -20,6 +20,9 @@ def main() -> None:
             validation_seed=data.validation_seed,
             duplicates=data.duplicates,
         )
+        # Not before: these load torch and matplotlib, for seconds in which what is wrong with an image can be told.
+        from lenetlab import dataset, figures
+
         figures.png(figures.sample_sheet(*dataset.load(TRAIN).samples()), SAMPLES)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from lenetlab import comparison, params, predictions
 from lenetlab.predictions import Predictions
@@ -80,6 +81,11 @@ def test_welch_on_a_worked_example():
 def test_holm_1979_on_a_worked_example():
     # Corrections by hand: 0.01 × 4, then 0.015 × 3, then 0.03 × 2 = 0.06, and 0.05 may not fall below it.
     assert comparison.holm([0.01, 0.05, 0.03, 0.015]) == pytest.approx([0.04, 0.06, 0.06, 0.045])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_agrees_with_statsmodels(p_values):
+    assert comparison.holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 def test_one_seed_is_inconclusive_and_has_no_interval():

@@ -82,6 +82,13 @@ def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...
     files.write_text(folder / "curves.csv", "\n".join(table) + "\n")
     tested = {str(seed): {"test_accuracy": last[seed], "test_loss": 0.2 / EPOCHS} for seed in seeds}
     files.write_json(folder / "seeds.json", tested)
+    metrics = {
+        "parameters": 156,
+        "test_accuracy": float(found.accuracy.mean()),
+        "test_accuracy_sd": float(found.accuracy.std(ddof=1)) if len(seeds) > 1 else None,
+        "test_loss": 0.2 / EPOCHS,
+    }
+    files.write_json(folder / "metrics.json", metrics)
     study = params.load(ROOT / "params.yaml")
     definition = study.variants[name].model_dump(mode="json", exclude={"training"})
     layers = [("c1", "Conv2d", "6×28×28", 156, "6 × (1 × 5 × 5 + 1)"), ("c1_relu", "ReLU", "6×28×28", 0, "")]
@@ -290,6 +297,14 @@ def test_the_json_is_not_rounded(found, folder):
     entries = json.loads((folder / "comparison.json").read_text())
     assert [entry["difference"] for entry in entries] == [outcome.difference for outcome in found.outcomes]
     assert entries[0]["interval"] == list(found.outcomes[0].interval)
+
+
+def test_the_metrics_that_dvc_shows_are_those_of_the_evaluations(tmp_path):
+    found = collected(tmp_path / "evaluations")
+    report.write(found, tmp_path / "reports")
+    for name in VARIANTS:
+        copy = tmp_path / "reports" / "metrics" / f"{name}.json"
+        assert copy.read_bytes() == (tmp_path / "evaluations" / name / "metrics.json").read_bytes()
 
 
 def test_the_mean_curves_are_means_over_seeds(found, folder):

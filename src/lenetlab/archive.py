@@ -11,8 +11,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -101,9 +100,11 @@ def first(problems: Sequence[str], most: int) -> list[str]:
 
 
 class _Member(NamedTuple):
+    """Plain values only: there are many of these, and what holds them is searched for garbage again and again."""
+
     path: str  # within the archive
+    start: int  # of the content, in a tar
     size: int  # bytes
-    read: Callable[[], bytes]
     refused: str = ""  # what it is instead of a regular file
 
 
@@ -115,7 +116,8 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
     found: dict[str, _Member] = {}  # by name without folders
     problems: list[str] = []
     try:
-        for at, member in enumerate(_in_folder(path) if path.is_dir() else _in_tar(path)):
+        content = None if path.is_dir() else _mapped(path)
+        for at, member in enumerate(_in_folder(path) if content is None else _in_tar(content)):
             if at == MOST_MEMBERS:
                 raise UserError(f"more than {MOST_MEMBERS} files")
             name = member.path.rpartition("/")[2]
@@ -129,13 +131,14 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
         problems.append(f"cannot be read: {error.strerror}")
     if problems:
         raise UserError(*(f"{path}: {problem}" for problem in first(problems, MOST_PROBLEMS)))
-    return _contents(path, found)
+    return _contents(path, content, found)
 
 
-def _contents(path: Path, found: dict[str, _Member]) -> Iterator[tuple[str, bytes]]:
+def _contents(path: Path, tar: mmap.mmap | None, found: dict[str, _Member]) -> Iterator[tuple[str, bytes]]:
     try:
         for name in sorted(found, key=order):
-            yield name, found[name].read()
+            _, start, size, _ = found[name]
+            yield name, (path / name).read_bytes() if tar is None else tar[start : start + size]
     except OSError as error:
         raise UserError(f"{path}: {name!r} cannot be read: {error.strerror}") from None
 
@@ -167,12 +170,11 @@ def _in_folder(path: Path) -> Iterator[_Member]:
                 kind = "a folder; allowed: PNG files without folders around them"
             elif not entry.is_file():
                 kind = "not a regular file"
-            yield _Member(entry.name, entry.stat(follow_symlinks=False).st_size, Path(entry.path).read_bytes, kind)
+            yield _Member(entry.name, 0, entry.stat(follow_symlinks=False).st_size, kind)
 
 
-def _in_tar(path: Path) -> Iterator[_Member]:
+def _in_tar(content: mmap.mmap) -> Iterator[_Member]:
     """The files of a tar by their headers; UserError where the archive itself is damaged."""
-    content = _mapped(path)
     at, attributes = 0, {}
     while (header := content[at : at + BLOCK]) != EMPTY:
         if len(header) < BLOCK:
@@ -194,8 +196,7 @@ def _in_tar(path: Path) -> Iterator[_Member]:
             refused = "a sparse file" if any(key.startswith(b"GNU.sparse") for key in attributes) else refused
             attributes = {}
         if kind != FOLDER:
-            read = partial(content.__getitem__, slice(start, start + size))
-            yield _Member(name, size, read, refused and f"{refused}; allowed: regular files")
+            yield _Member(name, start, size, refused and f"{refused}; allowed: regular files")
     if stray := NOT_EMPTY.search(content, at):
         raise UserError(f"damaged: something stands at byte {stray.start()}, after the empty block that closes a tar")
     if len(content) < at + 2 * BLOCK:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from lenetlab import params
 from lenetlab.predictions import Predictions
@@ -142,7 +141,11 @@ def seeds_and_images(candidate: Predictions, baseline: Predictions) -> Interval:
 
 def holm(p_values: list[float]) -> list[float]:
     """Holm 1979: p values of one family, corrected for their number."""
-    return [float(value) for value in multipletests(p_values, method="holm")[1]]
+    ranks = np.argsort(p_values)
+    corrected = np.empty(len(ranks))
+    factors = np.arange(len(ranks), 0, -1)  # the smallest counts for all, the next for one less
+    corrected[ranks] = np.maximum.accumulate(factors * np.take(p_values, ranks)).clip(max=1)
+    return corrected.tolist()
 
 
 def _seed_variance(side: Predictions) -> float:

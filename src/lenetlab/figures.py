@@ -135,34 +135,27 @@ def confusion(counts: np.ndarray) -> Figure:
 @mpl.rc_context(STYLE)
 def mistakes(found: Mapping[str, np.ndarray], seeds: int) -> Figure:
     """The most confident mistakes as images, with label, commonest wrong answer and how many seeds misread them."""
-    columns = 8
-    rows = max(1, -(-len(found["number"]) // columns))
-    figure, panels = _panels(rows, columns, width=8.0, height=1.5 * rows)
-    for axes in panels:
-        axes.axis("off")
-    for at, axes in enumerate(panels[: len(found["number"])]):
-        axes.imshow(found["pixels"][at], cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(f"{found['label'][at]} read as {found['predicted'][at]}", fontsize=9, pad=3)
+    figure, axes, places = _sheet(found["pixels"], 8, (0, 255), width=8.0, above=0.36, below=0.28)
+    for at, (middle, top, bottom) in enumerate(places):
+        read = f"{found['label'][at]} read as {found['predicted'][at]}"
         share = f"{100 * found['confidence'][at]:.0f} %, {found['votes'][at]} of {seeds}"
-        axes.text(0.5, -0.06, share, transform=axes.transAxes, ha="center", va="top", fontsize=8)
+        axes.text(middle, top, read, ha="center", va="bottom", fontsize=9)
+        axes.text(middle, bottom, share, ha="center", va="top", fontsize=8)
     return figure
 
 
 @mpl.rc_context(STYLE)
 def sample_sheet(images: np.ndarray, labels: np.ndarray) -> Figure:
     """What the loader yields: images (K, H, W) with the labels (K) that belong to them, and their range of values."""
-    columns = 10
-    rows = max(1, -(-len(images) // columns))
-    figure, panels = _panels(rows, columns, width=7.5, height=0.85 * rows + 0.4)
     low, high = float(images.min()), float(images.max())
-    for axes in panels:
-        axes.axis("off")
-    for axes, image, label in zip(panels, images, labels, strict=False):
-        axes.imshow(image, cmap="gray_r", vmin=low, vmax=high)
-        axes.set_title(str(label), fontsize=8, pad=2)
+    figure, axes, places = _sheet(images, 10, (low, high), width=7.5, above=0.29, head=0.3)
+    for (middle, top, _), label in zip(places, labels, strict=True):
+        axes.text(middle, top, str(label), ha="center", va="bottom", fontsize=8)
     size = " × ".join(map(str, images.shape[1:]))
     figure.suptitle(
-        f"{len(images)} training digits as the loader yields them: {size}, from {low:.2f} to {high:.2f}", fontsize=9
+        f"{len(images)} training digits as the loader yields them: {size}, from {low:.2f} to {high:.2f}",
+        fontsize=9,
+        y=0.993,
     )
     return figure
 
@@ -208,6 +201,39 @@ def forest(comparisons: Sequence[Mapping[str, Any]]) -> Figure:
 def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
+
+
+def _sheet(
+    images: np.ndarray,
+    columns: int,
+    limits: tuple[float, float],
+    width: float,
+    above: float,
+    below: float = 0.0,
+    head: float = 0.0,
+) -> tuple[Figure, Axes, list[tuple[float, float, float]]]:
+    """Many small images (K, H, W), dark ink on white, and for each of them where its text goes: middle, top, bottom.
+
+    They are one image in one axes, whose unit is their pixel; an axes for each would take twenty times as long. Room
+    for text is left `above` and `below` each, as parts of its height, and inches for a title at the `head` of all.
+    """
+    rows = max(1, -(-len(images) // columns))
+    height, side = images.shape[1:]
+    gap, above, below = max(1, side // 7), round(above * height), round(below * height)
+    shape = (rows * columns, above + height + below, side + gap)
+    cells = np.ma.array(np.zeros(shape, images.dtype), mask=True)  # what is masked stays transparent
+    cells[: len(images), above : above + height, gap // 2 : gap // 2 + side] = images
+    _, tall, wide = cells.shape
+    sheet = cells.reshape(rows, columns, tall, wide).swapaxes(1, 2).reshape(rows * tall, columns * wide)
+    inches = width * sheet.shape[0] / sheet.shape[1]
+    figure = Figure(figsize=(width, inches + head))
+    axes = figure.add_axes((0, 0, 1, inches / (inches + head)))
+    axes.axis("off")
+    extent, (low, high) = (0, sheet.shape[1], sheet.shape[0], 0), limits
+    axes.imshow(sheet, cmap="gray_r", vmin=low, vmax=high, interpolation="none", extent=extent, aspect="auto")
+    corners = [(at % columns * wide + gap // 2, at // columns * tall + above) for at in range(len(images))]
+    off = height / 28
+    return figure, axes, [(x + side / 2, y - off, y + height + off) for x, y in corners]
 
 
 def _thin_and_thick(axes: Axes, lines: list[list[tuple[int, float]]], style: Mapping[str, Any]) -> None:

@@ -202,22 +202,19 @@ def unfiltered(rows: np.ndarray) -> np.ndarray:
 
 
 def _unfiltered(rows: np.ndarray) -> np.ndarray:
-    filters, lines = rows[:, :, 0], rows[:, :, 1:]
-    if not filters.any():
-        return lines
-    lines = np.ascontiguousarray(lines.transpose(1, 2, 0))  # row, column, image: each step is one long operation
-    above = np.zeros_like(lines[0])
-    for line, kinds in zip(lines, filters.T, strict=True):
+    filters, pixels = rows[:, :, 0], rows[:, :, 1:].copy()
+    above = np.zeros_like(pixels[:, 0])
+    for line, kinds in zip(pixels.swapaxes(0, 1), filters.T, strict=True):  # one line of all images at a time
         for kind, undo in UNDO.items():
             chosen = np.flatnonzero(kinds == kind)
             if len(chosen):
-                line[:, chosen] = undo(line[:, chosen], above[:, chosen])
+                line[chosen] = undo(line[chosen], above[chosen])
         above = line
-    return lines.transpose(2, 0, 1)
+    return pixels
 
 
 def _sub(line: np.ndarray, _: np.ndarray) -> np.ndarray:
-    return np.cumsum(line, axis=0, dtype=np.uint8)
+    return np.cumsum(line, axis=1, dtype=np.uint8)
 
 
 def _up(line: np.ndarray, above: np.ndarray) -> np.ndarray:
@@ -225,8 +222,8 @@ def _up(line: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def _average(line: np.ndarray, above: np.ndarray) -> np.ndarray:
-    left = np.zeros_like(line[0])
-    for value, up in zip(line, above.astype(np.uint16), strict=True):
+    left = np.zeros_like(line[:, 0])
+    for value, up in zip(line.T, above.T.astype(np.uint16), strict=True):
         value += ((left + up) // 2).astype(np.uint8)
         left = value
     return line
@@ -234,8 +231,8 @@ def _average(line: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 def _paeth(line: np.ndarray, above: np.ndarray) -> np.ndarray:
     """The neighbour that is nearest to left + up - corner; in doubt left, then up."""
-    left = corner = np.zeros(line.shape[1], dtype=np.int16)
-    for value, up in zip(line, above.astype(np.int16), strict=True):
+    left = corner = np.zeros(len(line), dtype=np.int16)
+    for value, up in zip(line.T, above.T.astype(np.int16), strict=True):
         from_left, from_up, from_corner = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
         nearest = np.where(from_up <= from_corner, up, corner)
         nearest = np.where((from_left <= from_up) & (from_left <= from_corner), left, nearest)

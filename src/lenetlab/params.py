@@ -32,6 +32,8 @@ Activation = Literal["relu", "tanh", "sigmoid"]
 
 
 class Record(BaseModel):
+    """What is written in a file, to the letter: no unknown key, no other type, no infinity."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 

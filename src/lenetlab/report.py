@@ -26,9 +26,7 @@ class Variant:
     colour: str
     parameters: int
     accuracies: dict[int, float]  # test, last epoch, by seed
-    losses: dict[int, float]
-    mean: float
-    sd: float | None  # over seeds; None with one
+    metrics: dict[str, Any]  # metrics.json
     interval: comparison.Interval  # 95 %, of the mean over seeds
     curves: list[dict[str, str]]  # rows of curves.csv
     confusion: np.ndarray  # (10, 10), summed over seeds
@@ -36,6 +34,15 @@ class Variant:
     layers: list[dict[str, Any]]
     settings: dict[str, str]  # flat: input.size, model.name, …
     record: dict[str, Any]  # variant.json
+
+    @property
+    def mean(self) -> float:
+        return self.metrics["test_accuracy"]
+
+    @property
+    def sd(self) -> float | None:
+        """Over seeds; None with one."""
+        return self.metrics["test_accuracy_sd"]
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,7 @@ def write(report: Report, folder: Path) -> None:
     files.write_json(folder / "origin.json", report.origin)
     files.write_text(folder / "curves.csv", _mean_curves(report))
     for variant in report.variants:
-        metrics = {
-            "parameters": variant.parameters,
-            "test_accuracy": variant.mean,
-            "test_accuracy_sd": variant.sd,
-            "test_loss": float(np.mean(list(variant.losses.values()))),
-        }
-        files.write_json(folder / "metrics" / f"{variant.name}.json", metrics)
+        files.write_json(folder / "metrics" / f"{variant.name}.json", variant.metrics)
 
 
 def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
@@ -234,16 +235,13 @@ def _variant(folder: Path, name: str, place: int) -> Variant:
     with np.load(folder / "mistakes.npz", allow_pickle=False) as content:
         mistakes = dict(content)
     accuracies = {int(seed): values["test_accuracy"] for seed, values in seeds.items()}
-    values = np.array(list(accuracies.values()))
     return Variant(
         name=name,
         colour=figures.colour(place),
         parameters=record["parameters"],
         accuracies=accuracies,
-        losses={int(seed): values["test_loss"] for seed, values in seeds.items()},
-        mean=float(values.mean()),
-        sd=float(values.std(ddof=1)) if len(values) > 1 else None,
-        interval=comparison.mean_interval(values),
+        metrics=files.read_json(folder / "metrics.json"),
+        interval=comparison.mean_interval(np.array(list(accuracies.values()))),
         curves=curves,
         confusion=predictions.confusion(found.labels, found.predicted),
         mistakes=mistakes,

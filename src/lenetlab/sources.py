@@ -18,10 +18,11 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import requests
 import urllib3
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from tqdm import tqdm
 
 from lenetlab import UserError, archive, files
+from lenetlab.params import Record
 
 CONNECT_SECONDS = 5  # then the next mirror
 READ_SECONDS = 15  # without a byte
@@ -33,10 +34,6 @@ REMEDY = (
     "remedy: set data.source in params.yaml to a folder of your own, with train.tar and test.tar,"
     " or train/ and test/, of PNG files named {number}_{label}.png"
 )
-
-
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -654,10 +654,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     task = json.loads(arguments[0])
     outputs, where, word = Path.cwd(), place(), None
-    # Importing mlflow takes a quarter less, of cores that train meanwhile, without pandas, which MLflow can do without
-    # and nothing here needs, and without a search for garbage among half a million new objects.
-    sys.modules.setdefault("pandas", None)
-    gc.disable()
+    gc.disable()  # mlflow's import makes half a million objects that stay: searching them for garbage slows it
     while True:
         try:
             with opened(where, sign=_show_life) as store:

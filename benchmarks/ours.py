@@ -37,7 +37,7 @@ def main(variant: str, seeds: int, epochs: int, prepared: Path) -> None:
         ended = time.perf_counter()
     each = seeds * epochs
     seconds = {"train": (trained - began) / each, "evaluate": (ended - trained) / each}
-    print(json.dumps({"ready": ready, "seconds": sum(seconds.values()), "whole": ended - began, **seconds}))
+    print(json.dumps({"ready": ready, "seconds": sum(seconds.values()), "training": trained - began, **seconds}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Each measurement is a process of its own. `make bench` runs it; docs/performance
 """
 
 import datetime
-import itertools
 import json
 import subprocess
 import sys
@@ -40,9 +39,9 @@ class Case:
     whole: bool = False
 
 
-def cases(work: Path, lightning: Path | None, pipeline_is_done: bool) -> list[Case]:
-    """All that is measured, in the order of a round."""
-    return [*_epochs(work, lightning), *_files(work), *_overheads(pipeline_is_done), *_linearity(work)]
+def cases(work: Path, images: int, lightning: Path | None, pipeline_is_done: bool) -> list[Case]:
+    """All that is measured with so many training images, in the order of a round."""
+    return [*_epochs(work, lightning), *_files(work), *_overheads(pipeline_is_done), *_linearity(work, images)]
 
 
 def _epochs(work: Path, lightning: Path | None) -> list[Case]:
@@ -92,14 +91,14 @@ def _overheads(pipeline_is_done: bool) -> list[Case]:
     return found
 
 
-def _linearity(work: Path) -> list[Case]:
+def _linearity(work: Path, images: int) -> list[Case]:
     def ours(name: str, amount: int, seeds: int, epochs: int, part: int = 1) -> Case:
         return Case("linearity", name, _ours(work, "lenet5", seeds, epochs, part), "lenet5", amount)
 
     return [
         *(ours("epochs", epochs, seeds=2, epochs=epochs) for epochs in (1, 2, 4)),
         *(ours("seeds", seeds, seeds=seeds, epochs=1) for seeds in (2, 4, 8)),
-        *(ours("training images", IMAGES["train"] // part, 2, 1, part) for part in reversed(data.FRACTIONS)),
+        *(ours("training images", images // part, seeds=2, epochs=1, part=part) for part in reversed(data.FRACTIONS)),
     ]
 
 
@@ -161,6 +160,13 @@ def _pinned(package: str) -> str:
     return next(line.partition("==")[2] for line in lines if line.startswith(f"{package}=="))
 
 
+def _rows(chosen: list[Case], measured: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [
+        {"group": case.group, "variant": case.variant, "name": case.name, "amount": case.amount, "measurements": found}
+        for case, found in zip(chosen, measured, strict=True)
+    ]
+
+
 @click.command(help=__doc__.partition("\n")[0])
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="rounds through all cases")
 @click.option("--only", default="", help="cases whose group, variant or name contains this; nothing is recorded")
@@ -173,25 +179,20 @@ def main(repeats: int, only: str, quick: bool) -> None:
     lightning, done = lightning_python(notes), pipeline_is_done(notes)
     with tempfile.TemporaryDirectory(prefix="lenetlab-bench-") as folder:
         work = Path(folder)
-        chosen = [
-            case for case in cases(work, lightning, done) if only in f"{case.group} {case.variant or ''} {case.name}"
-        ]
+        every = cases(work, images["train"], lightning, done)
+        chosen = [case for case in every if only in f"{case.group} {case.variant or ''} {case.name}"]
         click.echo(f"making {sum(images.values()):,} digits in all forms", err=True)
         data.make(work, **images)
+        head = {"machine": machine(), "images": images, "seeds": SEEDS, "epochs": EPOCHS, "notes": notes}
         measured: list[list[dict[str, Any]]] = [[] for _ in chosen]
-        for round_, (place, case) in itertools.product(range(repeats), enumerate(chosen)):
-            found = measure(case)
-            measured[place].append(found)
-            amount = "" if case.amount is None else f" {case.amount:,}"
-            words = f"{case.group}, {case.variant or ''} {case.name}{amount}"
-            click.echo(f"round {round_ + 1} of {repeats}, {words}: {found['seconds']:.2f} s", err=True)
-    rows = [
-        {"group": case.group, "variant": case.variant, "name": case.name, "amount": case.amount, "measurements": found}
-        for case, found in zip(chosen, measured, strict=True)
-    ]
-    results = {"machine": machine(), "repeats": repeats, "images": images, "seeds": SEEDS, "epochs": EPOCHS}
-    results |= {"notes": notes, "cases": write.summarised(rows)}
-    files.write_json(target, results)
+        for round_ in range(1, repeats + 1):
+            for case, found in zip(chosen, measured, strict=True):
+                found.append(measure(case))
+                amount = "" if case.amount is None else f" {case.amount:,}"
+                words = " ".join(filter(None, (case.group, case.variant, case.name))) + amount
+                click.echo(f"round {round_} of {repeats}, {words}: {found[-1]['seconds']:.2f} s", err=True)
+            results = {**head, "repeats": round_, "cases": write.summarised(_rows(chosen, measured))}
+            files.write_json(target, results)  # after every round, so that one that fails loses no other
     click.echo(write.tables(results))
     if recorded:
         write.document(results)

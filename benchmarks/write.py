@@ -175,17 +175,17 @@ def _overheads(rows: Sequence[Row]) -> str:
 
 
 def _linearity(rows: Sequence[Row]) -> str:
-    """Seconds of all runs together; per unit they should not change."""
+    """Seconds of training all runs together, without the evaluation; per unit they should not change."""
     lines = []
     for name in dict.fromkeys(row["name"] for row in rows):
         group = [row for row in rows if row["name"] == name]
-        first = _median_of(group[0], "whole") / group[0]["amount"]
+        first = _median_of(group[0], "training") / group[0]["amount"]
         for row in group:
-            whole = spread([found["whole"] for found in row["measurements"]])
+            whole = spread([found["training"] for found in row["measurements"]])
             lines.append(
                 (name, f"{row['amount']:,}", _shown(whole, 2), f"{whole['median'] / row['amount'] / first:.2f}")
             )
-    return _table(("lenet5 with more", "", "s", "per unit, against the first"), lines)
+    return _table(("lenet5, more and more", "", "s of training", "per unit, against the first"), lines)
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -112,7 +112,8 @@ def measure(case: Case) -> dict[str, Any]:
     if case.whole:
         return {"seconds": process}
     found = json.loads(done.stdout.splitlines()[-1])
-    return {**found, "process": process, "start_up": found.pop("ready") - began}
+    start_up = found.pop("ready") - began
+    return {**found, "process": process, "start_up": start_up}
 
 
 def lightning_python(notes: list[str]) -> Path | None:

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui experiments sync check lint format lock clean
+.PHONY: help setup repro test ui experiments sync check bench lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ experiments: setup  ## show the experiments, with what differs
 
 sync: setup  ## bring MLflow up to date with the outputs on disk
 	@lenetlab sync
+
+bench: setup  ## measure it beside other ways of training, an hour on an idle machine; docs/performance.md
+	@python -m benchmarks.run
 
 lint: setup  ## check format and style
 	@ruff format --check

@@ -1,0 +1,56 @@
+"""The digits in every form that a way of training reads, made once in a temporary folder."""
+
+import struct
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lenetlab import archive, index, sources
+
+ROOT = Path(__file__).parents[1]
+FRACTIONS = (1, 2, 4)  # of the training images, to see how time grows with them
+
+
+def make(work: Path, train: int, test: int) -> None:
+    """So many images each, from the archives that the pipeline has fetched, or else fetched here.
+
+    stored/ has archives as fetch makes them of MNIST, loose/ PNG files as Pillow writes them, packed/ archives of
+    those, torchvision/ MNIST's own files, and prepared-N/ what prepare makes of an N-th of the training images, none
+    of them kept for validation.
+    """
+    raw = ROOT / "data" / "raw"
+    if not (raw / "train.tar").exists():
+        raw = work / "fetched"
+        sources.fetch(ROOT / "data" / "mnist.toml", raw)
+    _cut(raw, work / "stored", train, test)
+    for part in FRACTIONS:
+        few = work / "stored" if part == 1 else work / f"stored-{part}"
+        if part > 1:
+            _cut(raw, few, train // part, test)
+        out, settings = work / f"prepared-{part}", {"validation": 0, "validation_seed": 0, "duplicates": "error"}
+        index.prepare(few, out / "train", out / "test", **settings)
+    for part, name in (("train", "train"), ("test", "t10k")):
+        images = index.read(work / "stored" / f"{part}.tar", [])
+        loose, own = work / "loose" / part, work / "torchvision" / "MNIST" / "raw"
+        loose.mkdir(parents=True)
+        own.mkdir(parents=True, exist_ok=True)
+        for file, pixels in zip(images.names, images.pixels, strict=True):
+            Image.fromarray(pixels).save(loose / file)
+        _write_idx(images.pixels, own / f"{name}-images-idx3-ubyte")
+        _write_idx(images.labels, own / f"{name}-labels-idx1-ubyte")
+    sources.fetch(work / "loose", work / "packed")
+
+
+def _cut(raw: Path, folder: Path, train: int, test: int) -> None:
+    folder.mkdir()
+    for name, count in (("train.tar", train), ("test.tar", test)):
+        with (folder / name).open("wb") as stream:
+            archive.write(stream, islice(archive.members(raw / name), count))
+
+
+def _write_idx(values: np.ndarray, path: Path) -> None:
+    """MNIST's format: the type (8: unsigned bytes) and number of dimensions, their lengths, the values."""
+    header = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.tobytes())

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lenetlab import evaluation, execution, params, training
+from lenetlab import evaluation, execution, params
 
 PARAMETERS = Path(__file__).parents[1] / "params.yaml"
 
@@ -27,8 +27,6 @@ def main(variant: str, seeds: int, epochs: int, prepared: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DVC_ROOT"] = folder  # what resuming needs is kept there; a finished seed would not be trained again
         runs, asked = Path(folder, "runs"), study(variant, seeds, epochs)
-        plan = execution.plan(asked, variant, prepared / "train")
-        training.start(plan.runs[0], plan.where)  # the first optimizer loads a compiler: start-up, as an import is
         ready, began = time.monotonic(), time.perf_counter()
         plan = execution.plan(asked, variant, prepared / "train")
         execution.train(plan, runs, Path(folder, "journals"))

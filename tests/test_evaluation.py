@@ -56,6 +56,15 @@ def test_the_files_hold_what_the_weights_answer(evaluated, prepared):
         assert seeds[str(seed)]["test_loss"] == pytest.approx(loss, rel=1e-4)
 
 
+def test_the_order_in_which_epochs_are_ready_makes_no_difference(evaluated, prepared, tmp_path, monkeypatch):
+    perform = execution.perform
+    monkeypatch.setattr(execution, "perform", lambda tasks, processes: reversed(list(perform(tasks, processes))))
+    found = evaluation.evaluate(SMALL, "lenet5-regularized", evaluated / "runs", prepared / "test")
+    evaluation.write(found, tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (evaluated / "evaluation" / path.name).read_bytes()
+
+
 def test_metrics_are_the_means_of_the_seeds(evaluated):
     metrics = json.loads((evaluated / "evaluation" / "metrics.json").read_text())
     seeds = json.loads((evaluated / "evaluation" / "seeds.json").read_text()).values()

@@ -60,12 +60,13 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
     with tqdm(total=len(epochs), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
         processes = execution.workers(where, len(epochs))
         for number, (answers, losses) in execution.perform([task(epoch) for epoch in epochs], processes):
-            for seed, (predicted, _), loss in zip(study.seeds, answers, losses, strict=True):
-                accuracy = float((predicted == prepared.labels).mean())
+            for seed, (classes, _), loss in zip(study.seeds, answers, losses, strict=True):
+                accuracy = float((classes == prepared.labels).mean())
                 curves[seed][number].update(seed=seed, epoch=epochs[number], test_loss=loss, test_accuracy=accuracy)
             if epochs[number] == epochs[-1]:
-                predicted, probability = (np.stack(part) for part in zip(*answers, strict=True))
+                final = answers  # the last epoch need not be the last to come
             bar.update()
+    predicted, probability = (np.stack(part) for part in zip(*final, strict=True))
     found = predictions.Predictions(np.array(study.seeds, dtype=np.int64), prepared.labels, predicted, probability)
     return Evaluation(
         definition={

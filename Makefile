@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui experiments sync check bench lint format lock clean
+.PHONY: help setup repro test ui experiments sync check bench bench-attempts bench-record lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ sync: setup  ## bring MLflow up to date with the outputs on disk
 
 bench: setup  ## measure it beside other ways of training, an hour on an idle machine; docs/performance.md
 	@python -m benchmarks.run
+
+bench-attempts: setup  ## measure what was tried to make training faster, ten minutes on an idle machine
+	@python -m benchmarks.attempts
+
+bench-record: setup  ## measure the seconds until 99 % are read, ten minutes on an idle machine
+	@python -m benchmarks.record measure
 
 lint: setup  ## check format and style
 	@ruff format --check

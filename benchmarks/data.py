@@ -20,17 +20,13 @@ def make(work: Path, train: int, test: int) -> None:
     those, torchvision/ MNIST's own files, and prepared-N/ what prepare makes of an N-th of the training images, none
     of them kept for validation.
     """
-    raw = ROOT / "data" / "raw"
-    if not (raw / "train.tar").exists():
-        raw = work / "fetched"
-        sources.fetch(ROOT / "data" / "mnist.toml", raw)
+    raw = fetched(work)
     _cut(raw, work / "stored", train, test)
     for part in FRACTIONS:
         few = work / "stored" if part == 1 else work / f"stored-{part}"
         if part > 1:
             _cut(raw, few, train // part, test)
-        out, settings = work / f"prepared-{part}", {"validation": 0, "validation_seed": 0, "duplicates": "error"}
-        index.prepare(few, out / "train", out / "test", **settings)
+        prepare(few, work / f"prepared-{part}", validation=0)
     for part, name in (("train", "train"), ("test", "t10k")):
         images = index.read(work / "stored" / f"{part}.tar", [])
         loose, own = work / "loose" / part, work / "torchvision" / "MNIST" / "raw"
@@ -41,6 +37,20 @@ def make(work: Path, train: int, test: int) -> None:
         _write_idx(images.pixels, own / f"{name}-images-idx3-ubyte")
         _write_idx(images.labels, own / f"{name}-labels-idx1-ubyte")
     sources.fetch(work / "loose", work / "packed")
+
+
+def fetched(work: Path) -> Path:
+    """The folder with train.tar and test.tar of MNIST."""
+    raw = ROOT / "data" / "raw"
+    if not (raw / "train.tar").exists():
+        raw = work / "fetched"
+        sources.fetch(ROOT / "data" / "mnist.toml", raw)
+    return raw
+
+
+def prepare(raw: Path, out: Path, validation: int) -> None:
+    """out/train and out/test, with so many images kept for validation, those that params.yaml keeps."""
+    index.prepare(raw, out / "train", out / "test", validation=validation, validation_seed=0, duplicates="error")
 
 
 def _cut(raw: Path, folder: Path, train: int, test: int) -> None:

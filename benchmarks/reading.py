@@ -12,23 +12,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lenetlab import archive, index, sources
-
-
-def prepare(raw: Path, out: Path) -> None:
-    settings = {"validation": 1000, "validation_seed": 0, "duplicates": "error"}
-    index.prepare(raw, out / "train", out / "test", **settings)
+from benchmarks import data
+from lenetlab import archive, sources
 
 
 def inflating(raw: Path) -> Callable[[], None]:
     """The data of every image inflated, and nothing else: what is returned; reading them is done before."""
     files = [content for name in ("train.tar", "test.tar") for _, content in archive.members(raw / name)]
     start = len(archive.PNG_START)  # the chunk IDAT follows: length, kind, data, checksum
-    data = [content[start + 8 : start + 8 + int.from_bytes(content[start : start + 4], "big")] for content in files]
+    packed = [content[start + 8 : start + 8 + int.from_bytes(content[start : start + 4], "big")] for content in files]
 
     def inflate() -> None:
-        for packed in data:
-            zlib.decompress(packed)
+        for stream in packed:
+            zlib.decompress(stream)
 
     return inflate
 
@@ -39,7 +35,7 @@ def main(what: str, folder: Path) -> None:
             case "fetch":
                 work = partial(sources.fetch, folder, Path(out))
             case "prepare":
-                work = partial(prepare, folder, Path(out))
+                work = partial(data.prepare, folder, Path(out), validation=5000)
             case "inflate":
                 work = inflating(folder)
         ready, began = time.monotonic(), time.perf_counter()

@@ -96,9 +96,9 @@ def _linearity(work: Path, images: int) -> list[Case]:
         return Case("linearity", name, _ours(work, "lenet5", seeds, epochs, part), "lenet5", amount)
 
     return [
-        *(ours("epochs", epochs, seeds=2, epochs=epochs) for epochs in (1, 2, 4)),
-        *(ours("seeds", seeds, seeds=seeds, epochs=1) for seeds in (2, 4, 8)),
-        *(ours("training images", images // part, seeds=2, epochs=1, part=part) for part in reversed(data.FRACTIONS)),
+        *(ours("epochs", epochs, seeds=4, epochs=epochs) for epochs in (1, 2, 4)),
+        *(ours("seeds", seeds, seeds=seeds, epochs=1) for seeds in (4, 8, 12)),
+        *(ours("training images", images // part, seeds=4, epochs=1, part=part) for part in reversed(data.FRACTIONS)),
     ]
 
 
@@ -196,7 +196,7 @@ def main(repeats: int, only: str, quick: bool) -> None:
             files.write_json(target, results)  # after every round, so that one that fails loses no other
     click.echo(write.tables(results))
     if recorded:
-        write.document(results)
+        write.document()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""From results.json to the measured part of docs/performance.md and its figure: python -m benchmarks.write"""
+"""From what was measured to the tables of docs/performance.md and its figure: python -m benchmarks.write"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any
 
 import matplotlib as mpl
@@ -12,7 +12,6 @@ from lenetlab import figures, files
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PICTURE = "![Seconds per run and epoch of every way of training](performance.svg)"
 OURS, PNG, REFERENCE = "lenetlab", "PNG loader", "tensors in memory, plain loop, 1 thread (reference)"
 
@@ -30,11 +29,11 @@ def summarised(rows: Sequence[Row]) -> list[Row]:
     """
     found = []
     for row in rows:
-        own = _seconds(row)
+        own = _all(row, "seconds")
         summary = {**row, "seconds": spread(own)}
         ours = [other for other in rows if other["name"] == OURS and other["variant"] == row["variant"]]
         if row["group"] == "epoch" and ours:
-            pairs = zip(own, _seconds(ours[0]), strict=True)
+            pairs = zip(own, _all(ours[0], "seconds"), strict=True)
             summary["times_ours"] = spread([one / other for one, other in pairs])
         found.append(summary)
     return found
@@ -42,7 +41,7 @@ def summarised(rows: Sequence[Row]) -> list[Row]:
 
 def tables(results: Row) -> str:
     """All that was measured, as Markdown."""
-    parts = [_origin(results), *(f"Note: {note}." for note in results["notes"])]
+    parts = [PICTURE, _origin(results), *(f"Note: {note}." for note in results["notes"])]
     floors = _floors(results)
     groups = {group: [row for row in results["cases"] if row["group"] == group] for group in _names(results, "group")}
     for variant in dict.fromkeys(row["variant"] for row in groups.get("epoch", [])):
@@ -83,34 +82,72 @@ def figure(rows: Sequence[Row]) -> Figure:
     return sketch
 
 
-def document(results: Row) -> None:
-    """Put the tables between the two marks of docs/performance.md, and the figure beside it."""
+def attempts(results: Row) -> str:
+    """What was tried, as Markdown."""
+    parts = [
+        f"{_where(results['machine'])}. LeNet-5, batches of {results['batch']}, SGD with momentum, float32, random"
+        f" images; milliseconds per seed, median and range of {results['rounds']} rounds of {results['steps']} steps,"
+        " one thread unless it says otherwise."
+    ]
+    for title, rows in results["tables"].items():
+        lines = [(row["name"], _shown(row["milliseconds"], 2), f"{row['times_used']:.2f}") for row in rows]
+        parts.append(_table((title, "ms per seed", "times the first"), lines))
+    return "\n\n".join(parts)
+
+
+def records(results: Row) -> str:
+    """Seconds to 99 %, as Markdown."""
+    lines = []
+    for row in results["rows"]:
+        accuracies = [100 * found["accuracy"] for found in row["measurements"]]
+        accuracy = f"{mean(accuracies):.2f} ± {stdev(accuracies):.2f} ({min(accuracies):.2f} to {max(accuracies):.2f})"
+        times = (_shown(spread(_all(row, key)), 2) for key in ("training", "seconds"))
+        lines.append((row["name"], str(len(accuracies)), accuracy, *times, f"{_median_of(row, 'process'):.1f}"))
+    heads = ("where", "seeds", "accuracy, %", "training, s", "with reading the data, s", "whole process, s")
+    return f"{_where(results['machine'])}.\n\n{_table(heads, lines)}"
+
+
+SECTIONS = {"results": tables, "attempts": attempts, "record": records}
+
+
+def document() -> None:
+    """Put the tables of all that has been measured between their marks in docs/performance.md, the figure beside it."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    files.write_text(DOCUMENT, replaced(text, f"{PICTURE}\n\n{tables(results)}"))
-    drawn = figures.svg(figure([row for row in results["cases"] if row["group"] == "epoch"]), "performance")
-    files.write_text(DOCUMENT.with_suffix(".svg"), figures.standing_alone(drawn))
+    for name, table in SECTIONS.items():
+        if (recorded := HERE / f"{name}.json").exists():
+            text = replaced(text, name, table(files.read_json(recorded)))
+    files.write_text(DOCUMENT, text)
+    if (recorded := HERE / "results.json").exists():
+        epochs = [row for row in files.read_json(recorded)["cases"] if row["group"] == "epoch"]
+        drawn = figures.svg(figure(epochs), "performance")
+        files.write_text(DOCUMENT.with_suffix(".svg"), figures.standing_alone(drawn))
 
 
-def replaced(text: str, measured: str) -> str:
-    """The text with something else between the marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{DOCUMENT} has no line {BEGIN} followed by one {END}")
-    return f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}"
+def replaced(text: str, name: str, measured: str) -> str:
+    """The text with something else between the marks of that name."""
+    begin, end = (f"<!-- {name}: {side} -->" for side in ("begin", "end"))
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"{DOCUMENT} has no line {begin} followed by one {end}")
+    return f"{before}{begin}\n\n{measured}\n\n{end}{after}"
 
 
-def _origin(results: Row) -> str:
-    machine, images = results["machine"], results["images"]
-    named = ("python", "torch", "torchvision", "pillow", "numpy", "lightning")
+def _where(machine: Row) -> str:
+    """Day, machine, versions and commit."""
+    named = ("python", "torch", "torchvision", "pillow", "numpy")
     packages = ", ".join(f"{name} {machine[name]}" for name in named)
     commit = f"commit {machine['commit'][:10]}" if machine["commit"] else "no commit"
     changed = " with changes" if machine["dirty"] else ""
+    return f"{machine['date']}, {machine['cores']} cores of {machine['processor']}; {packages}; {commit}{changed}"
+
+
+def _origin(results: Row) -> str:
+    images = results["images"]
     return (
-        f"{machine['date']}, {machine['cores']} cores of {machine['processor']}; {packages};"
-        f" {commit}{changed}. Median of {results['repeats']} rounds, the range in brackets; {images['train']:,}"
-        f" training and {images['test']:,} test images; lenetlab trains {results['seeds']} seeds for"
-        f" {results['epochs']} epochs."
+        f"{_where(results['machine'])}; lightning {results['machine']['lightning']}. Median of {results['repeats']}"
+        f" rounds, the range in brackets; {images['train']:,} training and {images['test']:,} test images; lenetlab"
+        f" trains {results['seeds']} seeds for {results['epochs']} epochs."
     )
 
 
@@ -181,7 +218,7 @@ def _linearity(rows: Sequence[Row]) -> str:
         group = [row for row in rows if row["name"] == name]
         first = _median_of(group[0], "training") / group[0]["amount"]
         for row in group:
-            whole = spread([found["training"] for found in row["measurements"]])
+            whole = spread(_all(row, "training"))
             lines.append(
                 (name, f"{row['amount']:,}", _shown(whole, 2), f"{whole['median'] / row['amount'] / first:.2f}")
             )
@@ -198,8 +235,8 @@ def _shown(values: dict[str, float], digits: int) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _seconds(row: Row) -> list[float]:
-    return [found["seconds"] for found in row["measurements"]]
+def _all(row: Row, key: str) -> list[float]:
+    return [found[key] for found in row["measurements"]]
 
 
 def _median(row: Row) -> float:
@@ -207,7 +244,7 @@ def _median(row: Row) -> float:
 
 
 def _median_of(row: Row, key: str) -> float:
-    return median(found[key] for found in row["measurements"])
+    return median(_all(row, key))
 
 
 def _names(results: Row, key: str) -> list[str]:
@@ -215,4 +252,4 @@ def _names(results: Row, key: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    document(files.read_json(HERE / "results.json"))
+    document()

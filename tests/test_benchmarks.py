@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
-from benchmarks import floor, ours, write
+from benchmarks import attempts, floor, ours, record, write
 from benchmarks.peers import networks
-from lenetlab import figures, models
+from lenetlab import dataset, figures, models
 
 GFLOPS = {"thread": 100.0, "threads": 150.0, "processes": 200.0}
 
@@ -114,7 +115,7 @@ def test_the_tables_tell_all_that_was_measured(results):
     assert "| epochs | 1 | 6.00 (6.00 to 6.00) | 1.00 |" in text
     assert "| epochs | 4 | 24.00 (24.00 to 24.00) | 1.00 |" in text
     assert "2 cores of Abacus" in text
-    assert "commit 0123456789." in text
+    assert "commit 0123456789;" in text
     assert "Note: one is left out." in text
 
 
@@ -125,18 +126,70 @@ def test_a_part_of_the_measurements_has_tables_too(results):
     assert "floor" not in text
 
 
+def test_the_table_of_attempts():
+    rows = [{"name": "slow & steady", "milliseconds": write.spread([4.0, 2.0, 3.0]), "times_used": 1.5}]
+    text = write.attempts({"machine": MACHINE, "batch": 64, "rounds": 3, "steps": 20, "tables": {"a step": rows}})
+    assert "2 cores of Abacus" in text
+    assert "| a step | ms per seed | times the first |" in text
+    assert "| slow & steady | 3.00 (2.00 to 4.00) | 1.50 |" in text
+
+
+def test_the_table_of_the_record():
+    times = {"training": 4.0, "seconds": 5.0, "process": 9.0}
+    found = [{"seed": seed, "accuracy": accuracy, **times} for seed, accuracy in enumerate((0.990, 0.991, 0.992))]
+    text = write.records({"machine": MACHINE, "rows": [{"name": "2 cores", "measurements": found}]})
+    assert "| 2 cores | 3 | 99.10 ± 0.10 (99.00 to 99.20) | 4.00 (4.00 to 4.00) | 5.00 (5.00 to 5.00) | 9.0 |" in text
+
+
+def test_the_record_is_lenet5_on_all_images_it_is_given():
+    """One step per whole batch, weights that both halves share, and digits that are told apart at the end."""
+    variant = ours.study("lenet5", seeds=1, epochs=1).variants["lenet5"]
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(10).repeat(256)
+    prototypes = torch.randn(10, 1, 32, 32, generator=generator)
+    images = prototypes[labels] + torch.randn(2560, 1, 32, 32, generator=generator)
+    trained = record.train(variant, 0, dataset.Digits(images, labels, 0.0))
+    assert sum(value[0].numel() for value in trained.weights.values()) == 61_706
+    for value in trained.weights.values():
+        assert torch.equal(value[0], value[1])
+    answers = trained.evaluate(prototypes)
+    assert answers[0].argmax(1).tolist() == list(range(10))
+    again = record.train(variant, 0, dataset.Digits(images, labels, 0.0))
+    assert torch.equal(again.evaluate(prototypes), answers)
+
+
+@pytest.mark.parametrize("first", [attempts.as_group, attempts.four_at_once, attempts.unfolded])
+def test_the_attempts_at_the_first_layers_compute_the_same(first):
+    pixels, _ = attempts.digits(attempts.SEEDS)
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = (torch.randn(shape, generator=generator, requires_grad=True) for shape in ((18, 1, 5, 5), (18,)))
+    expected = torch.cat(
+        [
+            functional.max_pool2d(functional.conv2d(pixels[seed], weight[part], bias[part]), 2)
+            for seed, part in enumerate((slice(0, 6), slice(6, 12), slice(12, 18)))
+        ],
+        dim=1,
+    ).permute(0, 2, 3, 1)
+    found = first(pixels, weight, bias)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    towards = torch.randn(found.shape, generator=generator)
+    ours_, theirs = (torch.autograd.grad(value, [weight, bias], towards) for value in (found, expected))
+    for one, other in zip(ours_, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
 def test_only_what_is_between_the_marks_is_replaced():
-    text = write.replaced(f"before\n{write.BEGIN}\nold\n{write.END}\nafter\n", "| new |")
-    assert text == f"before\n{write.BEGIN}\n\n| new |\n\n{write.END}\nafter\n"
-    assert write.replaced(text, "| new |") == text
+    text = write.replaced("before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n", "x", "| new |")
+    assert text == "before\n<!-- x: begin -->\n\n| new |\n\n<!-- x: end -->\nafter\n"
+    assert write.replaced(text, "x", "| new |") == text
     with pytest.raises(ValueError, match="no line"):
-        write.replaced("no marks", "| new |")
+        write.replaced(text, "y", "| new |")
 
 
-def test_the_document_has_the_marks():
+@pytest.mark.parametrize("name", write.SECTIONS)
+def test_the_document_has_the_marks(name):
     text = write.DOCUMENT.read_text()
-    assert "## What was tried" in text
-    assert write.replaced(text, "x").count(write.BEGIN) == 1
+    assert write.replaced(text, name, "x").count(f"<!-- {name}: begin -->") == 1
 
 
 def test_the_figure_names_every_way_and_its_seconds(results):

@@ -14,6 +14,9 @@ from lenetlab import UserError
 
 NUMERICS = "float32"  # all arithmetic; TF32 and reduced precision are off
 
+# MKL's bits shall not depend on where in memory a matrix lies. MKL looks at its first product: `pin` may come too late.
+os.environ.setdefault("MKL_CBWR", "AUTO")
+
 
 def resolve(requested: str) -> torch.device:
     """The device that `device` in params.yaml asks for; `auto` is cuda if there is one, else cpu. UserError if absent.
@@ -41,7 +44,6 @@ def pin() -> None:
     """
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
-    os.environ.setdefault("MKL_CBWR", "AUTO")  # MKL's do not depend on where in memory a matrix lies
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode(
         "error"

@@ -1,0 +1,283 @@
+"""What was tried to make a step of training faster: every way beside the one that is used, in turn, in one process.
+
+`make bench-attempts` measures it, records it and writes its table in docs/performance.md.
+"""
+
+import ctypes
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest import mock
+
+import click
+import torch
+from torch.nn import functional
+from torch.optim.sgd import sgd
+
+from benchmarks import ours, run, write
+from lenetlab import device, files, group, models, params
+
+BATCH, STEPS, SEEDS = 64, 20, 3
+
+Step = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Steps of so many seeds at once, and what is different meanwhile from the training that is used."""
+
+    name: str
+    make: Callable[[], Step]
+    seeds: int = SEEDS
+    changed: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+def digits(seeds: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random images (seeds, BATCH, 1, 32, 32) and labels (seeds, BATCH)."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(seeds, BATCH, 1, 32, 32, generator=generator)
+    return pixels, torch.randint(0, 10, (seeds, BATCH), generator=generator)
+
+
+def definition(variant: str = "lenet5") -> params.Variant:
+    return params.load(ours.PARAMETERS).variants[variant]
+
+
+def grouped(seeds: int = SEEDS, variant: str = "lenet5") -> Step:
+    """As `training` does it."""
+    together = group.Group([models.build(definition(variant), seed) for seed in range(seeds)])
+    pixels, labels = digits(seeds)
+    kept = {name: torch.rand(seeds, BATCH, width) >= rate for name, (width, rate) in together.dropout().items()}
+
+    def loss() -> torch.Tensor:
+        logits = together.train(pixels, kept).flatten(0, 1)
+        return functional.cross_entropy(logits, labels.flatten(), reduction="sum") / BATCH
+
+    return _descending(loss, list(together.weights.values()))
+
+
+def plain(layout: torch.memory_format = torch.contiguous_format, compiled: bool = False, halved: bool = False) -> Step:
+    """One seed, the module itself."""
+    network = models.build(definition(), seed=0).to(memory_format=layout)
+    (pixels,), (labels,) = digits(1)
+    pixels = pixels.contiguous(memory_format=layout)
+
+    def loss() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=halved):
+            return functional.cross_entropy(network(pixels), labels)
+
+    return _descending(torch.compile(loss) if compiled else loss, list(network.parameters()))
+
+
+def mapped() -> Step:
+    """torch.func.vmap over the stacked weights."""
+    networks = [models.build(definition(), seed) for seed in range(SEEDS)]
+    stacked, _ = torch.func.stack_module_state(networks)
+    pixels, labels = digits(SEEDS)
+
+    def loss_of_one(weights: dict[str, torch.Tensor], inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(torch.func.functional_call(networks[0], weights, (inputs,)), targets)
+
+    return _descending(lambda: torch.func.vmap(loss_of_one)(stacked, pixels, labels).sum(), list(stacked.values()))
+
+
+def _descending(loss: Callable[[], torch.Tensor], weights: list[torch.Tensor]) -> Step:
+    values = [value.detach() for value in weights]
+    momenta = [torch.zeros_like(value) for value in values]
+    settings = {"weight_decay": 0.0, "momentum": 0.9, "lr": 0.001, "dampening": 0.0}
+
+    def step() -> None:
+        gradients = list(torch.autograd.grad(loss(), weights))
+        sgd(values, gradients, momenta, foreach=False, nesterov=False, maximize=False, **settings)
+
+    return step
+
+
+def first_layers(convolve: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]) -> Step:
+    """C1 and S2 alone, forwards and backwards; `convolve` yields the pooled maps (BATCH, 14, 14, channels)."""
+    pixels, _ = digits(SEEDS)
+    weight = torch.randn(SEEDS * 6, 1, 5, 5, requires_grad=True)
+    bias = torch.randn(SEEDS * 6, requires_grad=True)
+
+    def step() -> None:
+        pooled = convolve(pixels, weight, bias)
+        torch.autograd.grad(pooled, [weight, bias], torch.ones_like(pooled))
+
+    return step
+
+
+def as_group(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return group.MaxPool.apply(functional.conv2d(_side_by_side(pixels), weight, bias, groups=SEEDS).permute(0, 2, 3, 1))
+
+
+def four_at_once(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """A kernel moved to the four places that are pooled: one 6×6 convolution of stride 2, then the largest of four."""
+    moved = [functional.pad(weight, (right, 1 - right, down, 1 - down)) for down in (0, 1) for right in (0, 1)]
+    wide = torch.stack([kernel.unflatten(0, (SEEDS, 6)) for kernel in moved], 1).flatten(0, 2)
+    maps = functional.conv2d(_side_by_side(pixels), wide, stride=2, groups=SEEDS)
+    return maps.permute(0, 2, 3, 1).unflatten(3, (SEEDS, 4, 6)).amax(4).flatten(3) + bias
+
+
+def unfolded(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Every 5×5 window as a row, times the kernels: a product of matrices per seed."""
+    rows = functional.unfold(pixels.flatten(0, 1), 5).view(SEEDS, BATCH, 25, 784).transpose(2, 3)
+    maps = torch.bmm(rows.reshape(SEEDS, BATCH * 784, 25), weight.view(SEEDS, 6, 25).transpose(1, 2))
+    flow = maps.view(SEEDS, BATCH, 28, 28, 6).permute(1, 2, 3, 0, 4).flatten(3) + bias
+    return group.MaxPool.apply(flow)
+
+
+def _side_by_side(pixels: torch.Tensor) -> torch.Tensor:
+    """(seeds, N, 1, H, W) to (N, seeds, H, W) in channels-last layout."""
+    return pixels.squeeze(2).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)
+
+
+class TorchPool:
+    """torch's max-pooling in place of the group's."""
+
+    @staticmethod
+    def apply(flow: torch.Tensor) -> torch.Tensor:
+        return functional.max_pool2d(flow.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+
+
+class TorchNorm:
+    """torch's batch normalisation in place of the group's; its statistics are not followed."""
+
+    @staticmethod
+    def apply(flow: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float) -> tuple[torch.Tensor, ...]:
+        maps = flow.permute(0, 3, 1, 2)
+        values = functional.batch_norm(maps, None, None, weight, bias, training=True, eps=eps)
+        return values.permute(0, 2, 3, 1), torch.zeros_like(weight), torch.ones_like(weight)
+
+
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """glibc as it is: large blocks come from the system, and go back to it."""
+    ORDINARY = 128 * 1024
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+    for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+        ctypes.CDLL(None).mallopt(threshold, ORDINARY)
+    yield
+    device.pin()
+
+
+@contextmanager
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def replaced(name: str, other: Any) -> Callable[[], AbstractContextManager[Any]]:
+    return lambda: mock.patch.object(group, name, other)
+
+
+PLAIN = Attempt("one seed, the plain module", plain, 1)
+AT_ONCE = [Attempt("three seeds as one group: what is used", grouped), PLAIN]
+WAYS = [
+    *AT_ONCE,
+    Attempt("two seeds as one group", lambda: grouped(2), 2),
+    Attempt("six seeds as one group", lambda: grouped(6), 6),
+    Attempt("one seed and its silent copy", lambda: grouped(2), 1),
+    Attempt("group, freed memory given back to the system", grouped, changed=memory_given_back),
+    Attempt("group, max-pooling of torch", grouped, changed=replaced("MaxPool", TorchPool)),
+    Attempt("group, activation before pooling", grouped, changed=replaced("_activated_late", list)),
+    Attempt("three seeds, torch.func.vmap", mapped),
+    Attempt("plain, freed memory given back", plain, 1, memory_given_back),
+    Attempt("plain, channels-last", lambda: plain(torch.channels_last), 1),
+    Attempt("plain, torch.compile", lambda: plain(compiled=True), 1),
+    Attempt("plain, channels-last, torch.compile", lambda: plain(torch.channels_last, compiled=True), 1),
+    Attempt("plain, channels-last, bfloat16", lambda: plain(torch.channels_last, halved=True), 1),
+    Attempt("group, two threads", grouped, changed=two_threads),
+    Attempt("plain, two threads", plain, 1, two_threads),
+]
+NORMALISED = [
+    Attempt("lenet5-regularized as one group: what is used", lambda: grouped(variant="lenet5-regularized")),
+    Attempt(
+        "group, batch normalisation of torch",
+        lambda: grouped(variant="lenet5-regularized"),
+        changed=replaced("BatchNorm", TorchNorm),
+    ),
+]
+FIRST_LAYERS = [
+    Attempt("C1 and S2 in three groups of six maps: what is used", lambda: first_layers(as_group)),
+    Attempt("one 6×6 convolution of stride 2, the largest of four", lambda: first_layers(four_at_once)),
+    Attempt("windows unfolded, times the kernels", lambda: first_layers(unfolded)),
+]
+
+
+def timed(step: Step) -> float:
+    """Seconds of a step, mean of STEPS."""
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    return (time.perf_counter() - began) / STEPS
+
+
+def at_once(step: Step) -> float:
+    """Seconds of a step, mean of as many processes as there are cores, all doing the same."""
+    context, cores = multiprocessing.get_context("fork"), device.cores()
+    barrier, answers = context.Barrier(cores), context.SimpleQueue()
+
+    def work() -> None:
+        step()  # asks for memory
+        barrier.wait()
+        answers.put(timed(step))
+
+    children = [context.Process(target=work) for _ in range(cores)]
+    for child in children:
+        child.start()
+    total = sum(answers.get() for _ in children)
+    for child in children:
+        child.join()
+    return total / cores
+
+
+def measured(attempts: list[Attempt], rounds: int, how: Callable[[Step], float] = timed) -> list[dict[str, Any]]:
+    """For each attempt the milliseconds of a step and seed, and within each round how many times as long as the first.
+
+    In a round all take turns.
+    """
+    steps = []
+    for attempt in attempts:
+        with attempt.changed():
+            steps.append(attempt.make())
+            steps[-1]()  # compiles, asks for memory
+    found: list[list[float]] = [[] for _ in attempts]
+    for _ in range(rounds):
+        for step, attempt, seconds in zip(steps, attempts, found, strict=True):
+            with attempt.changed():
+                step()
+                seconds.append(how(step) / attempt.seeds)
+    return [
+        {
+            "name": attempt.name,
+            "milliseconds": write.spread([1000 * value for value in seconds]),
+            "times_used": median(one / used for one, used in zip(seconds, found[0], strict=True)),
+        }
+        for attempt, seconds in zip(attempts, found, strict=True)
+    ]
+
+
+@click.command(help=__doc__.partition("\n")[0])
+@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
+def main(rounds: int) -> None:
+    device.pin()
+    cores = device.cores()
+    tables = {  # first what is forked: what two threads leave behind would not outlive that
+        f"a step, in {cores} processes at once": measured(AT_ONCE, rounds, lambda step: at_once(step) / cores),
+        "a step, in one process": measured(WAYS, rounds),
+        "a step with batch normalisation": measured(NORMALISED, rounds),
+        "the first two layers": measured(FIRST_LAYERS, rounds),
+    }
+    results = {"machine": run.machine(), "batch": BATCH, "steps": STEPS, "rounds": rounds, "tables": tables}
+    files.write_json(Path(__file__).with_name("attempts.json"), results)
+    write.document()
+
+
+if __name__ == "__main__":
+    main()

@@ -22,12 +22,12 @@ from benchmarks import data, ours, run, write
 from lenetlab import dataset, device, files, group, models, params, training
 
 VARIANT = "lenet5"
-EPOCHS = 1.5
+EPOCHS = 1
 BATCH = 128  # computed as two halves, side by side as two seeds are: a third faster on a CPU
 HALVES = 2
 WARM_UP = 0.2  # part of the steps in which the rates rise in a straight line; then they fall so to 0
-RATE, MOMENTUM, ITERATIONS = 0.015, 0.95, 3  # Muon's
-ADAM_RATE, BETAS = 0.008, (0.9, 0.99)  # AdamW's
+RATE, MOMENTUM, ITERATIONS = 0.02, 0.95, 3  # Muon's
+ADAM_RATE, BETAS = 0.004, (0.9, 0.99)  # AdamW's
 GAIN = 1.5  # times torch's initial weights, below the output layer
 SMOOTHING = 0.1  # of the labels
 AVERAGED = 0.1  # the last part of the steps, whose weights are averaged

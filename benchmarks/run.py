@@ -96,8 +96,8 @@ def _linearity(work: Path, images: int) -> list[Case]:
         return Case("linearity", name, _ours(work, "lenet5", seeds, epochs, part), "lenet5", amount)
 
     return [
-        *(ours("epochs", epochs, seeds=4, epochs=epochs) for epochs in (1, 2, 4)),
-        *(ours("seeds", seeds, seeds=seeds, epochs=1) for seeds in (4, 8, 12)),
+        *(ours("epochs", epochs, seeds=4, epochs=epochs) for epochs in (1, 2, 3)),
+        *(ours("seeds", seeds, seeds=seeds, epochs=1) for seeds in (4, 8)),
         *(ours("training images", images // part, seeds=4, epochs=1, part=part) for part in reversed(data.FRACTIONS)),
     ]
 

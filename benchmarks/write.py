@@ -91,7 +91,7 @@ def attempts(results: Row) -> str:
     ]
     for title, rows in results["tables"].items():
         lines = [(row["name"], _shown(row["milliseconds"], 2), f"{row['times_used']:.2f}") for row in rows]
-        parts.append(_table((title, "ms per seed", "times the first"), lines))
+        parts.append(table((title, "ms per seed", "times the first"), lines))
     return "\n\n".join(parts)
 
 
@@ -104,7 +104,7 @@ def records(results: Row) -> str:
         times = (_shown(spread(_all(row, key)), 2) for key in ("training", "seconds"))
         lines.append((row["name"], str(len(accuracies)), accuracy, *times, f"{_median_of(row, 'process'):.1f}"))
     heads = ("where", "seeds", "accuracy, %", "training, s", "with reading the data, s", "whole process, s")
-    return f"{_where(results['machine'])}.\n\n{_table(heads, lines)}"
+    return f"{_where(results['machine'])}.\n\n{table(heads, lines)}"
 
 
 SECTIONS = {"results": tables, "attempts": attempts, "record": records}
@@ -113,9 +113,9 @@ SECTIONS = {"results": tables, "attempts": attempts, "record": records}
 def document() -> None:
     """Put the tables of all that has been measured between their marks in docs/performance.md, the figure beside it."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    for name, table in SECTIONS.items():
+    for name, told in SECTIONS.items():
         if (recorded := HERE / f"{name}.json").exists():
-            text = replaced(text, name, table(files.read_json(recorded)))
+            text = replaced(text, name, told(files.read_json(recorded)))
     files.write_text(DOCUMENT, text)
     if (recorded := HERE / "results.json").exists():
         epochs = [row for row in files.read_json(recorded)["cases"] if row["group"] == "epoch"]
@@ -164,7 +164,7 @@ def _epochs(rows: Sequence[Row], images: int) -> str:
         for row in sorted(rows, key=_median)
     ]
     heads = ("way of training", "s per run and epoch", "images/s", "times lenetlab", "start-up, s", "whole process, s")
-    return _table(heads, lines)
+    return table(heads, lines)
 
 
 def _floor_line(rows: Sequence[Row], seconds: dict[str, float] | None) -> str:
@@ -199,16 +199,16 @@ def _speeds(row: Row) -> str:
         (words, _shown(spread([found["gflops"][how] for found in row["measurements"]]), 0))
         for how, words in ways.items()
     ]
-    return _table(("how", "GFLOP/s"), lines)
+    return table(("how", "GFLOP/s"), lines)
 
 
 def _files(rows: Sequence[Row]) -> str:
     lines = [(row["name"], _shown(row["seconds"], 2), f"{_median_of(row, 'process'):.2f}") for row in rows]
-    return _table(("what", "s", "whole process with its imports, s"), lines)
+    return table(("what", "s", "whole process with its imports, s"), lines)
 
 
 def _overheads(rows: Sequence[Row]) -> str:
-    return _table(("what", "whole process, s"), [(row["name"], _shown(row["seconds"], 2)) for row in rows])
+    return table(("what", "whole process, s"), [(row["name"], _shown(row["seconds"], 2)) for row in rows])
 
 
 def _linearity(rows: Sequence[Row]) -> str:
@@ -222,10 +222,11 @@ def _linearity(rows: Sequence[Row]) -> str:
             lines.append(
                 (name, f"{row['amount']:,}", _shown(whole, 2), f"{whole['median'] / row['amount'] / first:.2f}")
             )
-    return _table(("lenet5, more and more", "", "s of training", "per unit, against the first"), lines)
+    return table(("lenet5, more and more", "", "s of training", "per unit, against the first"), lines)
 
 
-def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, figures to the right."""
     rule = "|---|" + "--:|" * (len(heads) - 1)
     return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 

@@ -4,13 +4,14 @@ import copy
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks import attempts, floor, ours, record, write
+from benchmarks import agreement, attempts, floor, ours, record, write
 from benchmarks.peers import networks
-from lenetlab import dataset, figures, models
+from lenetlab import dataset, figures, models, predictions
 
 GFLOPS = {"thread": 100.0, "threads": 150.0, "processes": 200.0}
 
@@ -139,6 +140,24 @@ def test_the_table_of_the_record():
     found = [{"seed": seed, "accuracy": accuracy, **times} for seed, accuracy in enumerate((0.990, 0.991, 0.992))]
     text = write.records({"machine": MACHINE, "rows": [{"name": "2 cores", "measurements": found}]})
     assert "| 2 cores | 3 | 99.10 ± 0.10 (99.00 to 99.20) | 4.00 (4.00 to 4.00) | 5.00 (5.00 to 5.00) | 9.0 |" in text
+
+
+def test_two_ways_of_training_are_compared(tmp_path):
+    """Where both read the same, p is 1; where one reads all and the other nothing, the least that 3 seeds can reach."""
+    labels, seeds = np.arange(100, dtype=np.uint8) % 10, np.arange(3)
+    all_right, same = np.tile(labels, (3, 1)), np.tile(np.roll(labels, 1), (3, 1))
+    same[:, :50] = labels[:50]
+    for side, by_variant in (("before", {"a": same, "b": all_right}), ("after", {"a": same, "b": 9 - all_right})):
+        for name, predicted in by_variant.items():
+            (folder := tmp_path / side / "evaluations" / name).mkdir(parents=True)
+            found = predictions.Predictions(seeds, labels, predicted, np.ones((3, 100), dtype=np.float32))
+            predictions.write(found, folder / "predictions.npz")
+    (tmp_path / "before" / "evaluations" / "c").mkdir()
+    lines = agreement.table(tmp_path / "before", tmp_path / "after").splitlines()[2:]
+    assert lines[0] == "| a | 50.00 | 50.00 | +0.00 | +0.00 to +0.00 | 1.00 |"
+    assert lines[1].startswith("| b | 100.00 | 0.00 | -100.00 | ")
+    assert lines[1].endswith("| 0.20 |")  # 2 of 20 divisions, times 2 for Holm
+    assert len(lines) == 2
 
 
 def test_the_record_is_lenet5_on_all_images_it_is_given():

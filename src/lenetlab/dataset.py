@@ -81,7 +81,7 @@ def load(folder: Path) -> Prepared:
         index, pixels = (folder / "index.csv").read_bytes(), (folder / "pixels.npy").read_bytes()
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be read ({error}); remedy: dvc repro prepare") from None
-    if files.sha256(index + pixels) != profile["digest"]:
+    if files.sha256(index, pixels) != profile["digest"]:
         raise UserError(
             f"{folder}: index.csv and pixels.npy are not what profile.json tells; remedy: dvc repro -f prepare"
         )

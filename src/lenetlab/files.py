@@ -68,8 +68,12 @@ def folder(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
-def sha256(content: bytes | memoryview) -> str:
-    return hashlib.sha256(content).hexdigest()
+def sha256(*parts: bytes | memoryview) -> str:
+    """Digest of the parts, one after another."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def sha256_file(path: Path) -> str:

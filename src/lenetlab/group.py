@@ -130,7 +130,7 @@ class BatchNorm(torch.autograd.Function):
         deviation = (variance + eps).sqrt()
         context.save_for_backward(centred, weight, deviation)
         context.mark_non_differentiable(mean, variance)
-        values = (centred * (weight / deviation).repeat(width)).add_(bias.repeat(width))
+        values = torch.addcmul(bias.repeat(width), centred, (weight / deviation).repeat(width))
         return values.view_as(flow), mean, variance
 
     @staticmethod
@@ -141,9 +141,9 @@ class BatchNorm(torch.autograd.Function):
         count, width = gradient.numel() // gradient.shape[-1], gradient.shape[2]
         of_bias = _channel_sums(gradient)
         of_weight = _channel_sums((gradient.flatten(2) * centred).view_as(gradient)) / deviation
-        flow = gradient.flatten(2) - (of_bias / count).repeat(width)
-        flow.sub_(centred * (of_weight / deviation / count).repeat(width))
-        flow.mul_((weight / deviation).repeat(width))
+        scale = weight / deviation
+        flow = torch.addcmul((-scale * of_bias / count).repeat(width), gradient.flatten(2), scale.repeat(width))
+        flow.addcmul_(centred, (-scale * of_weight / deviation / count).repeat(width))
         return flow.view_as(gradient), of_weight, of_bias, None
 
 

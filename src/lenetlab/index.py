@@ -296,7 +296,7 @@ def _write(images: Images, splits: np.ndarray, across: int, folder: Path) -> Non
     files.write_bytes(folder / "index.csv", index)
     files.write_bytes(folder / "pixels.npy", packed.getvalue())
     profile = {
-        "digest": files.sha256(index + packed.getvalue()),
+        "digest": files.sha256(index, packed.getbuffer()),
         "images": len(images.names),
         "splits": {part: _statistics(images.where(splits == part)) for part in PARTS if part in splits},
         "duplicates": {"within": len(images.names) - len(set(images.digests)), "across": across},

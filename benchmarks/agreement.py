@@ -1,0 +1,40 @@
+"""Whether two ways of training read as many digits: what two checkouts have evaluated, tested as variants are.
+
+python -m benchmarks.agreement BEFORE AFTER, each after `make repro`; p values after Holm's correction
+"""
+
+from pathlib import Path
+
+import click
+
+from benchmarks import write
+from lenetlab import comparison, predictions
+
+
+def table(before: Path, after: Path) -> str:
+    """A line for every variant that both have evaluated, as Markdown; accuracies in %, differences in points."""
+    names = sorted(path.parent.name for path in (before / "evaluations").glob("*/predictions.npz"))
+    pairs = {
+        name: tuple(predictions.read(folder / "evaluations" / name / "predictions.npz") for folder in (after, before))
+        for name in names
+        if (after / "evaluations" / name).exists()
+    }
+    tests = [comparison.permutation(*pair) for pair in pairs.values()]
+    lines = []
+    for (name, (new, old)), p in zip(pairs.items(), comparison.holm(tests), strict=True):
+        (low, high), _ = comparison.welch(new, old)
+        means = [100 * side.correct.mean() for side in (old, new)]
+        interval = f"{100 * low:+.2f} to {100 * high:+.2f}"
+        lines.append((name, *(f"{mean:.2f}" for mean in means), f"{means[1] - means[0]:+.2f}", interval, f"{p:.2f}"))
+    return write.table(("variant", "before", "after", "difference", "95 % interval", "p, permutation"), lines)
+
+
+@click.command(help=__doc__.partition("\n")[0])
+@click.argument("before", type=Path)
+@click.argument("after", type=Path)
+def main(before: Path, after: Path) -> None:
+    click.echo(table(before, after))
+
+
+if __name__ == "__main__":
+    main()

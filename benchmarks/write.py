@@ -71,10 +71,10 @@ def figure(rows: Sequence[Row]) -> Figure:
                 place += 1
                 marks.append((place, row["name"].replace(" (reference)", "")))
                 own = row["name"] == OURS
-                axes.barh(place, _median(row), height=0.72, color=figures.COLOURS[0] if own else "#ADB5BD")
-                axes.text(_median(row), place, f" {_median(row):.1f} s", va="center", fontsize=9)
+                bar = axes.barh(place, _median(row), height=0.72, color=figures.COLOURS[0] if own else "#ADB5BD")
+                axes.bar_label(bar, [f"{_median(row):.1f} s"], padding=3, fontsize=9)
             place += 1.4
-        axes.set(ylim=(place - 0.7, -0.6), xlabel="seconds to train one epoch and evaluate it, per run; less is better")
+        axes.set(ylim=(place - 0.7, -0.6), xlabel="seconds per run and epoch; less is better")
         axes.set_yticks([at for at, _ in marks], [name for _, name in marks])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)

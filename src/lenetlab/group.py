@@ -116,7 +116,7 @@ class Group:
 class BatchNorm(torch.autograd.Function):
     """Batch normalisation of (N, H, W, C) as in training, and mean and variance (C) of the batch.
 
-    torch's own rounds a channel otherwise when it stands where its vector registers end, and is no faster.
+    torch's own is a little faster, and rounds a channel otherwise when it stands where its vector registers end.
     """
 
     @staticmethod

@@ -44,10 +44,10 @@ sync: setup  ## bring MLflow up to date with the outputs on disk
 bench: setup  ## measure it beside other ways of training, an hour on an idle machine; docs/performance.md
 	@python -m benchmarks.run
 
-bench-attempts: setup  ## measure what was tried to make training faster, ten minutes on an idle machine
+bench-attempts: setup  ## measure what was tried to make training faster, two minutes on an idle machine
 	@python -m benchmarks.attempts
 
-bench-record: setup  ## measure the seconds until 99 % are read, ten minutes on an idle machine
+bench-record: setup  ## measure the seconds until 99 % are read, five minutes on an idle machine
 	@python -m benchmarks.record measure
 
 lint: setup  ## check format and style

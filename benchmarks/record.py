@@ -119,10 +119,8 @@ def train_once(seed: int, threads: int, place: str, prepared: Path, judges: str)
     device.pin()
     torch.set_num_threads(threads)
     where = device.resolve(place)
+    torch.zeros(1, device=where)  # a GPU's start takes seconds, and belongs to the imports
     ready = time.monotonic()
-    if where.type == "cuda":
-        torch.zeros(1, device=where)  # its start takes seconds, and belongs to the imports
-        ready = time.monotonic()
     content = dataset.load(prepared / "train")
     scale = content.normalization(definition.input)
     digits = content.digits("training", definition.input, scale, where)

@@ -4,13 +4,18 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestIndPower
 
-from lenetlab import comparison, params, predictions
+from lenetlab import UserError, comparison, params, predictions
 from lenetlab.predictions import Predictions
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
@@ -107,6 +112,294 @@ def test_the_verdict_needs_both_tests_after_holm():
         assert {outcome.verdict for outcome in comparison.compare(study, found)} == {verdict}
     study = STUDY.model_copy(update={"comparisons": {"a": (pair,), "b": (pair,) * 7}})
     assert comparison.compare(study, found)[0].verdict == "better"  # another family does not count
+
+
+def drawn(generator: np.random.Generator, accuracies: list[float], seeds: int = 6, images: int = 2000) -> list:
+    """Sides whose seeds and images are independent, of known accuracies."""
+    sides = []
+    for accuracy in accuracies:
+        predicted = (generator.random((seeds, images)) >= accuracy).astype(np.uint8)
+        sides.append(Predictions(np.arange(seeds), np.zeros(images, np.uint8), predicted, predicted * 1.0))
+    return sides
+
+
+def shared(good: int, bad: int, spread: int = 1, images: int = 10_000, seeds: int = 6) -> tuple:
+    """Sides with so many correct images, of which the second's are the first of the first's; seeds `spread` apart."""
+    return tuple(with_correct([count + spread * seed for seed in range(seeds)], images) for count in (good, bad))
+
+
+def verdict_of(candidate: Predictions, baseline: Predictions, margin: float = 0.002, p: float = 0.001) -> tuple:
+    return comparison.judge(candidate, baseline, p, p, comparisons=1, margin=margin)
+
+
+def test_both_p_values_count_and_so_does_the_interval_over_seeds_and_images():
+    candidate, baseline = shared(9_900, 9_800)
+    assert verdict_of(candidate, baseline)[0] == "better"
+    assert verdict_of(baseline, candidate)[0] == "worse"
+    assert comparison.judge(candidate, baseline, 0.06, 0.001, 1, 0.002)[0] == "inconclusive"
+    assert comparison.judge(candidate, baseline, 0.001, 0.06, 1, 0.002)[0] == "inconclusive"
+    assert comparison.judge(candidate, baseline, 0.05, 0.001, 1, 0.002)[0] == "inconclusive"
+
+
+def test_what_the_images_at_hand_may_have_made_is_not_better():
+    """Seeds agree to the image: 59 images only one side reads, 41 only the other. The seeds' tests are sure of it, and an
+    exact sign test over images is not (p = 0.09)."""
+    labels = np.zeros(1000, np.uint8)
+    wrong = np.zeros((6, 1000), np.uint8)
+    candidate, baseline = wrong.copy(), wrong.copy()
+    candidate[:, :41] = 1
+    baseline[:, 41:100] = 1
+    for seed in range(6):
+        candidate[seed, 200 + seed], baseline[seed, 200 + seed] = 1, 1
+    sides = [Predictions(np.arange(6), labels, predicted, predicted * 1.0) for predicted in (candidate, baseline)]
+    assert comparison.permutation(*sides) == pytest.approx(2 / 924)
+    low, high = comparison.seeds_and_images(*sides)
+    assert low < 0 < high
+    verdict, reason = verdict_of(*sides)
+    assert verdict == "inconclusive"
+    assert "the interval over seeds and images holds 0" in reason
+    assert stats.binomtest(41, 100).pvalue == pytest.approx(0.0886, abs=1e-4)
+
+
+def test_better_by_less_than_the_margin_says_so():
+    candidate, baseline = shared(9_900, 9_890)
+    verdict, reason = verdict_of(candidate, baseline, margin=0.002)
+    assert verdict == "better"
+    assert "by 0.10 percentage points, which is less than the margin of 0.20" in reason
+    assert "margin" not in verdict_of(candidate, baseline, margin=0.001)[1]
+
+
+def test_equivalent_is_an_interval_within_the_margin():
+    candidate, baseline = shared(9_900, 9_899, spread=3)
+    narrow = comparison.seeds_and_images(candidate, baseline, 0.90)
+    edge = max(map(abs, narrow))
+    verdict, reason = verdict_of(candidate, baseline, margin=edge * 1.01, p=0.5)
+    assert verdict == "equivalent"
+    assert f"{100 * narrow[0]:+.2f} to {100 * narrow[1]:+.2f}" in reason
+    assert verdict_of(candidate, baseline, margin=edge * 0.99, p=0.5)[0] == "inconclusive"
+
+
+def test_the_90_percent_interval_is_narrower_by_the_quotient_of_students_limits():
+    candidate, baseline = drawn(np.random.default_rng(0), [0.9, 0.88])
+    spread = comparison.spread_of(candidate, baseline)
+    freedom = spread.freedom((6, 6), 2000)
+    widths = [np.diff(comparison.seeds_and_images(candidate, baseline, level))[0] for level in (0.95, 0.90)]
+    assert widths[1] / widths[0] == pytest.approx(stats.t.ppf(0.95, freedom) / stats.t.ppf(0.975, freedom))
+
+
+def test_the_parts_of_the_doubt_are_those_of_an_analysis_of_variance():
+    """Crossed random effects with one observation per cell: mean squares of statsmodels for one side, whose seeds and
+    images are 6 and 12; the components follow from their expectations (Searle et al. 1992, section 4.3)."""
+    generator = np.random.default_rng(3)
+    predicted = (generator.random((6, 12)) < 0.3 + 0.4 * generator.random(12)).astype(np.uint8)
+    side = Predictions(np.arange(6), np.zeros(12, np.uint8), predicted, predicted * 1.0)
+    never = Predictions(np.arange(6), np.zeros(12, np.uint8), np.ones_like(predicted), predicted * 1.0)
+    seed, image = np.indices(predicted.shape)
+    table = {"correct": side.correct.ravel().astype(float), "seed": seed.ravel(), "image": image.ravel()}
+    squares = anova_lm(ols("correct ~ C(seed) + C(image)", pd.DataFrame(table)).fit())["mean_sq"]
+    seeds, images, both = squares["C(seed)"], squares["C(image)"], squares["Residual"]
+    spread = comparison.spread_of(side, never)
+    assert spread.seeds == pytest.approx((seeds / 12, 0.0))  # the seeds' own part, and a 12th of what is both's
+    assert spread.images == pytest.approx(max(0.0, (images - both) / 6) / 12)
+    freed = comparison.training_deviation(side)
+    assert freed == pytest.approx(np.sqrt(max(0.0, (seeds - both) / 12)))
+
+
+def test_the_share_of_the_seeds_is_1_without_images_and_0_without_seeds():
+    candidate, baseline = with_correct([60, 60], 100), with_correct([50, 50], 100)
+    assert comparison.share_of_seeds(comparison.spread_of(candidate, baseline), (2, 2)) == 0
+    assert comparison.share_of_seeds(comparison.Spread((1.0, 2.0), 0.0), (3, 4)) == 1
+    assert comparison.share_of_seeds(comparison.Spread((1.0, 2.0), 5 / 6), (3, 4)) == pytest.approx(0.5)
+
+
+@pytest.mark.slow
+def test_the_closed_form_is_a_two_way_bootstrap():
+    """Owen 2007's pigeonhole bootstrap resamples seeds and images; with many of both the two agree."""
+    generator = np.random.default_rng(1)
+    seeds, images = 40, 400
+    easy = generator.normal(1.5, 1.0, images)
+    sides = []
+    for skill in (0.2, 0.0):
+        own = easy + skill + generator.normal(0, 0.7, images) + generator.normal(0, 0.2, (seeds, 1))
+        predicted = (own + generator.normal(0, 0.5, (seeds, images)) < 0).astype(np.uint8)
+        sides.append(Predictions(np.arange(seeds), np.zeros(images, np.uint8), predicted, predicted * 1.0))
+    found = []
+    for _ in range(4000):
+        chosen = generator.integers(0, images, images)
+        means = [side.correct[generator.integers(0, seeds, seeds)][:, chosen].mean() for side in sides]
+        found.append(means[0] - means[1])
+    variance = comparison.spread_of(*sides).variance((seeds, seeds))
+    assert np.std(found) == pytest.approx(np.sqrt(variance), rel=0.1)
+
+
+@given(COUNTS, COUNTS)
+def test_superiority_is_mann_whitneys_u_and_its_interval_holds_it(first, second):
+    found, (low, high) = comparison.superiority(with_correct(first), with_correct(second))
+    reference = stats.mannwhitneyu(first, second, method="asymptotic").statistic
+    assert found == pytest.approx(reference / len(first) / len(second))
+    assert 0 <= low <= found <= high <= 1
+
+
+def quartic(theta: float, first: int, second: int) -> list[float]:
+    """Newcombe 2006, method 5, as R's package auRoc 0.2-1 (auc.nonpara.mw) solves it: roots of a polynomial."""
+    n, z2, product = (first + second) / 2 - 1, stats.norm.ppf(0.975) ** 2, first * second
+    a, b, c = -1 - 2 * n, 1 + 2 * n, 2 + n
+    coefficients = [
+        -product + z2 * a,
+        product * (1 + 2 * theta) - z2 * (a - b),
+        product * (2 - 2 * theta - theta**2) - z2 * (b - c),
+        product * (theta**2 - 4 * theta) - z2 * c,
+        product * 2 * theta**2,
+    ]
+    roots = np.roots(coefficients)
+    return sorted(root.real for root in roots if abs(root.imag) < 1e-7 and 1e-7 < root.real < 1 - 1e-7)
+
+
+@pytest.mark.parametrize("first", [[980, 981, 985, 990, 991, 992], [981, 985, 985, 990, 991]])
+@pytest.mark.parametrize("second", [[979, 982, 984, 988, 989, 993], [980, 985, 986]])
+def test_the_interval_of_superiority_is_that_of_r(first, second):
+    found, interval = comparison.superiority(with_correct(first), with_correct(second))
+    assert interval == pytest.approx(quartic(found, len(first), len(second)), abs=1e-6)
+
+
+def test_superiority_of_every_seed_over_every_other_is_not_certainty():
+    found, interval = comparison.superiority(with_correct([990] * 6), with_correct([900] * 6))
+    assert (found, interval[1]) == (1.0, 1.0)
+    assert interval[0] == pytest.approx(quartic(1.0, 6, 6)[0], abs=1e-6)
+    found, interval = comparison.superiority(with_correct([900] * 6), with_correct([990] * 6))
+    assert (found, interval[0]) == (0.0, 0.0)
+    assert interval[1] == pytest.approx(1 - quartic(1.0, 6, 6)[0], abs=1e-6)
+
+
+def test_mcnemar_is_statsmodels_for_each_pair_of_seeds():
+    candidate, baseline = drawn(np.random.default_rng(0), [0.95, 0.93], seeds=3, images=300)
+    pairs = comparison.mcnemar(candidate, baseline)
+    assert [(pair.seed, pair.baseline_seed) for pair in pairs] == [(0, 0), (1, 1), (2, 2)]
+    for place, pair in enumerate(pairs):
+        table = np.zeros((2, 2), int)
+        np.add.at(table, (1 - candidate.correct[place], 1 - baseline.correct[place]), 1)
+        assert (pair.only_candidate, pair.only_baseline) == (table[0, 1], table[1, 0])
+        assert pair.p == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
+
+
+def test_the_deviation_between_trainings_is_freed_of_what_few_test_images_add():
+    """Jordan 2024: trainings of the same quality differ on 400 images by chance alone; freed of it they do not."""
+    (alike,) = drawn(np.random.default_rng(0), [0.9], seeds=500, images=400)
+    assert np.std(alike.accuracy, ddof=1) == pytest.approx(np.sqrt(0.9 * 0.1 / 400), rel=0.1)
+    assert comparison.training_deviation(alike) < 0.004
+    generator = np.random.default_rng(1)
+    quality = generator.normal(0.9, 0.02, (3000, 1))
+    predicted = (generator.random((3000, 400)) >= quality).astype(np.uint8)
+    differing = Predictions(np.arange(3000), np.zeros(400, np.uint8), predicted, predicted * 1.0)
+    assert comparison.training_deviation(differing) == pytest.approx(0.02, rel=0.1)
+    assert comparison.training_deviation(with_correct([900])) is None
+
+
+def test_how_many_comparisons_so_many_seeds_allow():
+    """Six against six can reach 2/924, five 2/252, four 2/70, three 2/20: times 23, 6, 1 that is still below 0.05."""
+    assert [comparison.most_comparisons(seeds) for seeds in range(1, 7)] == [0, 0, 0, 1, 6, 23]
+    assert [comparison.least_seeds(count) for count in (1, 2, 6, 7, 23, 24)] == [4, 5, 5, 6, 6, 7]
+
+
+@pytest.mark.parametrize("seeds", [5, 6, 12])
+@pytest.mark.parametrize("truth", [0.5, 1.0, 2.0])
+def test_power_without_doubt_from_images_is_statsmodels(seeds, truth):
+    spread = comparison.Spread((1.0, 1.0), 0.0)
+    reference = TTestIndPower().power(truth, seeds, 0.05, alternative="two-sided")
+    wrong_side = stats.nct.cdf(-stats.t.ppf(0.975, 2 * seeds - 2), 2 * seeds - 2, truth * np.sqrt(seeds / 2))
+    assert comparison.power(truth, spread, seeds, 10_000, 1) == pytest.approx(reference - wrong_side, abs=1e-9)
+    stricter = TTestIndPower().power(truth, seeds, 0.05 / 6, alternative="larger") if seeds > 4 else 0
+    assert comparison.power(truth, spread, seeds, 10_000, 6) < stricter + 1e-9
+
+
+def test_power_ends_where_the_permutation_test_cannot_reach_the_level_or_the_images_doubt():
+    spread = comparison.Spread((1e-6, 1e-6), 0.0)
+    assert comparison.power(0.1, spread, 5, 10_000, 6) > 0.99
+    assert comparison.power(0.1, spread, 5, 10_000, 7) == 0
+    doubtful = comparison.Spread((1e-12, 1e-12), 0.001**2)
+    expected = stats.nct.sf(stats.t.ppf(0.975, 9_999), 9_999, 2.0)
+    assert comparison.power(0.002, doubtful, 500, 10_000, 1) == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_can_be_detected_has_80_percent_power():
+    for seeds, count in ((4, 1), (6, 2), (10, 20)):
+        least = comparison.detectable(comparison.TYPICAL, seeds, 10_000, count)
+        assert comparison.power(least, comparison.TYPICAL, seeds, 10_000, count) == pytest.approx(0.8, abs=1e-4)
+    assert comparison.detectable(comparison.TYPICAL, 3, 10_000, 1) is None
+
+
+def test_the_seeds_needed_are_the_fewest_with_that_power():
+    spread, margin = comparison.Spread((0.001**2, 0.001**2), 0.0003**2), 0.002
+    needed = comparison.seeds_needed(spread, 10_000, 1, margin)
+
+    def least(seeds: int) -> float:
+        return min(
+            comparison.power(margin, spread, seeds, 10_000, 1),
+            comparison.power_of_equivalence(0.0, margin, spread, seeds, 10_000),
+        )
+
+    assert least(needed) >= 0.8 > least(needed - 1)
+    assert comparison.seeds_needed(comparison.Spread((1e-9, 1e-9), 0.001**2), 10_000, 1, margin) is None
+    assert comparison.seeds_needed(comparison.Spread((0.0, 0.0), 0.0), 10_000, 24, margin) == 7
+
+
+@pytest.mark.slow
+def test_the_power_of_equivalence_is_that_of_simulated_studies():
+    """Differences with known spread, judged as `judge` does: the 90 % interval within the margin."""
+    generator = np.random.default_rng(0)
+    spread, seeds, margin = comparison.Spread((0.001**2, 0.001**2), 0.0), 8, 0.0012
+    for truth in (0.0, 0.0006):
+        values = generator.normal(0, 0.001, (20_000, 2, seeds))
+        found = truth + values[:, 0].mean(1) - values[:, 1].mean(1)
+        variance = values.var(axis=2, ddof=1).sum(1) / seeds
+        half = stats.t.ppf(0.95, 2 * seeds - 2) * np.sqrt(variance)
+        share = ((found - half > -margin) & (found + half < margin)).mean()
+        predicted = comparison.power_of_equivalence(truth, margin, spread, seeds, 10_000)
+        assert share == pytest.approx(predicted, abs=0.04)
+
+
+def test_reasons_name_what_would_settle_it():
+    few = shared(9_900, 9_893, spread=8)
+    verdict, reason = verdict_of(*few, p=0.3)
+    needed = comparison.seeds_needed(comparison.spread_of(*few), 10_000, 1, 0.002)
+    assert verdict == "inconclusive"
+    assert needed > 6
+    assert f"too few seeds: about {needed} each would settle a difference of the margin, 0.20," in reason
+    labels = np.zeros(100, np.uint8)
+    blurred = np.zeros((2, 6, 100), np.uint8)
+    blurred[0, :, :10], blurred[1, :, 10:19] = 1, 1
+    sides = [Predictions(np.arange(6), labels, part, part * 1.0) for part in blurred]
+    assert "too few test images: no number of seeds would settle" in verdict_of(*sides, p=0.3)[1]
+    crowd = comparison.judge(*shared(9_900, 9_899), 0.3, 0.3, comparisons=24, margin=0.0001)[1]
+    assert "too few seeds: 6 cannot reach p below 0.05 among 24 comparisons" in crowd
+
+
+def test_confounds_are_what_else_differs():
+    def of(candidate: str, baseline: str) -> list[str]:
+        return comparison.confounds(STUDY, params.Comparison(candidate=candidate, baseline=baseline))
+
+    assert of("lenet5", "mlp") == []  # 1.0 % more parameters
+    assert of("lenet5-regularized", "lenet5") == []  # batch normalisation and dropout are what is compared
+    assert of("lenet5-28-regularized-affine", "lenet5-28") == []
+    assert of("lenet5-28", "mlp-28-60-40") == ["parameters 44,426 against 49,950, a factor of 1.12"]
+    assert of("lenet5-bilinear", "lenet5") == [
+        "input.resize bilinear against pad",
+        "input.normalize false against true",
+    ]
+    assert "input.size 28 against 32" in of("lenet5-28", "lenet5")
+    slower = STUDY.variants["mlp"].model_copy(update={"training": params.Override(epochs=3, learning_rate=0.1)})
+    study = STUDY.model_copy(update={"variants": {**STUDY.variants, "slower": slower}})
+    pair = params.Comparison(candidate="slower", baseline="mlp")
+    assert comparison.confounds(study, pair) == [
+        "training.epochs 3 against 10",
+        "training.learning_rate 0.1 against 0.01",
+    ]
+
+
+def test_sides_on_different_images_are_refused():
+    other = Predictions(np.arange(2), np.ones(1000, np.uint8), np.ones((2, 1000), np.uint8), np.ones((2, 1000)))
+    with pytest.raises(UserError, match="different test images"):
+        comparison.difference(with_correct([990, 990]), other)
 
 
 def test_exchanging_the_sides_turns_the_verdict_round():

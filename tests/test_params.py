@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lenetlab import UserError, params
 
@@ -26,6 +28,12 @@ CATALOGUE = {
     "mlp-28-500-150": 469_160,
     "lenet5-28-regularized": 44_470,
     "lenet5-28-regularized-affine": 44_470,
+    # Beside the fourteen: regularisers alone, and LeCun et al. 1998.
+    "lenet5-batch-norm": 61_750,
+    "lenet5-dropout": 61_706,
+    "lenet5-28-batch-norm": 44_470,
+    "lenet5-28-dropout": 44_426,
+    "lenet5-1998": 60_000,
 }
 
 
@@ -78,6 +86,33 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
         ("baseline: mlp}", "baseline: mpl}", "comparisons.headline[0].baseline", "'mpl'", "lenet5, mlp, lenet5-reg"),
         ("baseline: mlp}", "baseline: mlp-28-500-150}", "comparisons.headline[0].baseline", "'mlp-28", "lenet5, mlp"),
         ("baseline: mlp}", "baseline: lenet5}", "comparisons.headline[0]", "'lenet5'", "with itself"),
+        ("equivalence_margin: 0.002", "equivalence_margin: 0", "equivalence_margin", "0", "more than 0, below 1"),
+        ("weight_averaging: 0.0", "weight_averaging: 1", "training.weight_averaging", "1", "from 0 to below 1"),
+        ("hidden: [59]", "match_parameters: lenet6", "variants.mlp.model.match_parameters", "'lenet6'", "lenet5, "),
+        ("hidden: [59]", "match_parameters: mlp", "variants.mlp.model.match_parameters", "'mlp'", "lenet5, "),
+        ("name: mlp, hidden: [59]", "name: mlp", "variants.mlp.model.hidden", "missing", "one of the two"),
+        (
+            "hidden: [59]",
+            "hidden: [59], match_parameters: lenet5",
+            "variants.mlp.model.hidden",
+            "not",
+            "one of the two",
+        ),
+        ("partial, output: codes", "whole, output: codes", "variants.lenet5-1998.model.connections", "'whole'", "full"),
+        (
+            "channels: [6, 16], hidden: [120, 84], pooling: trained",
+            "channels: [6, 17], hidden: [120, 84], pooling: trained",
+            "variants.lenet5-1998.model.connections",
+            "[6, 17]",
+            "[6, 16]",
+        ),
+        (
+            "hidden: [120, 84], pooling: trained",
+            "hidden: [120, 85], pooling: trained",
+            "variants.lenet5-1998.model.output",
+            "85",
+            "84",
+        ),
         ("hidden: [59]", "hidden: 59", "variants.mlp.model.hidden", "59", "one to ten whole numbers"),
         ("hidden: [59]", "hidden: [0]", "variants.mlp.model.hidden[0]", "0", "one to ten whole numbers"),
         ("name: mlp", "name: cnn", "variants.mlp.model", "'cnn'", "lenet5 or mlp"),
@@ -149,6 +184,33 @@ def test_a_variant_overrides_what_it_names_and_nothing_else(tmp_path):
     assert study.training_of("lenet5").schedule == "cosine"
     assert study.training_of("lenet5").learning_rate == study.training.learning_rate
     assert study.training_of("mlp") == study.training
+
+
+def test_a_matched_mlp_is_the_largest_within_the_budget(tmp_path):
+    """59 hidden units for 1024-h-10 within LeNet-5's 61,706 parameters; 60 would be 62,110."""
+    study = loaded(tmp_path, ("hidden: [59]", "match_parameters: lenet5"))
+    assert study.variants["mlp"] == loaded(tmp_path).variants["mlp"]
+    wider = study.variants["mlp"].model.model_copy(update={"hidden": (60,)})
+    assert study.variants["mlp"].parameters == 61_075 <= 61_706 < wider.parameters(32, batch_norm=False)
+
+
+@given(st.integers(1, 5_000_000), st.sampled_from([28, 32]), st.booleans())
+def test_a_budget_is_used_up_to_less_than_one_unit(budget, size, batch_norm):
+    model = params.MLP(name="mlp", match_parameters="other", activation="relu")
+    unit = size**2 + 11 + 2 * batch_norm
+    if budget < unit + 10:
+        with pytest.raises(ValueError, match=r"^0 units|^-1 units"):
+            model.matched(size, batch_norm, budget)
+    else:
+        found = model.matched(size, batch_norm, budget).parameters(size, batch_norm)
+        assert budget - unit < found <= budget
+
+
+def test_a_budget_that_cannot_be_met_is_told_with_its_numbers(tmp_path):
+    small = ("hidden: [60, 40]", "hidden: [1]"), ("hidden: [59]", "match_parameters: mlp-28-60-40")
+    found = problems(tmp_path, *small)
+    assert "variants.mlp.model.match_parameters: 'mlp-28-60-40' has 805 parameters" in found
+    assert "would have 0 units; allowed: a variant for which it has 1 to 10000" in found
 
 
 def test_params_cannot_be_changed_once_read(tmp_path):

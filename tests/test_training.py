@@ -308,22 +308,64 @@ def test_constant_and_cosine_by_hand():
     assert [training.learning_rate(cosine, step, 4) for step in range(4)] == pytest.approx([0.01 * x for x in halves])
 
 
-def test_augmentation_touches_training_data_only(prepared, tmp_path, monkeypatch):
-    seen = []
-    original = augmentation.affine
+@pytest.mark.parametrize("kind", ["affine", "elastic"])
+def test_augmentation_touches_training_images_only(prepared, tmp_path, monkeypatch, kind):
+    """What is changed are training images, each once an epoch; validation images, and training images when they are
+    measured at the end, are met as they are."""
+    changed, measured = [], []
+    original_change, original_evaluate = augmentation.changed, group.Group.evaluate
 
-    def watched(images: torch.Tensor, *others: object) -> torch.Tensor:
-        seen.append(len(images))
-        return original(images, *others)
+    def watched_change(images: torch.Tensor, *others: object) -> torch.Tensor:
+        changed.append(images.clone())
+        return original_change(images, *others)
 
-    monkeypatch.setattr(augmentation, "affine", watched)
-    run = run_of(augmentation="affine", epochs=2)
-    validation = digits_of(prepared, run, "validation", 50)
-    kept = validation.images.clone()
+    def watched_evaluate(network: group.Group, images: torch.Tensor) -> torch.Tensor:
+        measured.append(images.clone())
+        return original_evaluate(network, images)
+
+    monkeypatch.setattr(augmentation, "changed", watched_change)
+    monkeypatch.setattr(group.Group, "evaluate", watched_evaluate)
+    run = run_of(augmentation=kind, epochs=2)
+    digits, validation = digits_of(prepared, run, most=200), digits_of(prepared, run, "validation", 50)
+    whole = [digits.images.clone(), validation.images.clone()]
     (tmp_path / "run").mkdir()
-    list(trained(run, digits_of(prepared, run, most=200), validation, tmp_path / "run"))
-    assert sum(seen) == 2 * 200 * len(group.filled([run], CPU))
-    assert torch.equal(validation.images, kept)
+    list(trained(run, digits, validation, tmp_path / "run"))
+    members = len(group.filled([run], CPU))
+    every = torch.cat(changed).flatten(1).sum(1).sort().values
+    torch.testing.assert_close(every, whole[0].flatten(1).sum(1).repeat(2 * members).sort().values)
+    for images, expected in zip(measured, [whole[1], whole[1], whole[0]], strict=True):
+        assert torch.equal(images, expected)
+
+
+def test_averaged_weights_are_what_is_measured_and_kept_and_they_resume(prepared, tmp_path):
+    run = run_of("lenet5", weight_averaging=0.9)
+    records = fitted(prepared, run, tmp_path / "whole")
+    state = training.start([run], CPU)
+    digits, validation = digits_of(prepared, run), digits_of(prepared, run, "validation", 50)
+    for record in records:
+        training.train_epoch(run, state, digits)
+        kept = models.build(run.variant, 0)
+        checkpoint.load_weights(kept, tmp_path / "whole" / checkpoint.weights_name(state.epoch))
+        for name, value in kept.state_dict().items():
+            assert torch.equal(value, state.optimizer.buffers[f"average.{name}"][0])
+            assert not torch.equal(value, state.network.member(0)[name])
+        logits = kept.eval()(validation.images)
+        assert record["validation_loss"] == pytest.approx(functional.cross_entropy(logits, validation.labels).item())
+    (tmp_path / "parts").mkdir()
+    next(trained(run, digits, validation, tmp_path / "parts"))
+    fitted(prepared, run, tmp_path / "parts")
+    assert deterministic(tmp_path / "parts") == deterministic(tmp_path / "whole")
+
+
+def test_what_was_learnt_of_the_training_images_is_measured_without_dropout(prepared, tmp_path):
+    run = run_of("lenet5-regularized")
+    fitted(prepared, run, tmp_path / "run")
+    digits, kept = digits_of(prepared, run), models.build(run.variant, 0)
+    checkpoint.load_weights(kept, tmp_path / "run" / "epoch-03.safetensors")
+    logits = kept.eval()(digits.images)
+    found = files.read_json(tmp_path / "run" / "run.json")["training_set"]
+    assert found["accuracy"] == (logits.argmax(1) == digits.labels).double().mean().item()
+    assert found["loss"] == pytest.approx(functional.cross_entropy(logits, digits.labels).item(), rel=1e-5)
 
 
 def test_without_validation_data_there_is_no_validation_curve(prepared, tmp_path):

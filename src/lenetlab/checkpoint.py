@@ -26,6 +26,10 @@ class State:
     epoch: int = 0  # epochs that are finished
     journals: list[list[dict[str, Any]]] = field(default_factory=list)  # what `journals/` will hold, a member's each
 
+    def result(self) -> group.Group:
+        """The networks as they are measured and kept, with averaged weights where these are asked for."""
+        return self.network.with_weights(self.optimizer.averaged())
+
     def member(self, index: int) -> dict[str, torch.Tensor]:
         """Views of all that one member's training has changed so far."""
         tensors = {f"model.{name}": value for name, value in self.network.member(index).items()}

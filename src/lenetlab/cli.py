@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from lenetlab import UserError, params, plain_errors, tracking
+from lenetlab import UserError, claims, comparison, params, plain_errors, tracking
 
-PARAMS = Path("params.yaml")
+PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
+MNIST_TEST = 10_000  # images
 
 
 @click.group(
@@ -27,11 +28,14 @@ def check() -> None:
         from lenetlab import device  # imports torch, which takes seconds
 
         device.resolve(study.device)
+    claims.load(CLAIMS, study)
     pairs = sum(map(len, study.comparisons.values()))
     click.echo(
         f"{PARAMS} is right: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
         f" {study.training.epochs} epochs, device {study.device}"
     )
+    for family, compared in study.comparisons.items():
+        click.echo(_outlook(family, len(compared), len(study.seeds)))
 
 
 @commands.command(help="Bring MLflow up to date with the outputs on disk; running it again changes nothing.")
@@ -47,6 +51,22 @@ def sync() -> None:
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
     tracking.ui(port)
+
+
+def _outlook(family: str, comparisons: int, seeds: int) -> str:
+    """What a family of comparisons can tell, before anything is trained."""
+    typical = comparison.TYPICAL
+    least = comparison.detectable(typical, seeds, MNIST_TEST, comparisons)
+    if least is None:
+        return (
+            f"comparisons.{family}: nothing can be found better or worse: {seeds} seeds each cannot reach p below"
+            f" {comparison.LEVEL} among {comparisons} comparisons; needed: {comparison.least_seeds(comparisons)} seeds"
+        )
+    return (
+        f"comparisons.{family}: a difference of {100 * least:.2f} percentage points or more is found with 80 % power, if"
+        f" seeds and images spread as LeNet-5's on MNIST ({100 * typical.seeds[0] ** 0.5:.2f} and"
+        f" {100 * typical.images**0.5:.2f} points)"
+    )
 
 
 def main() -> None:

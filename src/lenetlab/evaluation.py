@@ -73,6 +73,7 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
             "variant": variant,
             **{key: records[0][key] for key in ("parameters", "parent_fingerprint", "identity", "normalization")},
             "fingerprints": {str(record["seed"]): record["fingerprint"] for record in records},
+            "training_set": {str(record["seed"]): record["training_set"] for record in records},
             "test_data": prepared.digest,
             "layers": models.layer_table(models.build(definition, seed=0), definition.input.size),
         },

@@ -4,6 +4,7 @@ What is computed is read off the layers of the plain network in `models`, the on
 half of one after the other on a CPU, whose libraries like many channels (docs/performance.md), and less on a GPU.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -38,6 +39,12 @@ class Group:
         self.weights = {name: value.requires_grad_() for name, value in stacked.items() if name in trained}
         self.statistics = {name: value for name, value in stacked.items() if name not in trained}  # of normalisation
 
+    def with_weights(self, weights: dict[str, torch.Tensor]) -> "Group":
+        """The same networks, and the same statistics, with other weights."""
+        twin = copy.copy(self)
+        twin.weights = weights
+        return twin
+
     def member(self, index: int) -> dict[str, torch.Tensor]:
         """The `state_dict` of one network; its tensors are views, so what is copied into them changes the group."""
         return {name: value.detach()[index] for name, value in (self.weights | self.statistics).items()}
@@ -67,11 +74,16 @@ class Group:
             flow = flow.squeeze(2).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)
         for name, layer in self.layers:
             match layer:
-                case nn.Conv2d():
-                    weight, bias = (self.weights[f"layers.{name}.{part}"].flatten(0, 1) for part in ("weight", "bias"))
-                    flow = functional.conv2d(flow, weight, bias, groups=self.size)
+                case nn.Conv2d() | models.PartialConv2d():
+                    weight, bias = (self.weights[f"layers.{name}.{part}"] for part in ("weight", "bias"))
+                    kernels = weight if isinstance(layer, nn.Conv2d) else layer.full(weight)
+                    flow = functional.conv2d(flow, kernels.flatten(0, 1), bias.flatten(), groups=self.size)
                 case nn.BatchNorm2d() | nn.BatchNorm1d():
                     flow = self._normalised(name, layer, flow, training=kept is not None)
+                case models.Subsampling():
+                    sums = 4 * functional.avg_pool2d(flow, 2).permute(0, 2, 3, 1)
+                    weight, bias = (self.weights[f"layers.{name}.{part}"].flatten() for part in ("weight", "bias"))
+                    flow = Scale.apply(sums, weight, bias).permute(0, 3, 1, 2)
                 case nn.MaxPool2d():
                     flow = MaxPool.apply(flow.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
                 case nn.Flatten() if flow.dim() == 4:
@@ -83,7 +95,7 @@ class Group:
                     flow = torch.baddbmm(bias.unsqueeze(1), flow, weight.transpose(1, 2))
                 case nn.Dropout():
                     flow = flow if kept is None else flow * kept[name] / (1 - layer.p)
-                case _:  # activations and average pooling know nothing of channels
+                case _:  # activations, average pooling and fixed codes know nothing of members
                     flow = layer(flow)
         return flow
 
@@ -111,6 +123,22 @@ class Group:
         for which, value in (("mean", mean), ("var", variance * (count / max(count - 1, 1)))):
             self.statistics[f"layers.{name}.running_{which}"].mul_(1 - layer.momentum).add_(value * layer.momentum)
         self.statistics[f"layers.{name}.num_batches_tracked"] += 1
+
+
+class Scale(torch.autograd.Function):
+    """(N, H, W, C) times a weight (C) plus a bias (C); the gradients of both are sums in a fixed order."""
+
+    @staticmethod
+    def forward(context: Any, flow: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        context.save_for_backward(flow, weight)
+        width = flow.shape[2]
+        return torch.addcmul(bias.repeat(width), flow.flatten(2), weight.repeat(width)).view_as(flow)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        flow, weight = context.saved_tensors
+        gradient = gradient.contiguous()
+        return gradient * weight, _channel_sums(gradient * flow), _channel_sums(gradient)
 
 
 class BatchNorm(torch.autograd.Function):

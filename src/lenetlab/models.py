@@ -6,19 +6,102 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from lenetlab import params
+from lenetlab.params import CLASSES
 
-CLASSES = 10
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+# Which maps of S2 each map of C3 reads: LeCun et al. 1998, table I.
+PARTIAL = (
+    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
+    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
+    *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)),
+)
+# What F6 shall answer to each digit: stylised 7×12 pictures of it, drawn after fig. 3 there, which prints no numbers.
+CODES = """
+..###..  ...##..  .#####.  #######  ....##.  #######  ..####.  #######  .#####.  .#####.
+.##.##.  ..###..  ##...##  .....##  ...###.  ##.....  .##....  .....##  ##...##  ##..###
+##...##  .####..  ##...##  ....##.  ..####.  ##.....  ##.....  .....##  ##...##  ##...##
+##...##  ...##..  .....##  ...##..  .##.##.  ##.....  ##.....  ....##.  ##...##  ##...##
+##...##  ...##..  ....##.  ..####.  ##..##.  .#####.  ######.  ...##..  .#####.  ##..###
+##...##  ...##..  ...##..  .....##  ##..##.  ....###  ###..##  ...##..  ##...##  .######
+##...##  ...##..  ..##...  .....##  #######  .....##  ##...##  ..##...  ##...##  .....##
+##...##  ...##..  .##....  .....##  ....##.  .....##  ##...##  ..##...  ##...##  .....##
+.##.##.  ...##..  ##.....  ##...##  ....##.  ##...##  ###..##  ..##...  ##...##  ....##.
+..###..  .######  #######  .#####.  ....##.  .#####.  .#####.  ..##...  .#####.  .####..
+.......  .......  .......  .......  .......  .......  .......  .......  .......  .......
+.......  .......  .......  .......  .......  .......  .......  .......  .......  .......
+"""
+
+
+class ScaledTanh(nn.Module):
+    """1.7159 tanh(2x/3), which is 1 at 1 and bends most there: LeCun et al. 1998, appendix A."""
+
+    def forward(self, flow: torch.Tensor) -> torch.Tensor:
+        return 1.7159 * torch.tanh(2 / 3 * flow)
+
+
+class Subsampling(nn.Module):
+    """The sum of four neighbours times a coefficient, plus a bias, both trained: LeCun et al. 1998, section II.B."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(maps).uniform_(-0.5, 0.5))  # as torch draws: 1 / sqrt(4 inputs)
+        self.bias = nn.Parameter(torch.empty(maps).uniform_(-0.5, 0.5))
+
+    def forward(self, flow: torch.Tensor) -> torch.Tensor:
+        sums = 4 * functional.avg_pool2d(flow, 2)
+        return sums * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+
+
+class PartialConv2d(nn.Module):
+    """5×5 convolution of 6 maps to 16, of which each reads those that PARTIAL names; weights (60, 25)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        bounds = torch.tensor([(25 * len(read)) ** -0.5 for read in PARTIAL])  # as torch draws: 1 / sqrt(inputs)
+        kernels = bounds.repeat_interleave(torch.tensor([len(read) for read in PARTIAL])).unsqueeze(1)
+        self.weight = nn.Parameter((2 * torch.rand(params.PARTIAL_KERNELS, 25) - 1) * kernels)
+        self.bias = nn.Parameter((2 * torch.rand(len(PARTIAL)) - 1) * bounds)
+
+    def forward(self, flow: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(flow, self.full(self.weight), self.bias)
+
+    @staticmethod
+    def full(weight: torch.Tensor) -> torch.Tensor:
+        """The kernels (..., 60, 25) at their places among all, (..., 16, 6, 5, 5); the others are 0."""
+        places = torch.tensor([6 * out + inputs for out, read in enumerate(PARTIAL) for inputs in read])
+        everything = weight.new_zeros(*weight.shape[:-2], 6 * len(PARTIAL), 25)
+        return everything.index_copy(-2, places.to(weight.device), weight).unflatten(-1, (5, 5)).unflatten(-3, (-1, 6))
+
+
+class Codes(nn.Module):
+    """How near 84 values are to each digit's fixed code of -1 and 1: minus the squared distance, as a logit.
+
+    The radial basis functions of LeCun et al. 1998, section II.B; nothing is trained.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = [line.split() for line in CODES.split("\n") if line]
+        pictures = ["".join(row[digit] for row in rows) for digit in range(CLASSES)]
+        codes = torch.tensor([[1.0 if bit == "#" else -1.0 for bit in picture] for picture in pictures])
+        self.register_buffer("codes", codes, persistent=False)
+
+    def forward(self, flow: torch.Tensor) -> torch.Tensor:
+        distances = flow.square().sum(-1, keepdim=True) + self.codes.square().sum(1)
+        return torch.matmul(flow, 2 * self.codes.T) - distances
+
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "scaled-tanh": ScaledTanh}
 POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
 class LeNet5(nn.Module):
-    """LeCun et al. 1998, fig. 2, in the form taught today: dense C3, plain pooling, linear output, any activation.
+    """LeCun et al. 1998, fig. 2, as taught today: full C3, plain pooling, linear output; or as printed there.
 
     Images (N, 1, size, size) to logits (N, 10). Batch normalisation stands before the activation of a convolution,
-    dropout after the activation of a hidden linear layer.
+    dropout after the activation of a hidden linear layer, an activation after trained pooling.
     """
 
     def __init__(
@@ -28,6 +111,8 @@ class LeNet5(nn.Module):
         hidden: tuple[int, int],
         pooling: str,
         activation: str,
+        connections: str,
+        output: str,
         batch_norm: bool,
         dropout: tuple[float, float],
     ) -> None:
@@ -37,15 +122,20 @@ class LeNet5(nn.Module):
         for (inputs, maps), convolution, subsampling in zip(
             pairwise((1, *channels)), ("c1", "c3"), ("s2", "s4"), strict=True
         ):
-            layers[convolution] = nn.Conv2d(inputs, maps, kernel_size=5)
+            partial = connections == "partial" and convolution == "c3"
+            layers[convolution] = PartialConv2d() if partial else nn.Conv2d(inputs, maps, kernel_size=5)
             if batch_norm:
                 layers[f"{convolution}_norm"] = nn.BatchNorm2d(maps)
             layers[f"{convolution}_{activation}"] = ACTIVATIONS[activation]()
-            layers[subsampling] = POOLINGS[pooling](2)
+            if pooling == "trained":
+                layers[subsampling] = Subsampling(maps)
+                layers[f"{subsampling}_{activation}"] = ACTIVATIONS[activation]()
+            else:
+                layers[subsampling] = POOLINGS[pooling](2)
         layers["flatten"] = nn.Flatten()
         widths = (channels[1] * side * side, *hidden)
         layers.update(_hidden_layers(("c5", "f6"), widths, activation, False, dropout))
-        layers["output"] = nn.Linear(hidden[-1], CLASSES)
+        layers["output"] = Codes() if output == "codes" else nn.Linear(hidden[-1], CLASSES)
         self.layers = nn.Sequential(layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -83,7 +173,8 @@ def build(variant: params.Variant, seed: int) -> LeNet5 | MLP:
         torch.manual_seed(seed)
         if isinstance(variant.model, params.MLP):
             return MLP(**common)
-        return LeNet5(channels=variant.model.channels, pooling=variant.model.pooling, **common)
+        own = variant.model.model_dump(include={"channels", "pooling", "connections", "output"})
+        return LeNet5(**own, **common)
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -134,4 +225,8 @@ def _arithmetic(layer: nn.Module) -> str:
             return f"{outputs} × ({inputs} + 1)"
         case nn.BatchNorm1d(num_features=maps) | nn.BatchNorm2d(num_features=maps):
             return f"2 × {maps}"
+        case Subsampling():
+            return f"2 × {len(layer.bias)}"
+        case PartialConv2d():
+            return f"{len(layer.weight)} × 5 × 5 + {len(layer.bias)}"
     return ""

@@ -1,4 +1,4 @@
-"""SGD and AdamW over the weights of a group, in torch.optim's own arithmetic.
+"""SGD and AdamW over the weights of a group, in torch.optim's own arithmetic, and the weights' moving average.
 
 These are the functions behind its classes; a process's first instance of a class imports torch's compiler, for 5 s.
 """
@@ -21,6 +21,12 @@ class Optimizer:
             for kind in kinds
             for name, value in weights.items()
         }
+        if settings.weight_averaging:
+            self.buffers |= {f"average.{name}": value.detach().clone() for name, value in weights.items()}
+
+    def averaged(self) -> dict[str, torch.Tensor]:
+        """The weights that count: their exponential moving average, or where none is asked for, themselves."""
+        return {name: self.buffers.get(f"average.{name}", value) for name, value in self.weights.items()}
 
     @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], rate: float, earlier: int) -> None:
@@ -35,6 +41,10 @@ class Optimizer:
             moments = self._buffers("first_moment"), self._buffers("second_moment")
             betas = {"beta1": self.settings.momentum, "beta2": 0.999}
             adamw(weights, gradients, *moments, [], steps, amsgrad=False, eps=1e-8, **betas, **common)
+        if self.settings.weight_averaging:
+            decay = min(self.settings.weight_averaging, (1 + earlier) / (10 + earlier))  # the first weights fade soon
+            for average, value in zip(self._buffers("average"), weights, strict=True):
+                average.lerp_(value, 1 - decay)
 
     def _buffers(self, kind: str) -> list[torch.Tensor]:
         return [self.buffers[f"{kind}.{name}"] for name in self.weights]

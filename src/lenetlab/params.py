@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,9 +27,13 @@ def every(kind: Any, allowed: str, **limits: Any) -> Any:
 
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Width = Annotated[int, Field(ge=1, le=10_000)]
 Name = Annotated[str, Field(pattern=NAME, max_length=60)]
-Activation = Literal["relu", "tanh", "sigmoid"]
+Activation = Literal["relu", "tanh", "sigmoid", "scaled-tanh"]
+ACTIVATIONS = "relu, tanh, sigmoid or scaled-tanh"
+PARTIAL_KERNELS = 60  # of C3: LeCun et al. 1998, table I
+CLASSES = 10
+WIDEST = 10_000  # units or maps of a layer
+Width = Annotated[int, Field(ge=1, le=WIDEST)]
 
 
 class Record(BaseModel):
@@ -44,19 +49,48 @@ class Input(Record):
 
 
 class LeNet5(Record):
-    """Two 5×5 convolutions with pooling, two hidden linear layers; widths are arguments."""
+    """Two 5×5 convolutions with pooling, two hidden linear layers; what is newer than 1998 can be turned back."""
 
     name: Literal["lenet5"]
     channels: every(Width, "two whole numbers from 1 to 10000 (maps of each convolution)", min_length=2, max_length=2)
     hidden: every(Width, "two whole numbers from 1 to 10000 (units of each hidden layer)", min_length=2, max_length=2)
-    pooling: Literal["max", "average"] = setting("max or average")
-    activation: Activation = setting("relu, tanh or sigmoid")
+    pooling: Literal["max", "average", "trained"] = setting("max, average or trained")
+    activation: Activation = setting(ACTIVATIONS)
+    connections: Literal["full", "partial"] = setting("full or partial (only with 6 and 16 maps)", default="full")
+    output: Literal["linear", "codes"] = setting("linear or codes (only with 84 units before it)", default="linear")
+
+    def parameters(self, size: int, batch_norm: bool) -> int:
+        """Trainable ones, for images of size × size; LeCun et al. 1998, section II.B."""
+        (first, second), (c5, f6) = self.channels, self.hidden
+        side = ((size - 4) // 2 - 4) // 2
+        kernels = PARTIAL_KERNELS if self.connections == "partial" else first * second
+        convolutions = (25 + 1) * first + 25 * kernels + second
+        linear = c5 * (second * side**2 + 1) + f6 * (c5 + 1) + CLASSES * (f6 + 1) * (self.output == "linear")
+        return convolutions + linear + 2 * (first + second) * (batch_norm + (self.pooling == "trained"))
 
 
 class MLP(Record):
+    """Hidden linear layers; or one of them, as wide as another variant's number of parameters allows."""
+
     name: Literal["mlp"]
-    hidden: every(Width, "one to ten whole numbers from 1 to 10000 (units per layer)", min_length=1, max_length=10)
-    activation: Activation = setting("relu, tanh or sigmoid")
+    hidden: every(Width, "", min_length=1, max_length=10) | None = setting(
+        "one to ten whole numbers from 1 to 10000 (units per layer), or match_parameters in its place", default=None
+    )
+    match_parameters: Name | None = setting("the name of a variant that has a width of its own", default=None)
+    activation: Activation = setting(ACTIVATIONS)
+
+    def parameters(self, size: int, batch_norm: bool) -> int:
+        """Trainable ones, for images of size × size."""
+        widths = (size**2, *self.hidden)
+        hidden = sum((inputs + 1 + 2 * batch_norm) * units for inputs, units in pairwise(widths))
+        return hidden + CLASSES * (widths[-1] + 1)
+
+    def matched(self, size: int, batch_norm: bool, budget: int) -> Self:
+        """The largest with one hidden layer and at most `budget` parameters; ValueError if there is none."""
+        units = (budget - CLASSES) // (size**2 + 1 + 2 * batch_norm + CLASSES)
+        if not 1 <= units <= WIDEST:
+            raise ValueError(f"{units} units")
+        return self.model_copy(update={"hidden": (units,), "match_parameters": None})
 
 
 class Regularization(Record):
@@ -66,7 +100,10 @@ class Regularization(Record):
     ) = setting("a number from 0 to below 1 (after every hidden linear layer), or a list with one for each of them")
     weight_decay: float = setting("a number from 0 to 1", ge=0, le=1)
     label_smoothing: float = setting("a number from 0 to below 1", ge=0, lt=1)
-    augmentation: Literal["none", "affine"] = setting("none or affine")
+    augmentation: Literal["none", "affine", "elastic"] = setting("none, affine or elastic (which is affine too)")
+    augmentation_strength: float = setting(
+        "a number more than 0, at most 4 (times the ranges)", gt=0, le=4, default=1.0
+    )
 
 
 class Training(Record):
@@ -76,6 +113,7 @@ class Training(Record):
     learning_rate: float = setting("a number more than 0, at most 100", gt=0, le=100)
     momentum: float = setting("a number from 0 to below 1 (adamw's first beta)", ge=0, lt=1)
     schedule: Literal["constant", "cosine", "one-cycle"] = setting("constant, cosine or one-cycle")
+    weight_averaging: float = setting("a number from 0 to below 1 (decay per step)", ge=0, lt=1)
 
 
 class Override(Record):
@@ -87,6 +125,7 @@ class Override(Record):
     learning_rate: float | None = setting("a number more than 0, at most 100", gt=0, le=100, default=None)
     momentum: float | None = setting("a number from 0 to below 1 (adamw's first beta)", ge=0, lt=1, default=None)
     schedule: Literal["constant", "cosine", "one-cycle"] | None = setting("constant, cosine or one-cycle", default=None)
+    weight_averaging: float | None = setting("a number from 0 to below 1 (decay per step)", ge=0, lt=1, default=None)
 
 
 class Variant(Record):
@@ -94,6 +133,10 @@ class Variant(Record):
     model: LeNet5 | MLP = Field(discriminator="name", description="a block whose name is lenet5 or mlp")
     regularization: Regularization
     training: Override = Override()
+
+    @property
+    def parameters(self) -> int:
+        return self.model.parameters(self.input.size, self.regularization.batch_norm)
 
 
 class Comparison(Record):
@@ -120,6 +163,7 @@ class Study(Record):
     comparisons: dict[Name, every(Comparison, "a list of {candidate, baseline}", min_length=1)] = setting(
         "families of {candidate, baseline} pairs"
     )
+    equivalence_margin: float = setting("a number more than 0, below 1 (difference of accuracy)", gt=0, lt=1)
     data: Data
     training: Training
     variants: dict[Name, Variant] = setting("variants by name: lower-case letters, digits, - and _")
@@ -131,28 +175,35 @@ class Study(Record):
 
 def load(path: Path) -> Study:
     """The study that `path` describes. UserError lists every key that is wrong, its value and what is allowed."""
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(f"{path}: more than {LARGEST_FILE} bytes; a study is described in far less")
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split()) or 'nested too deeply'}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: empty or not a mapping; allowed: the keys {', '.join(Study.model_fields)}")
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
         found = dict.fromkeys(_in_words(problem, content) for problem in error.errors())
-        raise UserError(*_headed(path, [*found, *_unknown_names(content)])) from None
-    problems = [*_unknown_names(content), *_impossible(study)]
+        raise UserError(*headed(path, [*found, *_unknown_names(content)])) from None
+    variants, unmatched = _matched(study.variants)
+    problems = [*_unknown_names(content), *unmatched, *_impossible(study)]
     if problems:
-        raise UserError(*_headed(path, problems))
-    return study
+        raise UserError(*headed(path, problems))
+    return study.model_copy(update={"variants": variants})
 
 
-def _headed(path: Path, problems: list[str]) -> list[str]:
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. UserError if it cannot be read, is not YAML, or names a key twice."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UserError(f"{path}: more than {LARGEST_FILE} bytes; what it describes takes far less")
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split()) or 'nested too deeply'}") from None
+
+
+def headed(path: Path, problems: list[str]) -> list[str]:
+    """Each problem with the file's name before it, and not more of them than one reads."""
     shown = [f"{path}: {problem}" for problem in problems[:MOST_PROBLEMS]]
     return shown + ([f"{path}: and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else [])
 
@@ -289,10 +340,49 @@ def _impossible(study: Study) -> list[str]:
             if pair in pairs[:at]:
                 problems.append(f"comparisons.{family}[{at}]: {pair.candidate!r} against {pair.baseline!r} twice")
     for name, variant in study.variants.items():
-        rates, layers = variant.regularization.dropout, len(variant.model.hidden)
+        model = variant.model
+        if isinstance(model, MLP) and (model.hidden is None) == (model.match_parameters is None):
+            how = "missing" if model.hidden is None else "not together with match_parameters"
+            problems.append(f"variants.{name}.model.hidden: {how}; allowed: hidden or match_parameters, one of the two")
+        if isinstance(model, LeNet5) and model.connections == "partial" and model.channels != (6, 16):
+            problems.append(
+                f"variants.{name}.model.connections: 'partial' is not allowed with {list(model.channels)} maps;"
+                " allowed: channels [6, 16], or full"
+            )
+        if isinstance(model, LeNet5) and model.output == "codes" and model.hidden[1] != 84:
+            problems.append(
+                f"variants.{name}.model.output: 'codes' is not allowed with {model.hidden[1]} units before it;"
+                " allowed: 84 of them, or linear"
+            )
+        rates, layers = variant.regularization.dropout, len(model.hidden or (None,))
         if isinstance(rates, tuple) and len(rates) != layers:
             problems.append(
                 f"variants.{name}.regularization.dropout: {list(rates)} is not allowed;"
                 f" allowed: a number, or {layers} of them, one per hidden layer"
             )
     return problems
+
+
+def _matched(variants: Mapping[str, Variant]) -> tuple[dict[str, Variant], list[str]]:
+    """The variants with `match_parameters` replaced by a width, and what stands in the way of that."""
+    found, problems = dict(variants), []
+    for name, variant in variants.items():
+        other = variant.model.match_parameters if isinstance(variant.model, MLP) else None
+        if other is None or variant.model.hidden:
+            continue
+        key = f"variants.{name}.model.match_parameters: {other!r}"
+        sized = [known for known, candidate in variants.items() if candidate.model.hidden]
+        if other not in sized:
+            problems.append(f"{key} has no width of its own; allowed: {', '.join(sized)}")
+            continue
+        budget = variants[other].parameters
+        try:
+            model = variant.model.matched(variant.input.size, variant.regularization.batch_norm, budget)
+        except ValueError as error:
+            problems.append(
+                f"{key} has {budget} parameters, for which the hidden layer would have {error};"
+                f" allowed: a variant for which it has 1 to {WIDEST}"
+            )
+            continue
+        found[name] = variant.model_copy(update={"model": model})
+    return found, problems

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent
 
 def identity(study: params.Study, variant: str, data: str, torch_version: str, device: str, numerics: str) -> dict:
     """All that decides the bits of a variant's training but the seed. `data` is the digest of the prepared set."""
-    definition = study.variants[variant].model_dump(mode="json", exclude={"training"})
+    definition = study.variants[variant].model_dump(mode="json", exclude={"training"}, exclude_none=True)
     return {
         "variant": variant,
         "definition": definition,

@@ -57,7 +57,7 @@ def train_epoch(run: Run, state: checkpoint.State, digits: dataset.Digits) -> tu
             digits.labels.index_select(0, chosen.flatten()),
         )
         if moves is not None:
-            images = augmentation.affine(images, moves[:, batch].flatten(0, 1), digits.black)
+            images = augmentation.changed(images, moves[:, batch].flatten(0, 1), digits.black)
         logits = state.network.train(
             images.unflatten(0, chosen.shape), {name: masks[:, batch] for name, masks in kept.items()}
         ).flatten(0, 1)
@@ -80,15 +80,16 @@ def draw(
 ) -> tuple[torch.Tensor, torch.Tensor | None, dict[str, torch.Tensor]]:
     """What is random in the coming epoch, for every member and image in the order of training.
 
-    Numbers of the images (members, count); matrices that move them (members, count, 2, 3), or None; and by dropout
-    layer what is kept, bool (members, count, width). Drawn on the CPU, so that every device meets the same.
+    Numbers of the images (members, count); descriptions of how they are changed (members, count, D), or None; and
+    by dropout layer what is kept, bool (members, count, width). Drawn on the CPU, so that every device meets the same.
     """
-    epoch = state.epoch + 1
+    rules, epoch = variant.regularization, state.epoch + 1
     orders, moves, kept = [], [], {name: [] for name in state.network.dropout()}
     for seed in state.seeds:
         orders.append(torch.randperm(count, generator=stream(seed, epoch, "order")))
-        if variant.regularization.augmentation == "affine":
-            moves.append(augmentation.draw(count, variant.input.size, stream(seed, epoch, "augmentation")))
+        if rules.augmentation != "none":
+            elastic, chance = rules.augmentation == "elastic", stream(seed, epoch, "augmentation")
+            moves.append(augmentation.draw(count, variant.input.size, elastic, rules.augmentation_strength, chance))
         dropout = stream(seed, epoch, "dropout")
         for name, (width, rate) in state.network.dropout().items():
             kept[name].append(uniform_int16(count, width, dropout) >= round(rate * 2**16) - 2**15)
@@ -123,7 +124,8 @@ def fit(
     while state.epoch < runs[0].training.epochs:
         began = time.perf_counter()
         trained = train_epoch(runs[0], state, training)
-        validated = measure(state.network, validation)
+        result = state.result()
+        validated = measure(result, validation)
         curves = [
             torch.stack(part).T.tolist() if part else [(None, None)] * len(state.seeds) for part in (trained, validated)
         ]
@@ -140,14 +142,16 @@ def fit(
                     "remedy: a lower learning_rate"
                 )
             state.journals[index].append({"event": "epoch", "time": time.time(), **spent, **record})
-            checkpoint.save_weights(state.network.member(index), folder / checkpoint.weights_name(state.epoch))
+            checkpoint.save_weights(result.member(index), folder / checkpoint.weights_name(state.epoch))
             checkpoint.save(state, index, folder / "state.safetensors")  # from here on the epoch counts
             write_journal(state.journals[index], folder)
             yield state.journals[index][-1]
-    for run, journal, folder in zip(runs, state.journals, folders, strict=False):
+    losses, accuracies = measure(state.result(), training)
+    for index, (run, folder) in enumerate(zip(runs, folders, strict=True)):
+        journal = state.journals[index]
         journal.append({"event": "end", "time": time.time(), "status": "finished"})
         write_journal(journal, folder)
-        finish(run, journal, folder)
+        finish(run, journal, {"loss": losses[index].item(), "accuracy": accuracies[index].item()}, folder)
 
 
 def measure(network: group.Group, digits: dataset.Digits) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -159,8 +163,11 @@ def measure(network: group.Group, digits: dataset.Digits) -> tuple[torch.Tensor,
     return torch.stack(losses), (logits.argmax(2) == digits.labels).double().mean(1)
 
 
-def finish(run: Run, journal: list[dict[str, Any]], folder: Path) -> None:
-    """Write the curves, and last the record with the digests of all that a finished run consists of."""
+def finish(run: Run, journal: list[dict[str, Any]], learnt: dict[str, float], folder: Path) -> None:
+    """Write the curves, and last the record with the digests of all that a finished run consists of.
+
+    `learnt`: loss and accuracy on the training images in evaluation mode, at the end.
+    """
     table = io.StringIO()
     writer = csv.DictWriter(table, CURVES, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -168,7 +175,7 @@ def finish(run: Run, journal: list[dict[str, Any]], folder: Path) -> None:
     files.write_text(folder / "curves.csv", table.getvalue())
     kept = ["curves.csv", *(checkpoint.weights_name(epoch) for epoch in range(1, run.training.epochs + 1))]
     digests = {name: files.sha256_file(folder / name) for name in kept}
-    files.write_json(folder / "run.json", {**run.record, "files": digests})
+    files.write_json(folder / "run.json", {**run.record, "training_set": learnt, "files": digests})
 
 
 def finished(folder: Path) -> bool:

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui experiments sync check bench bench-attempts bench-record lint format lock clean
+.PHONY: help setup repro test ui experiments sync check study bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,11 +38,20 @@ ui: setup  ## show the runs in MLflow, on this machine only
 experiments: setup  ## show the experiments, with what differs
 	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
 
+study: check  ## train the whole catalogue as an experiment; an hour; docs/study
+	@python -m benchmarks.study run
+
 sync: setup  ## bring MLflow up to date with the outputs on disk
 	@lenetlab sync
 
 bench: setup  ## measure it beside other ways of training, an hour on an idle machine; docs/performance.md
 	@python -m benchmarks.run
+
+bench-tuning: setup  ## try settings for lenet5-tuned on validation images; half an hour, none again
+	@python -m benchmarks.tuning
+
+bench-simulation: setup  ## simulate studies and count how often a verdict errs; docs/statistics.md
+	@python -m benchmarks.simulation
 
 bench-attempts: setup  ## measure what was tried to make training faster, two minutes on an idle machine
 	@python -m benchmarks.attempts

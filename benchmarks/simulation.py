@@ -1,12 +1,12 @@
 """How often the rule of `comparison.judge` errs, where the truth is known: studies drawn from made-up populations.
 
 `make bench-simulation` draws them, records what was found and writes its tables in docs/statistics.md. A study draws
-trainings and test images anew; the statistics and the rule are those of `lenetlab.comparison`, called as they are.
+trainings and test images anew, and `comparison.compare` judges it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import combinations, islice, pairwise
 from math import comb
@@ -18,8 +18,8 @@ import click
 import numpy as np
 from scipy import optimize, special, stats
 
-from benchmarks import run, write
-from lenetlab import comparison, device, execution, files, predictions
+from benchmarks import ours, run, write
+from lenetlab import comparison, device, execution, files, params, predictions
 from lenetlab.predictions import Predictions
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +35,14 @@ CALIBRATION_SEEDS = 300  # so that deviations between trainings are known to a f
 ACCURACY, DEVIATION, WITHIN = 0.989, 0.0005, 0.0063
 # Deviation of a difference that is due to the images: none at all; LeNet-5 regularised and not; LeNet-5 and the MLP.
 EFFECTS = {"none": 0.0, "moderate": 0.0003, "large": 0.0009}
+
+# What would take most of the time, and has no part in a verdict.
+QUICK: dict[str, Any] = {
+    "EXACT": DIVISIONS,
+    "seeds_needed": lambda *_, **__: None,
+    "superiority": lambda *_: (0.5, None),
+    "mcnemar": lambda *_: [],
+}
 
 Generator = np.random.Generator
 Pair = tuple[Predictions, Predictions]
@@ -138,27 +146,36 @@ class Finding:
     told_apart: bool  # better or worse
     welch: bool
     permutation: bool
+    within_margin: bool  # the 90 % interval, of all; the verdict may still be better or worse
     interval: bool  # over seeds and images, holds the truth
     interval_seeds: bool
 
 
 def finding(pairs: Sequence[Pair], truths: Sequence[float]) -> Finding:
-    tests = [comparison.welch(*pair) for pair in pairs]
-    welch = comparison.holm([p for _, p in tests])
-    permutation = comparison.holm([comparison.permutation(*pair) for pair in pairs])
-    verdicts = {
-        comparison.judge(*pair, *p_values, len(pairs), MARGIN)[0]
-        for pair, *p_values in zip(pairs, welch, permutation, strict=True)
-    }
-    intervals = [comparison.seeds_and_images(*pair) for pair in pairs]
+    study, names = declared(len(pairs))
+    outcomes = comparison.compare(study, dict(zip(names, (side for pair in pairs for side in pair), strict=True)))
+    verdicts = {outcome.verdict for outcome in outcomes}
     return Finding(
         **{verdict: verdict in verdicts for verdict in ("better", "worse", "equivalent", "inconclusive")},
         told_apart=bool(verdicts & {"better", "worse"}),
-        welch=min(welch) < comparison.LEVEL,
-        permutation=min(permutation) < comparison.LEVEL,
-        interval=_hold(intervals, truths),
-        interval_seeds=_hold([interval for interval, _ in tests], truths),
+        welch=min(outcome.p_welch_holm for outcome in outcomes) < comparison.LEVEL,
+        permutation=min(outcome.p_permutation_holm for outcome in outcomes) < comparison.LEVEL,
+        within_margin=all(max(map(abs, outcome.interval_equivalence)) < MARGIN for outcome in outcomes),
+        interval=_hold([outcome.interval for outcome in outcomes], truths),
+        interval_seeds=_hold([outcome.interval_seeds for outcome in outcomes], truths),
     )
+
+
+@cache
+def declared(comparisons: int) -> tuple[params.Study, list[str]]:
+    """A study with one family of so many comparisons, and the names of their sides, pair by pair."""
+    names = [f"{side}-{number}" for number in range(comparisons) for side in ("candidate", "baseline")]
+    pairs = zip(names[::2], names[1::2], strict=True)
+    family = tuple(params.Comparison(candidate=candidate, baseline=baseline) for candidate, baseline in pairs)
+    common = params.load(ours.PARAMETERS)
+    changes = {"study": tuple(names), "variants": dict.fromkeys(names, common.variants["lenet5"])}
+    changes |= {"comparisons": {"simulated": family}, "equivalence_margin": MARGIN}
+    return common.model_copy(update=changes), names
 
 
 def _hold(intervals: Sequence[comparison.Interval], truths: Sequence[float]) -> bool:
@@ -168,7 +185,7 @@ def _hold(intervals: Sequence[comparison.Interval], truths: Sequence[float]) -> 
 def simulated(scenario: Scenario, studies: int, seed: Sequence[int]) -> Row:
     """So many studies, or as many as there are: for each part of a finding in what share of them it is so."""
     drawn = islice(scenario.studies(np.random.default_rng(seed)), studies)
-    with mock.patch.object(comparison, "EXACT", DIVISIONS):
+    with mock.patch.multiple(comparison, **QUICK):
         findings = [finding(pairs, scenario.truths) for pairs in drawn]
     row = {key: getattr(scenario, key) for key in ("group", "name", "seeds", "truths")} | {"studies": len(findings)}
     row |= {key: share([getattr(found, key) for found in findings]) for key in Finding.__dataclass_fields__}
@@ -277,34 +294,33 @@ def evaluations(folder: Path) -> dict[str, Predictions]:
 
 
 def calibration(real: dict[str, Predictions], seed: int) -> list[Row]:
-    """Of real variants, and of populations: how accuracy varies, and the difference with the images."""
-    rows = [_measured(name, side, side) for name, side in real.items()]
-    rows += [_measured(f"{one}, {other}", real[one], real[other]) for one, other in pairwise(real)]
+    """How accuracy varies, and a difference with the images: of real variants, and of populations."""
+    rows = [{"name": name, **_of_system(side)} for name, side in real.items()]
+    rows += [{"name": f"{one}, {other}", **_of_images(real[one], real[other])} for one, other in pairwise(real)]
     for name, effect in EFFECTS.items():
         population = calibrated((ACCURACY, ACCURACY), effect)
         spread = population.spread(0, 1)
-        rows.append(
-            {
-                "name": f"{name} effect of images, exactly",
-                "accuracy": ACCURACY,
-                "deviation": float(np.sqrt(spread.seeds[0])),
-                "training_deviation": population.deviation(0),
-                "images": float(np.sqrt(spread.images)),
-            }
-        )
+        exact = {"deviation": float(np.sqrt(spread.seeds[0])), "images": float(np.sqrt(spread.images))}
+        exact |= {"accuracy": ACCURACY, "training_deviation": population.deviation(0)}
         drawn = population.draw(np.random.default_rng(seed), CALIBRATION_SEEDS)
-        rows.append(_measured(f"{name} effect of images, {CALIBRATION_SEEDS} seeds drawn", *drawn))
+        rows.append({"name": f"{name} effect of images, exactly", **exact})
+        found = {**_of_system(drawn[0]), **_of_images(*drawn)}
+        rows.append({"name": f"the same, {CALIBRATION_SEEDS} seeds drawn on {IMAGES:,} images", **found})
     return rows
 
 
-def _measured(name: str, first: Predictions, second: Predictions) -> Row:
+def _of_system(side: Predictions) -> Row:
+    accuracies, freed = side.accuracy, comparison.training_deviation(side)
     return {
-        "name": name,
-        "accuracy": float(first.accuracy.mean()),
-        "deviation": float(first.accuracy.std(ddof=1)),
-        "training_deviation": comparison.training_deviation(first),
-        "images": None if first is second else float(np.sqrt(comparison.spread_of(first, second).images)),
+        "accuracy": float(accuracies.mean()),
+        "deviation": float(accuracies.std(ddof=1)),
+        "training_deviation": freed,
     }
+
+
+def _of_images(first: Predictions, second: Predictions) -> Row:
+    spread = comparison.spread_of(first, second)
+    return {"images": float(np.sqrt(spread.images)) if spread else None}
 
 
 # Tables.
@@ -331,7 +347,7 @@ def tables(record: Row) -> str:
 def _calibration(rows: Sequence[Row]) -> str:
     heads = ("what", "accuracy", "deviation over seeds", "freed of the test set", "difference, due to images")
     keys = ("accuracy", "deviation", "training_deviation", "images")
-    return write.table(heads, [(row["name"], *(_points(row[key]) for key in keys)) for row in rows])
+    return write.table(heads, [(row["name"], *(_points(row.get(key), 3) for key in keys)) for row in rows])
 
 
 def _shown(key: str) -> Callable[[Row], str]:
@@ -342,8 +358,8 @@ def _shown(key: str) -> Callable[[Row], str]:
     return column
 
 
-def _points(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.3f}".removesuffix("0")
+def _points(fraction: float | None, digits: int = 2) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
 NAME = {"": lambda row: row["name"], "seeds": lambda row: str(row["seeds"])}
@@ -357,16 +373,18 @@ TABLES: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         {**EFFECT, **RULE, "equivalent": _shown("equivalent"), **INTERVALS},
     ),
     "different": (
-        "A true difference, in percentage points; beside what was found, what `comparison.power` and"
-        " `comparison.power_of_equivalence` predict:",
+        "A true difference, in percentage points. Beside better, what `comparison.power` predicts; beside the 90 %"
+        " intervals that lie within the margin, what `comparison.power_of_equivalence` does. Such a difference may"
+        " still be found better:",
         {
             **EFFECT,
             "truth": lambda row: _points(row["truths"][0]),
             "better": _shown("better"),
-            "predicted": lambda row: f"{100 * row['power']:.1f}",
+            "better, predicted": lambda row: f"{100 * row['power']:.1f}",
             "worse": _shown("worse"),
             "equivalent": _shown("equivalent"),
-            "equivalent, predicted": lambda row: f"{100 * row['power_of_equivalence']:.1f}",
+            "within the margin": _shown("within_margin"),
+            "within, predicted": lambda row: f"{100 * row['power_of_equivalence']:.1f}",
             **INTERVALS,
         },
     ),
@@ -376,7 +394,8 @@ TABLES: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         {**EFFECT, **RULE, **INTERVALS},
     ),
     "split": (
-        "Seeds of one real variant in two halves, all ways; three against three cannot reach the level:",
+        "Seeds of one real variant in two halves, in all ways or so many at random, on the real test images. These are"
+        " no independent studies, and three against three cannot reach the level:",
         {**NAME, "ways": lambda row: str(row["studies"]), **RULE, "equivalent": _shown("equivalent")},
     ),
     "resampled": (

@@ -36,6 +36,11 @@ TRIES: tuple[dict[str, Any], ...] = (
     {"learning_rate": 0.1, "augmentation_strength": 0.4},
     {"learning_rate": 0.05, "label_smoothing": 0.1, "weight_averaging": 0.998, "augmentation_strength": 0.4,
      "batch_norm": False},
+    {"learning_rate": 0.2, "label_smoothing": 0.05, "weight_averaging": 0.998, "augmentation_strength": 0.4},
+    {"learning_rate": 0.1, "label_smoothing": 0.02, "weight_averaging": 0.998, "augmentation_strength": 0.4},
+    {"learning_rate": 0.2, "label_smoothing": 0.02, "weight_averaging": 0.998, "augmentation_strength": 0.3},
+    {"learning_rate": 0.005, "label_smoothing": 0.02, "weight_averaging": 0.998, "augmentation_strength": 0.4,
+     "optimizer": "adamw"},
 )  # fmt: skip
 
 

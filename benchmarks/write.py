@@ -225,9 +225,9 @@ def _linearity(rows: Sequence[Row]) -> str:
     return table(("lenet5, more and more", "", "s of training", "per unit, against the first"), lines)
 
 
-def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, figures to the right."""
-    rule = "|---|" + "--:|" * (len(heads) - 1)
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]], words: int = 1) -> str:
+    """A table in Markdown; behind the first columns, which hold words, figures to the right."""
+    rule = "|" + "---|" * words + "--:|" * (len(heads) - words)
     return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
 

@@ -4,18 +4,20 @@ from pathlib import Path
 
 from lenetlab import files, params, plain_errors, tracking
 
-EVALUATIONS, REPORTS = Path("evaluations"), Path("reports")
+EVALUATIONS, REPORTS, CLAIMS = Path("evaluations"), Path("reports"), Path("claims.yaml")
 
 
 def main() -> None:
     study = params.load(Path("params.yaml"))
     with tracking.follow("compare"), files.folder(REPORTS) as outputs:
         # Not before: these load scipy and matplotlib, which takes as long as MLflow needs, in the other process.
-        from lenetlab import comparison, predictions, provenance, report
+        from lenetlab import claims, comparison, predictions, provenance, report
 
+        stated = claims.load(CLAIMS, study)
         found = {name: predictions.read(EVALUATIONS / name / "predictions.npz") for name in study.study}
         outcomes = comparison.compare(study, found)
-        report.write(report.collect(study, EVALUATIONS, outcomes, provenance.origin()), outputs)
+        answers = claims.decide(stated, study, outcomes, EVALUATIONS)
+        report.write(report.collect(study, EVALUATIONS, outcomes, answers, provenance.origin()), outputs)
     for outcome in outcomes:
         print(f"{outcome.candidate} against {outcome.baseline}: {outcome.verdict}; {outcome.reason}")
     print(f"report: {REPORTS / 'report.html'}")

@@ -506,13 +506,13 @@ def test_losses_are_told_apart_by_both_tests(tmp_path):
         answer(tmp_path, relation(measure="test_loss", expected=which), ("lenet5", "mlp")) for which in ("less", "more")
     )
     assert (less.verdict, more.verdict) == ("confirmed", "refuted")
-    assert less.found == more.found == "test loss 0.1250 against 0.2250"
+    assert less.found == more.found == "test loss: 0.1250 against 0.2250"
     assert (
         less.reason
         == more.reason
         == (
             "test loss is less for lenet5 than for mlp over 6 seeds each"
-            " (p < 0.0001 in Welch's test, = 0.0022 in the permutation test)"
+            " (Welch's test p < 0.0001, permutation test p = 0.0022)"
         )
     )
     back = relation(candidate="mlp", baseline="lenet5", measure="test_loss", expected="more")
@@ -527,13 +527,13 @@ def test_both_tests_must_agree(tmp_path):
     assert one.verdict == "undecided"
     assert one.reason == (
         "chance may have made the difference in test loss over 3 seeds each"
-        " (p = 0.00026 in Welch's test, = 0.10 in the permutation test)"
+        " (Welch's test p = 0.00026, permutation test p = 0.10)"
     )
     # One seed far off: all other orders are as far, but Welch's test sees the spread.
     write_evaluation(tmp_path, "lenet5", test_loss=[0.1] * 5 + [0.11])
     write_evaluation(tmp_path, "mlp", test_loss=[0.12] * 5 + [9.0])
     one = answer(tmp_path, relation(measure="test_loss", expected="less"), ("lenet5", "mlp"))
-    assert (one.verdict, "= 0.0022 in the permutation test" in one.reason) == ("undecided", True)
+    assert (one.verdict, "permutation test p = 0.0022" in one.reason) == ("undecided", True)
 
 
 def test_of_several_measures_all_must_hold(tmp_path):
@@ -545,7 +545,7 @@ def test_of_several_measures_all_must_hold(tmp_path):
     write_evaluation(tmp_path, "mlp", test_loss=[0.01, 0.02, 0.03, 0.04, 0.05, 0.06], train_loss=LOW)
     one = answer(tmp_path, stated, ("lenet5", "mlp"))
     assert one.verdict == "refuted"
-    assert one.found == "training loss while training 0.1250 against 0.1250; test loss 0.1250 against 0.0350"
+    assert one.found == "training loss while training: 0.1250 against 0.1250; test loss: 0.1250 against 0.0350"
     assert one.reason.startswith("test loss is more for lenet5 than for mlp")
 
 
@@ -554,10 +554,10 @@ def test_training_losses_are_those_of_evaluation_mode_where_both_sides_have_them
     write_evaluation(tmp_path, "lenet5", {"loss": LOW}, train_loss=HIGH)
     write_evaluation(tmp_path, "mlp", {"loss": HIGH}, train_loss=LOW)
     one = answer(tmp_path, stated, ("lenet5", "mlp"))
-    assert (one.verdict, one.found) == ("confirmed", "training loss in evaluation mode 0.1250 against 0.2250")
+    assert (one.verdict, one.found) == ("confirmed", "training loss in evaluation mode: 0.1250 against 0.2250")
     write_evaluation(tmp_path, "mlp", train_loss=LOW)
     one = answer(tmp_path, stated, ("lenet5", "mlp"))
-    assert (one.verdict, one.found) == ("refuted", "training loss while training 0.2250 against 0.1250")
+    assert (one.verdict, one.found) == ("refuted", "training loss while training: 0.2250 against 0.1250")
 
 
 def test_overfitting_is_the_gap_in_evaluation_mode(tmp_path):
@@ -567,10 +567,10 @@ def test_overfitting_is_the_gap_in_evaluation_mode(tmp_path):
     write_evaluation(tmp_path, "mlp", {"accuracy": [a + 0.02 for a in tested]}, test_accuracy=tested, **running)
     one = answer(tmp_path, relation(measure="gap", expected="less"), ("lenet5", "mlp"))
     assert one.verdict == "confirmed"
-    assert one.found == ("gap between training and test accuracy 1.00 percentage points against 2.00 percentage points")
+    assert one.found == ("gap between training and test accuracy: 1.00 against 2.00 percentage points")
     write_evaluation(tmp_path, "mlp", {"accuracy": [a + 0.01 for a in reversed(tested)]}, test_accuracy=tested[::-1])
     equal = answer(tmp_path, relation(measure="gap", expected="less"), ("lenet5", "mlp"))
-    assert (equal.verdict, "p = 1.0 in Welch's test, = 1.0 in" in equal.reason) == ("undecided", True)
+    assert (equal.verdict, "Welch's test p = 1.0, permutation test p = 1.0" in equal.reason) == ("undecided", True)
     write_evaluation(tmp_path, "mlp", test_accuracy=tested)
     absent = answer(tmp_path, relation(measure="gap", expected="less"), ("lenet5", "mlp"))
     assert absent.verdict == "undecided"
@@ -582,11 +582,11 @@ def test_epochs_are_counted_to_the_first_that_reaches_an_accuracy(tmp_path):
     write_evaluation(tmp_path, "lenet5", test_accuracy=[[0.985, 0.9, 0.9]] * 5 + [[0.98, 0.99, 0.99]])
     write_evaluation(tmp_path, "mlp", test_accuracy=[[0.9, 0.9849, 0.99]] * 6)
     one = answer(tmp_path, stated, ("lenet5", "mlp"))
-    assert (one.verdict, one.found) == ("confirmed", "number of epochs to 98.5 % 1.2 epochs against 3.0 epochs")
+    assert (one.verdict, one.found) == ("confirmed", "number of epochs to 98.5 %: 1.2 against 3.0")
     assert "do not reach it" not in one.reason
     write_evaluation(tmp_path, "mlp", test_accuracy=[[0.9, 0.9, 0.99]] * 4 + [[0.9, 0.9, 0.9]] * 2)
     one = answer(tmp_path, stated, ("lenet5", "mlp"))
-    assert (one.verdict, one.found) == ("confirmed", "number of epochs to 98.5 % 1.2 epochs against 3.3 epochs")
+    assert (one.verdict, one.found) == ("confirmed", "number of epochs to 98.5 %: 1.2 against 3.3")
     assert one.reason.endswith("; 0 of 6 and 2 of 6 trainings do not reach it and count as 4 epochs")
 
 

@@ -21,6 +21,7 @@ def edited(tmp_path: Path, *edits: tuple[str, str]) -> Path:
         assert old in text
         text = text.replace(old, new, 1)
     (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "claims.yaml").write_text((ROOT / "claims.yaml").read_text())
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mnist.toml").touch()
     return tmp_path
@@ -30,6 +31,40 @@ def test_check_says_what_will_be_done():
     found = lenetlab("check")
     assert (found.returncode, found.stderr) == (0, "")
     assert "3 variants, 6 seeds each, 2 comparisons, 10 epochs" in found.stdout
+
+
+def test_check_says_what_a_family_can_tell():
+    """Six seeds each: a difference of 0.21 points between two comparisons, by the typical spread."""
+    found = lenetlab("check")
+    assert "comparisons.headline: a difference of 0.21 percentage points is found with 80 % power" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("seeds", "comparisons", "needed"),
+    [("[0]", 2, 5), ("[0, 1, 2]", 2, 5), ("[0, 1, 2, 3]", 2, 5), ("[0, 1, 2, 3, 4]", 7, 6)],
+)
+def test_check_says_before_training_what_cannot_succeed(tmp_path, seeds, comparisons, needed):
+    """Five seeds allow six comparisons in a family, four one, three none."""
+    more = ["mlp-28-60-40", "lenet5-28", "lenet5-average", "lenet5-tanh", "lenet5-bilinear"][: comparisons - 2]
+    pairs = "".join(f"    - {{candidate: {name}, baseline: lenet5}}\n" for name in more)
+    folder = edited(
+        tmp_path,
+        ("seeds: [0, 1, 2, 3, 4, 5]", f"seeds: {seeds}"),
+        ("  - mlp\n", "  - mlp\n" + "".join(f"  - {name}\n" for name in more)),
+        ("\nequivalence_margin", f"{pairs}\nequivalence_margin"),
+    )
+    found = lenetlab("check", folder=folder)
+    assert found.returncode == 0
+    assert "comparisons.headline: nothing can be found better or worse" in found.stdout
+    assert f"among {comparisons} comparisons; needed: {needed} seeds" in found.stdout
+
+
+def test_check_reads_the_statements_too(tmp_path):
+    folder = edited(tmp_path)
+    (folder / "claims.yaml").write_text("claims:\n  - {id: a, kind: guess, statement: b}\n")
+    found = lenetlab("check", folder=folder)
+    assert found.returncode == 1
+    assert "claims.yaml: claims[0].kind: 'guess' is not allowed" in found.stderr
 
 
 def test_check_lists_every_error_and_fails(tmp_path):
@@ -69,4 +104,4 @@ def test_a_stage_run_by_itself_checks_params_yaml_too(tmp_path, stage):
     assert found.returncode == 1
     assert "training.epochs: 0 is not allowed; allowed: a whole number from 1 to 1000" in found.stderr
     assert "Traceback" not in found.stderr
-    assert sorted(path.name for path in folder.iterdir()) == ["data", "params.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["claims.yaml", "data", "params.yaml"]

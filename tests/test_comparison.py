@@ -142,7 +142,7 @@ def test_both_p_values_count_and_so_does_the_interval_over_seeds_and_images():
 
 
 def test_what_the_images_at_hand_may_have_made_is_not_better():
-    """Seeds agree to the image: 59 images only one side reads, 41 only the other. The seeds' tests are sure of it, and an
+    """Seeds agree to the image: 59 images only one side reads, 41 only the other. The seeds' tests are sure of it; an
     exact sign test over images is not (p = 0.09)."""
     labels = np.zeros(1000, np.uint8)
     wrong = np.zeros((6, 1000), np.uint8)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenetlab import comparison, files, params, predictions, report
+from lenetlab import UserError, claims, comparison, files, params, predictions, report
 
 ROOT = Path(__file__).parents[1]
 VARIANTS = {"lenet5": 0.99, "mlp": 0.95, "lenet5-regularized": 0.99}
@@ -23,6 +23,11 @@ ORIGIN = {
     "torch": "2.15.0",
     "lenetlab": "0.1.0",
 }
+ANSWERS = [
+    claims.Answer("S0.1", "parameters", "LeNet-5 has 44,526 parameters", "refuted", "44,426", "it has 100 fewer"),
+    claims.Answer("S0.4", "parameters", "The MLP has 49,950", "confirmed", "49,950", "its layers add up to it"),
+    claims.Answer("S2.9", "relation", "It takes | longer", "undecided", "–", "no time was measured"),
+]
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 INVISIBLE = "\N{NO-BREAK SPACE}"
 
@@ -90,7 +95,7 @@ def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...
     }
     files.write_json(folder / "metrics.json", metrics)
     study = params.load(ROOT / "params.yaml")
-    definition = study.variants[name].model_dump(mode="json", exclude={"training"})
+    definition = study.variants[name].model_dump(mode="json", exclude={"training"}, exclude_none=True)
     layers = [("c1", "Conv2d", "6×28×28", 156, "6 × (1 × 5 × 5 + 1)"), ("c1_relu", "ReLU", "6×28×28", 0, "")]
     record = {
         "variant": name,
@@ -120,7 +125,7 @@ def collected(folder: Path, seeds: tuple[int, ...] = (0, 1, 2, 3, 4), validation
         write_evaluation(folder / name, name, rate, seeds, validation)
     (folder / "left-over").mkdir()  # of a variant that has left the study
     found = {name: predictions.read(folder / name / "predictions.npz") for name in study.study}
-    return report.collect(study, folder, comparison.compare(study, found), ORIGIN)
+    return report.collect(study, folder, comparison.compare(study, found), ANSWERS, ORIGIN)
 
 
 @pytest.fixture(scope="module")
@@ -237,10 +242,10 @@ def test_the_seed_table_shows_every_value_and_what_follows_from_them(found, fold
 def test_the_page_opens_with_the_answers(found, folder, page):
     sentences = [report.answer(outcome, found) for outcome in found.outcomes]
     first, second = found.outcomes
-    low, high = first.interval_seeds
+    low, high = first.interval
     assert sentences[0] == (
         f"lenet5 is better than mlp by {100 * first.difference:.2f} percentage points of test accuracy"
-        f" (95 % interval over seeds {100 * low:.2f} to {100 * high:.2f}; 5 seeds each; 400 test images)."
+        f" (95 % interval over seeds and images {100 * low:.2f} to {100 * high:.2f}; 5 seeds each; 400 test images)."
     )
     assert sentences[1].startswith("Whether lenet5-regularized differs from lenet5 stays open: the difference is ")
     for text in (page.text, (folder / "report.md").read_text().replace(INVISIBLE, " ")):
@@ -254,10 +259,10 @@ def test_only_the_first_family_makes_headlines(found):
 
 
 def test_a_worse_candidate_is_told_with_amounts_not_signs(found):
-    outcome = replace(found.outcomes[0], difference=-0.005, interval_seeds=(-0.006, -0.004), verdict="worse")
+    outcome = replace(found.outcomes[0], difference=-0.005, interval=(-0.006, -0.004), verdict="worse")
     sentence = report.answer(outcome, found)
     assert sentence.startswith("lenet5 is worse than mlp by 0.50 percentage points")
-    assert "over seeds 0.40 to 0.60;" in sentence
+    assert "over seeds and images 0.40 to 0.60;" in sentence
 
 
 def test_equivalence_has_a_sentence(found):
@@ -365,6 +370,55 @@ def test_one_seed_and_no_validation_data_make_a_report(tmp_path):
     assert summary["95 % interval"] == summary["standard deviation (points)"] == ["–"] * 3
     assert not [name for name in page.having("id") if "validation" in name]
     assert [row[4:6] for row in page.tables["comparison-table"][1:]] == [["–", "–"]] * 2
+
+
+def test_statements_are_answered_in_a_table_and_counted(found, folder, page):
+    expected = [[a.id, a.statement, a.verdict, a.found, a.reason] for a in ANSWERS]
+    assert page.tables["claim-table"][1:] == expected
+    assert "Of 3 statements in claims.yaml: 1 confirmed, 1 refuted, 1 undecided." in page.text
+    assert json.loads((folder / "claims.json").read_text()) == [asdict(answer) for answer in ANSWERS]
+    text = (folder / "report.md").read_text()
+    assert "| S2.9 | It takes \\| longer | undecided | – | no time was measured |" in text
+    without = rendered(replace(found, answers=[]))
+    assert "claim-table" not in without.tables
+    assert not [link for link in without.having("href") if link == "#statements"]
+
+
+def test_the_doubt_is_divided_and_one_training_held_against_another(found, page):
+    first, second = found.outcomes
+    rows = {(row[0], row[1]): row[2:] for row in page.tables["doubt-table"][1:]}
+    assert rows["lenet5", "mlp"][0] == f"{100 * first.share_seeds:.0f}"
+    assert rows["lenet5", "mlp"][2:4] == ["100", f"{100 * first.superiority_interval[0]:.0f} to 100"]
+    assert rows["lenet5", "mlp"][4] == f"{sum(pair.p < 0.05 for pair in first.mcnemar)} of 5"
+    assert rows["lenet5-regularized", "lenet5"][1] == str(second.seeds_needed or "–")
+
+
+def test_a_confound_stands_beside_the_verdict(found):
+    confounded = replace(found.outcomes[0], confounds=["parameters 44,426 against 49,950, a factor of 1.12"])
+    changed = replace(found, outcomes=[confounded])
+    told = "Confounded, since they differ in parameters 44,426 against 49,950, a factor of 1.12."
+    assert told in rendered(changed).text
+    assert told in report.render("report.md", changed, report.draw(changed))
+    assert "Confounded" not in rendered(found).text
+
+
+def test_an_evaluation_of_other_settings_or_data_is_refused_by_name(tmp_path):
+    """DVC reruns a variant when its own block changes, and not when that of a variant it is matched to does."""
+    study = params.load(ROOT / "params.yaml")
+    for name, rate in VARIANTS.items():
+        write_evaluation(tmp_path / name, name, rate, (0, 1), validation=True)
+    two = study.model_copy(update={"seeds": (0, 1)})
+    report.collect(two, tmp_path, [], [], ORIGIN)
+    smaller = study.variants["mlp"].model.model_copy(update={"hidden": (48,)})
+    variants = {**study.variants, "mlp": study.variants["mlp"].model_copy(update={"model": smaller})}
+    with pytest.raises(UserError, match=r"mlp: made from other settings .* --single-item train@mlp") as caught:
+        report.collect(two.model_copy(update={"variants": variants}), tmp_path, [], [], ORIGIN)
+    assert len(caught.value.problems) == 1
+    record = files.read_json(tmp_path / "mlp" / "variant.json")
+    record["test_data"] = "0the4"
+    files.write_json(tmp_path / "mlp" / "variant.json", record)
+    with pytest.raises(UserError, match="not all made from the same data"):
+        report.collect(two, tmp_path, [], [], ORIGIN)
 
 
 def test_without_comparisons_the_page_says_so(found):

@@ -596,12 +596,12 @@ def _figure_relation(claim: FigureRelation, measure: str, evidence: Evidence) ->
         if lacking := _not_finite(name, measure, values):
             return lacking
     means = [statistics.mean(values) for values in figures]
-    found = f"{word} {_shown_as(measure, means[0])} against {_shown_as(measure, means[1])}"
+    found = f"{word}: {_shown_as(measure, means[0], unit=False)} against {_shown_as(measure, means[1])}"
     if min(map(len, figures)) < 2:
         return Finding("undecided", found, ONE_SEED)
     p_welch, p_permutation = _welch(*figures), _permutation(*figures)
     seeds = len(figures[0])
-    tests = f"over {seeds} seeds each (p {_p(p_welch)} in Welch's test, {_p(p_permutation)} in the permutation test)"
+    tests = f"over {seeds} seeds each (Welch's test p {_p(p_welch)}, permutation test p {_p(p_permutation)})"
     if max(p_welch, p_permutation) >= comparison.LEVEL:
         return Finding("undecided", found, f"chance may have made the difference in {word} {tests}{note}")
     order = "less" if means[0] < means[1] else "more"
@@ -828,7 +828,7 @@ def _shown_as(measure: str, value: float, unit: bool = True) -> str:
     elif measure == "gap":
         text, of = f"{100 * value:.2f}", " percentage points"
     elif measure == "epochs_to":
-        text, of = f"{value:.1f}", " epochs"
+        text, of = f"{value:.1f}", ""
     else:
         text, of = f"{value:.4f}", ""
     return text.replace("-", "−") + of * unit

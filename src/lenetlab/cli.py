@@ -63,7 +63,7 @@ def _outlook(family: str, comparisons: int, seeds: int) -> str:
             f" {comparison.LEVEL} among {comparisons} comparisons; needed: {comparison.least_seeds(comparisons)} seeds"
         )
     return (
-        f"comparisons.{family}: a difference of {100 * least:.2f} percentage points or more is found with 80 % power, if"
+        f"comparisons.{family}: a difference of {100 * least:.2f} percentage points is found with 80 % power, if"
         f" seeds and images spread as LeNet-5's on MNIST ({100 * typical.seeds[0] ** 0.5:.2f} and"
         f" {100 * typical.images**0.5:.2f} points)"
     )

@@ -15,16 +15,22 @@ PACKAGE = Path(__file__).parent
 
 def identity(study: params.Study, variant: str, data: str, torch_version: str, device: str, numerics: str) -> dict:
     """All that decides the bits of a variant's training but the seed. `data` is the digest of the prepared set."""
-    definition = study.variants[variant].model_dump(mode="json", exclude={"training"}, exclude_none=True)
     return {
         "variant": variant,
-        "definition": definition,
-        "training": study.training_of(variant).model_dump(mode="json"),
+        **recipe(study, variant),
         "data": data,
         "code": code_digest("training"),
         "torch": torch_version,
         "device": device,
         "numerics": numerics,
+    }
+
+
+def recipe(study: params.Study, variant: str) -> dict[str, Any]:
+    """A variant's network, input and regularisation, and how it is trained; a width that is matched as a number."""
+    return {
+        "definition": study.variants[variant].model_dump(mode="json", exclude={"training"}, exclude_none=True),
+        "training": study.training_of(variant).model_dump(mode="json"),
     }
 
 

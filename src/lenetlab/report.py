@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from lenetlab import comparison, figures, files, params, predictions
+from lenetlab import UserError, claims, comparison, figures, files, params, predictions, provenance
 
 TEMPLATES = Path(__file__).parent / "templates"
 MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
@@ -28,6 +29,7 @@ class Variant:
     accuracies: dict[int, float]  # test, last epoch, by seed
     metrics: dict[str, Any]  # metrics.json
     interval: comparison.Interval  # 95 %, of the mean over seeds
+    deviation: float | None  # between trainings, freed of what few test images add
     curves: list[dict[str, str]]  # rows of curves.csv
     confusion: np.ndarray  # (10, 10), summed over seeds
     mistakes: dict[str, np.ndarray]
@@ -62,15 +64,27 @@ class Picture:
 class Report:
     variants: list[Variant]
     outcomes: list[comparison.Outcome]
+    answers: list[claims.Answer]
+    margin: float  # of equivalence
     test_images: int
     origin: dict[str, Any]  # commit, versions
 
 
-def collect(study: params.Study, folder: Path, outcomes: Sequence[comparison.Outcome], origin: dict) -> Report:
-    """Read the evaluations of the study's variants; other folders that lie there do not count."""
+def collect(
+    study: params.Study,
+    folder: Path,
+    outcomes: Sequence[comparison.Outcome],
+    answers: Sequence[claims.Answer],
+    origin: dict[str, Any],
+) -> Report:
+    """Read the evaluations of the study's variants; other folders that lie there do not count.
+
+    UserError if one was made from other settings or other data than the study's.
+    """
     variants = [_variant(folder / name, name, place) for place, name in enumerate(study.study)]
+    _of_this_study(study, variants, folder)
     images = int(variants[0].confusion.sum()) // len(study.seeds)
-    return Report(variants, list(outcomes), images, origin)
+    return Report(variants, list(outcomes), list(answers), study.equivalence_margin, images, origin)
 
 
 def write(report: Report, folder: Path) -> None:
@@ -81,6 +95,7 @@ def write(report: Report, folder: Path) -> None:
     files.write_text(folder / "report.html", render("report.html", report, pictures))
     files.write_text(folder / "report.md", render("report.md", report, pictures))
     files.write_json(folder / "comparison.json", [asdict(outcome) for outcome in report.outcomes])
+    files.write_json(folder / "claims.json", [asdict(answer) for answer in report.answers])
     files.write_json(folder / "origin.json", report.origin)
     files.write_text(folder / "curves.csv", _mean_curves(report))
     for variant in report.variants:
@@ -102,6 +117,8 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         "span": span,
         "points_span": points_span,
         "whole": whole,
+        "significant": _significant,
+        "cell": _cell,
     }
     settings = {key: [variant.settings.get(key, "–") for variant in report.variants] for key in _setting_keys(report)}
     page = environment.get_template(template).render(
@@ -109,6 +126,7 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         pictures=pictures,
         answers=[(outcome, answer(outcome, report)) for outcome in headlines(report)],
         settings=settings,
+        told=_told(report.answers),
         first=report.variants[0].record,
     )
     return page.replace(" %", "\N{NO-BREAK SPACE}%")
@@ -121,7 +139,7 @@ def headlines(report: Report) -> list[comparison.Outcome]:
 
 def answer(outcome: comparison.Outcome, report: Report) -> str:
     """A comparison's result in a sentence, with interval and n."""
-    candidate, baseline, interval = outcome.candidate, outcome.baseline, outcome.interval_seeds
+    candidate, baseline, interval = outcome.candidate, outcome.baseline, outcome.interval
     if outcome.verdict in ("better", "worse"):
         if outcome.difference < 0:
             interval = interval and (-interval[1], -interval[0])
@@ -135,7 +153,7 @@ def answer(outcome: comparison.Outcome, report: Report) -> str:
         found = f"{opening[outcome.verdict]}: the difference is {points(outcome.difference)}"
         doubt = points_span(interval)
     seeds = len(report.variants[0].accuracies)
-    over = f"95 % interval over seeds {doubt}; {seeds} seeds each" if interval else "one seed each, so no interval"
+    over = f"95 % interval over seeds and images {doubt}; {seeds} seeds each" if interval else "one seed each, so no interval"
     return f"{found} percentage points of test accuracy ({over}; {whole(report.test_images)} test images)."
 
 
@@ -242,6 +260,7 @@ def _variant(folder: Path, name: str, place: int) -> Variant:
         accuracies=accuracies,
         metrics=files.read_json(folder / "metrics.json"),
         interval=comparison.mean_interval(np.array(list(accuracies.values()))),
+        deviation=comparison.training_deviation(found),
         curves=curves,
         confusion=predictions.confusion(found.labels, found.predicted),
         mistakes=mistakes,
@@ -249,6 +268,37 @@ def _variant(folder: Path, name: str, place: int) -> Variant:
         settings=_flat({**record["identity"]["definition"], "training": record["identity"]["training"]}),
         record=record,
     )
+
+
+def _of_this_study(study: params.Study, variants: Sequence[Variant], folder: Path) -> None:
+    """DVC sees a variant's own block; that of another one, which a width is matched to, may have changed since."""
+    problems, data = [], {(variant.record["identity"]["data"], variant.record["test_data"]) for variant in variants}
+    for variant in variants:
+        asked = provenance.recipe(study, variant.name)
+        if {key: variant.record["identity"][key] for key in asked} != asked:
+            problems.append(
+                f"{folder / variant.name}: made from other settings than those of params.yaml;"
+                f" remedy: dvc repro --force --single-item train@{variant.name}, then dvc repro"
+            )
+    if len(data) > 1:
+        problems.append(f"{folder}: its variants were not all made from the same data; remedy: dvc repro")
+    if problems:
+        raise UserError(*problems)
+
+
+def _told(answers: Sequence[claims.Answer]) -> str:
+    """How many statements got which answer."""
+    counts = Counter(answer.verdict for answer in answers)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "undecided"))
+
+
+def _cell(text: str) -> str:
+    """Text in a Markdown table, where a bar would end the cell and a tag would be one."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _significant(pairs: Sequence[comparison.Pair]) -> str:
+    return f"{sum(pair.p < comparison.LEVEL for pair in pairs)} of {len(pairs)}"
 
 
 def _point(variant: Variant) -> dict[str, Any]:

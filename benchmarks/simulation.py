@@ -31,7 +31,7 @@ DIVISIONS = 5_000  # of seeds that the permutation test counts or else draws: a 
 CALIBRATION_SEEDS = 300  # so that deviations between trainings are known to a few per cent
 
 # LeNet-5 with six seeds (docs/study): accuracy, what deviates between trainings on endlessly many images, and by how
-# much the answers of trainings at the same image vary. With these, as many images are read by none, one ... six seeds.
+# much the answers of trainings at the same image vary. Then none, one ... six seeds read as many images as they really do.
 ACCURACY, DEVIATION, WITHIN = 0.989, 0.0005, 0.0063
 # Deviation of a difference that is due to the images: none at all; LeNet-5 regularised and not; LeNet-5 and the MLP.
 EFFECTS = {"none": 0.0, "moderate": 0.0003, "large": 0.0009}
@@ -285,8 +285,9 @@ def scenarios(real: dict[str, Predictions]) -> list[Scenario]:
 
 
 def evaluations(folder: Path) -> dict[str, Predictions]:
-    """By name, the variants of that folder with six seeds or more."""
-    found = {path.parent.name: predictions.read(path) for path in sorted(folder.glob("*/predictions.npz"))}
+    """By name, the variants of the study that were evaluated in that folder, with six seeds or more."""
+    paths = {name: folder / name / "predictions.npz" for name in params.load(ours.PARAMETERS).study}
+    found = {name: predictions.read(path) for name, path in paths.items() if path.exists()}
     return {name: side for name, side in found.items() if len(side.seeds) >= 6}
 
 

@@ -41,6 +41,10 @@ TRIES: tuple[dict[str, Any], ...] = (
     {"learning_rate": 0.2, "label_smoothing": 0.02, "weight_averaging": 0.998, "augmentation_strength": 0.3},
     {"learning_rate": 0.005, "label_smoothing": 0.02, "weight_averaging": 0.998, "augmentation_strength": 0.4,
      "optimizer": "adamw"},
+    {"learning_rate": 0.1, "label_smoothing": 0.05, "weight_averaging": 0.998, "augmentation_strength": 0.4,
+     "batch_size": 32},
+    {"learning_rate": 0.1, "label_smoothing": 0.05, "weight_averaging": 0.998, "augmentation_strength": 0.4,
+     "weight_decay": 0.0005},
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
@@ -41,7 +41,7 @@ TRUTH = {
     "S2.3": ("refuted", "44,426; c5 reads 256"),
     "S2.4": ("refuted", "61,706"),
     "S2.5": ("refuted", "Linear 3; Conv2d 2"),
-    "S2.6": ("refuted", "2 BatchNorm2d with 44 parameters, 2 Dropout with no parameters"),
+    "S2.6": ("refuted", "2 BatchNorm2d (with weights), 2 Dropout (without weights)"),
     **dict.fromkeys(("S2.7a", "S2.7b", "S2.7c", "S2.7d", "S2.8", "S2.9", "S2.10", "S2.11")),
     "S2.12": ("refuted", "32 in both"),
     "S2.13": None,
@@ -275,7 +275,17 @@ def test_a_figure_without_any_spread_is_itself(tmp_path):
         assert answer(tmp_path, accuracy(value=0.98, **keys), ("lenet5",)).verdict == "confirmed"
     assert answer(tmp_path, accuracy(value=0.9801), ("lenet5",)).verdict == "refuted"
     assert answer(tmp_path, accuracy(value=0.9801, at_least=True), ("lenet5",)).verdict == "refuted"
-    assert answer(tmp_path, accuracy(value=0.99, within=0.01), ("lenet5",)).verdict == "confirmed"  # at its very edge
+
+
+@pytest.mark.parametrize(
+    ("reached", "keys"), [(0.97, {"value": 0.97, "at_least": True}), (0.7, {"value": 0.8, "within": 0.1})]
+)
+def test_the_last_digits_of_a_sum_decide_nothing(tmp_path, reached, keys):
+    """0.8 - 0.1 is 0.7000000000000001, and the mean of six times 0.97 is less than that."""
+    assert 0.8 - 0.1 > 0.7
+    assert np.mean([0.97] * 6) < 0.97
+    write_evaluation(tmp_path, "lenet5", test_accuracy=[reached] * 6)
+    assert answer(tmp_path, accuracy(**keys), ("lenet5",)).verdict == "confirmed"
 
 
 def test_intervals_are_told_no_further_than_figures_go(tmp_path):
@@ -570,7 +580,7 @@ def test_overfitting_is_the_gap_in_evaluation_mode(tmp_path):
     assert one.found == ("gap between training and test accuracy: 1.00 against 2.00 percentage points")
     write_evaluation(tmp_path, "mlp", {"accuracy": [a + 0.01 for a in reversed(tested)]}, test_accuracy=tested[::-1])
     equal = answer(tmp_path, relation(measure="gap", expected="less"), ("lenet5", "mlp"))
-    assert (equal.verdict, "Welch's test p = 1.0, permutation test p = 1.0" in equal.reason) == ("undecided", True)
+    assert (equal.verdict, "permutation test p = 1.0" in equal.reason) == ("undecided", True)
     write_evaluation(tmp_path, "mlp", test_accuracy=tested)
     absent = answer(tmp_path, relation(measure="gap", expected="less"), ("lenet5", "mlp"))
     assert absent.verdict == "undecided"
@@ -615,15 +625,21 @@ def test_time_and_memory_are_not_measured_yet(tmp_path, measure, what):
         (
             {"candidate": "lenet5-regularized", "baseline": "lenet5", "added": {"BatchNorm2d": 2, "Conv2d": 0}},
             "confirmed",
-            "2 BatchNorm2d with 44 parameters, 2 Dropout with no parameters",
-            "what lenet5-regularized adds to lenet5 is 2 BatchNorm2d with 44 parameters, 2 Dropout with no parameters",
+            "2 BatchNorm2d (with weights), 2 Dropout (without weights)",
+            "what lenet5-regularized adds to lenet5 is 2 BatchNorm2d (with weights), 2 Dropout (without weights)",
         ),
         (
             {"candidate": "lenet5-regularized", "baseline": "lenet5", "added": {"BatchNorm2d": 1, "Dropout": 2}},
             "refuted",
-            "2 BatchNorm2d with 44 parameters, 2 Dropout with no parameters",
-            "what lenet5-regularized adds to lenet5 is 2 BatchNorm2d with 44 parameters, 2 Dropout with no parameters,"
+            "2 BatchNorm2d (with weights), 2 Dropout (without weights)",
+            "what lenet5-regularized adds to lenet5 is 2 BatchNorm2d (with weights), 2 Dropout (without weights),"
             " not 1 BatchNorm2d and 2 Dropout",
+        ),
+        (
+            {"candidate": "mlp-28-60-40", "baseline": "mlp", "added": {"Linear": 1, "Dropout": 0}},
+            "confirmed",
+            "1 Linear (with weights), 1 ReLU (without weights)",
+            "what mlp-28-60-40 adds to mlp is 1 Linear (with weights), 1 ReLU (without weights)",
         ),
         (
             {"candidate": "lenet5", "baseline": "lenet5-regularized", "added": {"Dropout": 1}},
@@ -745,9 +761,10 @@ FIGURES = st.lists(st.integers(0, 60), min_size=2, max_size=5)
 
 
 @given(FIGURES, FIGURES)
+@example([9_873, 9_891, 9_888, 9_880, 9_885], [9_879, 9_884, 9_890, 9_876, 9_883])  # where sums of fractions lose ties
 @settings(max_examples=50)
 def test_the_tests_are_scipys_and_every_division_counted(first, second):
-    one, other = np.array(first) / 1000, np.array(second) / 1000
+    one, other = np.array(first) / 10_000, np.array(second) / 10_000
     everything, observed = [*first, *second], abs(sum(first) * len(second) - sum(second) * len(first))
     divisions = [sum(everything[at] for at in chosen) for chosen in combinations(range(len(everything)), len(first))]
     rest = sum(everything)

@@ -9,7 +9,18 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lenetlab import UserError, checkpoint, dataset, evaluation, execution, models, params, predictions
+from lenetlab import (
+    UserError,
+    augmentation,
+    checkpoint,
+    dataset,
+    evaluation,
+    execution,
+    group,
+    models,
+    params,
+    predictions,
+)
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 SMALL = STUDY.model_copy(
@@ -118,3 +129,31 @@ def test_the_most_confident_mistakes_by_hand():
     assert mistakes["predicted"].tolist() == [2, 7]
     assert mistakes["label"].tolist() == [3, 1]
     assert mistakes["pixels"][:, 0, 0].tolist() == [1, 3]
+
+
+def test_test_images_are_met_as_they_are_whatever_the_variant_was_trained_on(prepared, tmp_path, monkeypatch):
+    """A variant with elastic augmentation: nothing is augmented where its weights are evaluated."""
+    rules = STUDY.variants["lenet5"].regularization.model_copy(update={"augmentation": "elastic"})
+    variant = STUDY.variants["lenet5"].model_copy(update={"regularization": rules})
+    study = SMALL.model_copy(update={"variants": {**STUDY.variants, "lenet5": variant}, "seeds": (4,)})
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    execution.train(execution.plan(study, "lenet5", prepared / "train"), tmp_path / "runs", tmp_path / "journals")
+    seen, original = [], group.Group.evaluate
+
+    def watched(network: group.Group, images: torch.Tensor) -> torch.Tensor:
+        seen.append(images.clone())
+        return original(network, images)
+
+    def never(*_: object) -> None:
+        raise AssertionError("augmented")
+
+    monkeypatch.setattr(execution, "workers", lambda *_: 1)  # in this process, where it is watched
+    monkeypatch.setattr(group.Group, "evaluate", watched)
+    monkeypatch.setattr(augmentation, "changed", never)
+    monkeypatch.setattr(augmentation, "draw", never)
+    evaluation.evaluate(study, "lenet5", tmp_path / "runs", prepared / "test")
+    content = dataset.load(prepared / "test")
+    scale = dataset.load(prepared / "train").normalization(variant.input)
+    expected = content.digits("test", variant.input, scale, torch.device("cpu")).images
+    assert len(seen) == 2  # epochs
+    assert all(torch.equal(images, expected) for images in seen)

@@ -161,8 +161,8 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(simulation, "RECORD", tmp_path / "simulation.json")
     monkeypatch.setattr(simulation, "DOCUMENT", tmp_path / "statistics.md")
     (variant,) = made_up(6)
-    predictions.write(variant, tmp_path / "evaluations" / "small-net" / "predictions.npz")
-    predictions.write(made_up(5)[0], tmp_path / "evaluations" / "five-seeds" / "predictions.npz")
+    predictions.write(variant, tmp_path / "evaluations" / "lenet5" / "predictions.npz")
+    predictions.write(made_up(5)[0], tmp_path / "evaluations" / "mlp" / "predictions.npz")
     return tmp_path
 
 
@@ -183,8 +183,8 @@ def test_the_record_and_the_document_hold_what_was_found(small):
     assert told in done.output
     assert [(row["group"], row["studies"]) for row in record["rows"]] == [("different", 3), ("split", 3)]
     assert "| large | 10 | 0.50 | 100.0 (43.9 to 100.0) | 100.0 | 0.0 (0.0 to 56.1) |" in told
-    assert "| small-net | 3 | 3 | 0.0 (0.0 to 56.1) |" in told
-    assert "five-seeds" not in told
+    assert "| lenet5 | 3 | 3 | 0.0 (0.0 to 56.1) |" in told
+    assert "mlp" not in told  # five seeds
 
 
 def test_without_a_document_only_the_record_is_written(small):
@@ -209,7 +209,7 @@ def equal():
 
 @pytest.mark.slow
 def test_equal_systems_are_seldom_told_apart(equal):
-    assert equal["told_apart"]["share"] <= most_errors(400)  # 0.085
+    assert equal["told_apart"]["share"] <= most_errors(400)  # 0.0875
 
 
 @pytest.mark.slow
@@ -250,7 +250,7 @@ def test_equivalence_is_found_as_often_as_was_predicted_and_not_at_the_margin():
 def test_a_family_errs_no_more_often_than_one_comparison():
     """Six candidates, all equal to the baseline, on any images: all doubt is the seeds', so it is Holm's correction."""
     row = simulated(200, (simulation.ACCURACY,) * 7, "none", 5)
-    assert row["told_apart"]["share"] <= most_errors(200)  # 0.1
+    assert row["told_apart"]["share"] <= most_errors(200)  # 0.105
 
 
 @pytest.mark.slow

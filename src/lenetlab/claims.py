@@ -30,7 +30,7 @@ from lenetlab.params import setting
 
 SIMILAR = 5  # per cent: how far two numbers of parameters may be apart and be called similar
 ABOUT = 10  # per cent: how far a difference may be from the stated one
-TIE = 1e-12  # figures that are closer are equal: far less than one image, far more than a double's last digits
+TIE = 1e-12  # limits that are closer are equal: far less than one image, far more than a double's last digits
 BIASED = ("Conv2d", "PartialConv2d", "Linear")  # kinds of layers with a bias for each output
 ONE_SEED = "one seed shows nothing of how much another training would differ"
 
@@ -510,7 +510,7 @@ def _figure(measure: str, stated: float, values: list[float], within: float | No
         low, high = prediction_interval(values)
         found = f"{mean}, one more training {_span(measure, low, high)}"
         interval = f"the 95 % prediction interval of {over}"
-        if low - TIE <= stated <= high + TIE:
+        if low <= stated <= high:
             return Finding("confirmed", found, f"{_as_stated(measure, stated)} lies inside {interval}")
         distance, side = (low - stated, "below") if stated < low else (stated - high, "above")
         away = _shown_as("gap" if measure != "test_loss" else measure, distance)
@@ -613,8 +613,7 @@ def _sides(claim: FigureRelation, measure: str, sides: list[Evaluation]) -> tupl
     """What is measured, in words; a figure per seed for candidate and baseline; and what is to be said about them."""
     if measure == "gap":
         pairs = [zip(side.learnt("accuracy"), side.figures("test_accuracy"), strict=True) for side in sides]
-        # Rounded far below one image, so that equal gaps are equal.
-        return WORDS[measure], [[round(learnt - tested, 12) for learnt, tested in pair] for pair in pairs], ""
+        return WORDS[measure], [[learnt - tested for learnt, tested in pair] for pair in pairs], ""
     if measure == "epochs_to":
         most = min(side.epochs for side in sides)  # neither side may have longer to arrive
         figures = [side.epochs_to(claim.accuracy, most) for side in sides]
@@ -641,23 +640,19 @@ def _layers_of_kinds(claim: LayersOfKinds, layers: list[dict[str, Any]]) -> Find
 
 
 def _added_layers(claim: AddedLayers, candidate: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> Finding:
-    added = {}
+    added, more = {}, []
     for kind in dict.fromkeys([*claim.added, *(layer["kind"] for layer in candidate)]):
-        ours, theirs = (
-            [layer["parameters"] for layer in side if layer["kind"] == kind] for side in (candidate, baseline)
-        )
-        added[kind] = len(ours) - len(theirs), sum(ours) - sum(theirs)
-    holds = all(added[kind][0] == count for kind, count in claim.added.items())
-    found = ", ".join(
-        f"{count} {kind} with {f'{parameters:,}' if parameters else 'no'} parameters"
-        for kind, (count, parameters) in added.items()
-        if count > 0
-    )
+        ours, theirs = ([layer for layer in side if layer["kind"] == kind] for side in (candidate, baseline))
+        added[kind] = len(ours) - len(theirs)
+        if added[kind] > 0:
+            weights = "with weights" if any(layer["parameters"] for layer in ours) else "without weights"
+            more.append(f"{added[kind]} {kind} ({weights})")
+    found = ", ".join(more) or "nothing"
+    reason = f"what {claim.candidate} adds to {claim.baseline} is {found}"
+    if all(added[kind] == count for kind, count in claim.added.items()):
+        return Finding("confirmed", found, reason)
     stated = " and ".join(f"{count} {kind}" for kind, count in claim.added.items())
-    reason = f"what {claim.candidate} adds to {claim.baseline} is {found or 'nothing'}"
-    return Finding(
-        "confirmed" if holds else "refuted", found or "nothing", reason + ("" if holds else f", not {stated}")
-    )
+    return Finding("refuted", found, f"{reason}, not {stated}")
 
 
 def _different_setting(claim: DifferentSetting, study: params.Study) -> Finding:
@@ -723,7 +718,7 @@ def _permutation(first: Sequence[float], second: Sequence[float]) -> float:
 
     def difference(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
         apart = np.abs(one.sum(axis) * len(second) - other.sum(axis) * len(first))
-        return np.round(apart / largest, 9)  # so that ties stay ties
+        return np.round(apart / largest, 9)  # sums of fractions are not exact, and ties are to stay ties
 
     test = stats.permutation_test(
         (np.array(first), np.array(second)),

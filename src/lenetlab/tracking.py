@@ -63,9 +63,10 @@ COLUMNS = {  # of the prepared view -> width in pixels
     "tags.`seeds`": 90,
 }
 PARAMETERS = (  # on every variant, so that a comparison of an MLP with a LeNet-5 has no holes
-    *("model", "parameters", "channels", "hidden", "pooling", "activation", "size", "resize", "normalize"),
-    *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation"),
-    *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule"),
+    *("model", "parameters", "channels", "hidden", "pooling", "activation", "connections", "output"),
+    *("size", "resize", "normalize"),
+    *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation", "augmentation_strength"),
+    *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule", "weight_averaging"),
 )
 CURVES = {  # MLflow's name -> the journal's; the pages sort by name, and the test figures should come first
     **{key: key for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},

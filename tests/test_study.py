@@ -1,0 +1,121 @@
+"""The study of docs/study: that it is the whole catalogue, and that its tables and pages say the same."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from benchmarks import study, write
+from lenetlab import claims, comparison, files, params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> params.Study:
+    """The default study with the changes of docs/study/study.yaml, as `make study` runs it."""
+    content, changes = (yaml.safe_load(path.read_text()) for path in (ROOT / "params.yaml", study.CHANGES))
+    content["data"] |= changes.pop("data")
+    path = tmp_path_factory.mktemp("study") / "params.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return params.load(path)
+
+
+@pytest.fixture(scope="module")
+def tables() -> study.Tables:
+    return study.read(study.TABLES)
+
+
+def test_it_trains_the_whole_catalogue_on_all_training_images_with_six_seeds(whole):
+    assert set(whole.study) == set(whole.variants)
+    assert whole.data.validation == 0
+    assert len(whole.seeds) == 6
+
+
+def test_its_changes_are_told_to_dvc_in_its_own_grammar():
+    content = {
+        "data": {"validation": 0},
+        "study": ["a-b", "c"],
+        "comparisons": {"f": [{"candidate": "a-b", "baseline": "c"}]},
+    }
+    assert list(study.changes(content)) == [
+        "data.validation=0",
+        "study=[a-b,c]",
+        "++comparisons.f=[{candidate:a-b,baseline:c}]",
+    ]
+
+
+def test_every_statement_about_accuracies_has_its_comparison_declared(whole):
+    declared = {(pair.candidate, pair.baseline) for pairs in whole.comparisons.values() for pair in pairs}
+    declared |= {(baseline, candidate) for candidate, baseline in declared}
+    needed = [claim for claim in claims.load(ROOT / "claims.yaml", whole) if isinstance(claim, claims.AccuracyRelation)]
+    assert needed
+    for claim in needed:
+        assert {(name, claim.baseline) for name in (claim.candidate, *claim.alone)} <= declared, claim.id
+
+
+def test_every_family_can_be_decided(whole):
+    for family, pairs in whole.comparisons.items():
+        assert len(pairs) <= comparison.most_comparisons(len(whole.seeds)), family
+
+
+def test_the_tables_are_of_this_study(whole, tables):
+    assert {tuple(accuracies) for accuracies in tables.accuracies.values()} == {tuple(map(str, whole.seeds))}
+    declared = [(f, p.candidate, p.baseline) for f, pairs in whole.comparisons.items() for p in pairs]
+    assert [(row["family"], row["candidate"], row["baseline"]) for row in tables.comparisons] == declared
+    assert [row["id"] for row in tables.claims] == [claim.id for claim in claims.load(ROOT / "claims.yaml", whole)]
+    assert {row["verdict"] for row in tables.claims} <= {"confirmed", "refuted", "undecided"}
+
+
+def test_the_verdicts_follow_from_the_accuracies_of_the_seeds(tables):
+    """SciPy's Welch and a permutation test on whole images, from seeds.json alone."""
+    for row in tables.comparisons:
+        sides = [np.array(list(tables.accuracies[row[side]].values())) for side in ("candidate", "baseline")]
+        welch = stats.ttest_ind(*sides, equal_var=False)
+        assert row["difference"] == pytest.approx(sides[0].mean() - sides[1].mean())
+        assert row["p_welch"] == pytest.approx(welch.pvalue, rel=1e-6)
+        assert row["interval_seeds"] == pytest.approx(welch.confidence_interval(0.95), abs=1e-9)
+        images = [np.rint(10_000 * side) for side in sides]
+        exact = stats.permutation_test(
+            images,
+            lambda a, b, axis: abs(a.sum(axis) - b.sum(axis)),
+            vectorized=True,
+            n_resamples=1000,
+            alternative="greater",
+        )
+        assert row["p_permutation"] == pytest.approx(exact.pvalue)
+        told_apart = max(row["p_welch_holm"], row["p_permutation_holm"]) < 0.05
+        told_apart &= not row["interval"][0] <= 0 <= row["interval"][1]
+        assert (row["verdict"] in ("better", "worse")) == told_apart
+        if not told_apart:
+            assert (row["verdict"] == "equivalent") == (max(map(abs, row["interval_equivalence"])) < 0.002)
+
+
+def test_the_tuned_lenet5_reaches_its_aim(tables):
+    """At least 99.40 % in the mean, where tries on validation images alone had chosen it."""
+    assert np.mean(list(tables.accuracies["lenet5-tuned"].values())) >= 0.9940
+
+
+def test_the_pages_say_what_the_tables_say(tables):
+    settings = params.load(ROOT / "params.yaml")
+    assert (study.TABLES / "README.md").read_text() == study.page(tables, settings)
+    document = (ROOT / "docs" / "statistics.md").read_text()
+    assert document == write.replaced(document, "example", study.example(tables))
+
+
+def test_tables_are_kept_from_the_outputs_of_a_study(tmp_path, whole):
+    outputs, folder = tmp_path / "outputs", tmp_path / "tables"
+    folder.mkdir()
+    one = whole.model_copy(update={"study": whole.study[:1]})
+    answer = claims.Answer("a", "parameters", "b", "confirmed", "1", "c")
+    files.write_text(outputs / "params.yaml", (ROOT / "params.yaml").read_text())
+    for name in params.load(outputs / "params.yaml").study:
+        files.write_json(outputs / "evaluations" / name / "seeds.json", {"0": {"test_accuracy": 0.5, "test_loss": 1.0}})
+    files.write_json(outputs / "reports" / "comparison.json", [])
+    files.write_json(outputs / "reports" / "claims.json", [asdict(answer)])
+    study.keep(outputs, folder)
+    assert files.read_json(folder / f"{one.study[0]}.seeds.json")["0"]["test_accuracy"] == 0.5
+    assert sorted(path.name for path in folder.iterdir())[:2] == ["claims.json", "comparison.json"]

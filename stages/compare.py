@@ -19,7 +19,8 @@ def main() -> None:
         answers = claims.decide(stated, study, outcomes, EVALUATIONS)
         report.write(report.collect(study, EVALUATIONS, outcomes, answers, provenance.origin()), outputs)
     for outcome in outcomes:
-        print(f"{outcome.candidate} against {outcome.baseline}: {outcome.verdict}; {outcome.reason}")
+        confounded = f"; confounded by {', '.join(outcome.confounds)}" if outcome.confounds else ""
+        print(f"{outcome.candidate} against {outcome.baseline}: {outcome.verdict}; {outcome.reason}{confounded}")
     print(f"report: {REPORTS / 'report.html'}")
 
 

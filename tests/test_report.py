@@ -397,7 +397,10 @@ def test_a_confound_stands_beside_the_verdict(found):
     confounded = replace(found.outcomes[0], confounds=["parameters 44,426 against 49,950, a factor of 1.12"])
     changed = replace(found, outcomes=[confounded])
     told = "Confounded, since they differ in parameters 44,426 against 49,950, a factor of 1.12."
-    assert told in rendered(changed).text
+    page = rendered(changed)
+    assert told in page.text
+    assert page.tables["comparison-table"][1][2] == "better, confounded"
+    assert "test images). They also differ in parameters 44,426 against 49,950" in page.text
     assert told in report.render("report.md", changed, report.draw(changed))
     assert "Confounded" not in rendered(found).text
 

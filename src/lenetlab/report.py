@@ -153,8 +153,13 @@ def answer(outcome: comparison.Outcome, report: Report) -> str:
         found = f"{opening[outcome.verdict]}: the difference is {points(outcome.difference)}"
         doubt = points_span(interval)
     seeds = len(report.variants[0].accuracies)
-    over = f"95 % interval over seeds and images {doubt}; {seeds} seeds each" if interval else "one seed each, so no interval"
-    return f"{found} percentage points of test accuracy ({over}; {whole(report.test_images)} test images)."
+    over = (
+        f"95 % interval over seeds and images {doubt}; {seeds} seeds each"
+        if interval
+        else "one seed each, so no interval"
+    )
+    besides = f" They also differ in {'; '.join(outcome.confounds)}." if outcome.confounds else ""
+    return f"{found} percentage points of test accuracy ({over}; {whole(report.test_images)} test images).{besides}"
 
 
 def draw(report: Report) -> dict[str, Picture]:

@@ -11,13 +11,13 @@ def main() -> None:
     study = params.load(Path("params.yaml"))
     with tracking.follow("compare"), files.folder(REPORTS) as outputs:
         # Not before: these load scipy and matplotlib, which takes as long as MLflow needs, in the other process.
-        from lenetlab import claims, comparison, predictions, provenance, report
+        from lenetlab import answers, claims, comparison, predictions, provenance, report
 
         stated = claims.load(CLAIMS, study)
-        found = {name: predictions.read(EVALUATIONS / name / "predictions.npz") for name in study.study}
-        outcomes = comparison.compare(study, found)
-        answers = claims.decide(stated, study, outcomes, EVALUATIONS)
-        report.write(report.collect(study, EVALUATIONS, outcomes, answers, provenance.origin()), outputs)
+        answered = {name: predictions.read(EVALUATIONS / name / "predictions.npz") for name in study.study}
+        outcomes = comparison.compare(study, answered)
+        found = answers.decide(stated, study, outcomes, EVALUATIONS)
+        report.write(report.collect(study, EVALUATIONS, outcomes, found, provenance.origin()), outputs)
     for outcome in outcomes:
         confounded = f"; confounded by {', '.join(outcome.confounds)}" if outcome.confounds else ""
         print(f"{outcome.candidate} against {outcome.baseline}: {outcome.verdict}; {outcome.reason}{confounded}")

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenetlab import UserError, claims, comparison, files, params, predictions, report
+from lenetlab import UserError, comparison, files, params, predictions, report
+from lenetlab.answers import Answer
 
 ROOT = Path(__file__).parents[1]
 VARIANTS = {"lenet5": 0.99, "mlp": 0.95, "lenet5-regularized": 0.99}
@@ -24,9 +25,9 @@ ORIGIN = {
     "lenetlab": "0.1.0",
 }
 ANSWERS = [
-    claims.Answer("S0.1", "parameters", "LeNet-5 has 44,526 parameters", "refuted", "44,426", "it has 100 fewer"),
-    claims.Answer("S0.4", "parameters", "The MLP has 49,950", "confirmed", "49,950", "its layers add up to it"),
-    claims.Answer("S2.9", "relation", "It takes | longer", "undecided", "–", "no time was measured"),
+    Answer("S0.1", "parameters", "LeNet-5 has 44,526 parameters", "refuted", "44,426", "it has 100 fewer"),
+    Answer("S0.4", "parameters", "The MLP has 49,950", "confirmed", "49,950", "its layers add up to it"),
+    Answer("S2.9", "relation", "It takes | longer", "undecided", "–", "no time was measured"),
 ]
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 INVISIBLE = "\N{NO-BREAK SPACE}"

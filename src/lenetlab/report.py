@@ -13,7 +13,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from lenetlab import UserError, claims, comparison, figures, files, params, predictions, provenance
+from lenetlab import UserError, comparison, figures, files, params, predictions, provenance
+from lenetlab.answers import Answer
 
 TEMPLATES = Path(__file__).parent / "templates"
 MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
@@ -64,7 +65,7 @@ class Picture:
 class Report:
     variants: list[Variant]
     outcomes: list[comparison.Outcome]
-    answers: list[claims.Answer]
+    answers: list[Answer]
     margin: float  # of equivalence
     test_images: int
     origin: dict[str, Any]  # commit, versions
@@ -74,7 +75,7 @@ def collect(
     study: params.Study,
     folder: Path,
     outcomes: Sequence[comparison.Outcome],
-    answers: Sequence[claims.Answer],
+    answers: Sequence[Answer],
     origin: dict[str, Any],
 ) -> Report:
     """Read the evaluations of the study's variants; other folders that lie there do not count.
@@ -291,7 +292,7 @@ def _of_this_study(study: params.Study, variants: Sequence[Variant], folder: Pat
         raise UserError(*problems)
 
 
-def _told(answers: Sequence[claims.Answer]) -> str:
+def _told(answers: Sequence[Answer]) -> str:
     """How many statements got which answer."""
     counts = Counter(answer.verdict for answer in answers)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "undecided"))

@@ -67,6 +67,15 @@ def test_check_reads_the_statements_too(tmp_path):
     assert "claims.yaml: claims[0].kind: 'guess' is not allowed" in found.stderr
 
 
+def test_check_tells_of_the_source_and_of_the_statements_at_once(tmp_path):
+    folder = edited(tmp_path, ("data/mnist.toml", "my/digits"))
+    (folder / "claims.yaml").unlink()
+    found = lenetlab("check", folder=folder)
+    assert found.returncode == 1
+    assert "data.source: 'my/digits' does not exist" in found.stderr
+    assert "claims.yaml: cannot be read: No such file or directory" in found.stderr
+
+
 def test_check_lists_every_error_and_fails(tmp_path):
     folder = edited(tmp_path, ("epochs: 10", "epochs: 0"), ("  - mlp\n", "  - mpl\n"), ("device: auto", "device: tpu"))
     found = lenetlab("check", folder=folder)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lenetlab import UserError, claims, comparison, params, plain_errors, tracking
+from lenetlab import UserError, claims, params, plain_errors, tracking
 
 PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
 MNIST_TEST = 10_000  # images
@@ -17,18 +17,23 @@ def commands() -> None:
     pass
 
 
-@commands.command(help="Check all of params.yaml, before anything runs; every error is listed.")
+@commands.command(help="Check all of params.yaml and claims.yaml before anything runs, and tell what can be found.")
 def check() -> None:
-    study = params.load(PARAMS)
+    study, problems = params.load(PARAMS), []
     if not Path(study.data.source).exists():
-        raise UserError(
+        problems.append(
             f"{PARAMS}: data.source: {study.data.source!r} does not exist; allowed: a .toml file or a folder"
         )
+    try:
+        claims.load(CLAIMS, study)
+    except UserError as error:
+        problems += error.problems
+    if problems:
+        raise UserError(*problems)
     if study.device not in ("auto", "cpu"):
         from lenetlab import device  # imports torch, which takes seconds
 
         device.resolve(study.device)
-    claims.load(CLAIMS, study)
     pairs = sum(map(len, study.comparisons.values()))
     click.echo(
         f"{PARAMS} is right: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
@@ -55,6 +60,8 @@ def ui(port: int) -> None:
 
 def _outlook(family: str, comparisons: int, seeds: int) -> str:
     """What a family of comparisons can tell, before anything is trained."""
+    from lenetlab import comparison  # imports SciPy, which takes a second
+
     typical = comparison.TYPICAL
     least = comparison.detectable(typical, seeds, MNIST_TEST, comparisons)
     if least is None:

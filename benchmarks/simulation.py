@@ -31,7 +31,7 @@ DIVISIONS = 5_000  # of seeds that the permutation test counts or else draws: a 
 CALIBRATION_SEEDS = 300  # so that deviations between trainings are known to a few per cent
 
 # LeNet-5 with six seeds (docs/study): accuracy, what deviates between trainings on endlessly many images, and by how
-# much the answers of trainings at the same image vary. Then none, one ... six seeds read as many images as they really do.
+# much the answers of trainings at the same image vary. How many images none, one ... six seeds read then agrees too.
 ACCURACY, DEVIATION, WITHIN = 0.989, 0.0005, 0.0063
 # Deviation of a difference that is due to the images: none at all; LeNet-5 regularised and not; LeNet-5 and the MLP.
 EFFECTS = {"none": 0.0, "moderate": 0.0003, "large": 0.0009}
@@ -409,14 +409,9 @@ TABLES: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
 
 def document(record: Row) -> None:
     """Put the tables between their marks in docs/statistics.md, if there is that file."""
-    if not DOCUMENT.exists():
-        return
-    begin, end = "<!-- simulation -->", "<!-- /simulation -->"
-    before, found, rest = DOCUMENT.read_text(encoding="utf-8").partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
-        raise ValueError(f"{DOCUMENT} has no line {begin} followed by one {end}")
-    files.write_text(DOCUMENT, f"{before}{begin}\n\n{tables(record)}\n\n{end}{after}")
+    if DOCUMENT.exists():
+        text = DOCUMENT.read_text(encoding="utf-8")
+        files.write_text(DOCUMENT, write.replaced(text, "simulation", tables(record)))
 
 
 @click.command(help=__doc__.partition("\n")[0])
@@ -448,8 +443,8 @@ def main(studies: int, seed: int, folder: Path) -> None:
         "rows": [rows[place] for place in range(len(chosen))],
     }
     files.write_json(RECORD, record)
-    document(record)
     click.echo(tables(record))
+    document(record)
 
 
 if __name__ == "__main__":

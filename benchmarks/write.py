@@ -129,7 +129,7 @@ def replaced(text: str, name: str, measured: str) -> str:
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(end)
     if not (found and ended):
-        raise ValueError(f"{DOCUMENT} has no line {begin} followed by one {end}")
+        raise ValueError(f"the document has no line {begin} followed by one {end}")
     return f"{before}{begin}\n\n{measured}\n\n{end}{after}"
 
 

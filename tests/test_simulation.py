@@ -160,6 +160,8 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(simulation, "CALIBRATION_SEEDS", 3)
     monkeypatch.setattr(simulation, "RECORD", tmp_path / "simulation.json")
     monkeypatch.setattr(simulation, "DOCUMENT", tmp_path / "statistics.md")
+    before = "Before.\n<!-- simulation: begin -->\nold\n<!-- simulation: end -->\nAfter.\n"
+    (tmp_path / "statistics.md").write_text(before)
     (variant,) = made_up(6)
     predictions.write(variant, tmp_path / "evaluations" / "lenet5" / "predictions.npz")
     predictions.write(made_up(5)[0], tmp_path / "evaluations" / "mlp" / "predictions.npz")
@@ -172,30 +174,17 @@ def run(folder):
 
 
 def test_the_record_and_the_document_hold_what_was_found(small):
-    (small / "statistics.md").write_text("Before.\n<!-- simulation -->\nold\n<!-- /simulation -->\nAfter.\n")
     done = run(small)
     assert done.exit_code == 0, done.output
     record = files.read_json(small / "simulation.json")
     told = simulation.tables(record)
-    assert (small / "statistics.md").read_text() == (
-        f"Before.\n<!-- simulation -->\n\n{told}\n\n<!-- /simulation -->\nAfter.\n"
-    )
+    marks = "<!-- simulation: begin -->", "<!-- simulation: end -->"
+    assert (small / "statistics.md").read_text() == f"Before.\n{marks[0]}\n\n{told}\n\n{marks[1]}\nAfter.\n"
     assert told in done.output
     assert [(row["group"], row["studies"]) for row in record["rows"]] == [("different", 3), ("split", 3)]
     assert "| large | 10 | 0.50 | 100.0 (43.9 to 100.0) | 100.0 | 0.0 (0.0 to 56.1) |" in told
     assert "| lenet5 | 3 | 3 | 0.0 (0.0 to 56.1) |" in told
     assert "mlp" not in told  # five seeds
-
-
-def test_without_a_document_only_the_record_is_written(small):
-    assert run(small).exit_code == 0
-    assert {path.name for path in small.iterdir()} == {"evaluations", "simulation.json"}
-
-
-def test_a_document_without_marks_is_an_error(small):
-    (small / "statistics.md").write_text("<!-- simulation -->\n")
-    with pytest.raises(ValueError, match="followed by"):
-        run(small)
 
 
 # The rule.
@@ -236,14 +225,17 @@ def test_a_difference_is_found_as_often_as_was_predicted(effect):
 
 
 @pytest.mark.slow
-def test_equivalence_is_found_as_often_as_was_predicted_and_not_at_the_margin():
-    equal, apart = (
-        simulated(300, (simulation.ACCURACY + truth, simulation.ACCURACY), "moderate", 6)
-        for truth in (0.0, simulation.MARGIN)
-    )
-    assert equal["power_of_equivalence"] > 0.8
-    assert equal["within_margin"]["share"] == pytest.approx(equal["power_of_equivalence"], abs=0.1)
-    assert apart["equivalent"]["share"] <= most_errors(300)
+def test_equivalence_is_found_as_often_as_was_predicted():
+    row = simulated(300, (simulation.ACCURACY,) * 2, "moderate", 6)
+    assert row["power_of_equivalence"] > 0.8
+    assert row["within_margin"]["share"] == pytest.approx(row["power_of_equivalence"], abs=0.1)
+    assert row["equivalent"]["share"] == pytest.approx(row["within_margin"]["share"], abs=0.05)  # better goes first
+
+
+@pytest.mark.slow
+def test_what_differs_by_the_margin_is_seldom_found_equivalent():
+    row = simulated(300, (simulation.ACCURACY + simulation.MARGIN, simulation.ACCURACY), "large", 6)
+    assert row["equivalent"]["share"] <= most_errors(300)  # 0.093
 
 
 @pytest.mark.slow

@@ -61,7 +61,12 @@ def keep_from(outputs: Path) -> None:
 
 
 @commands.command(name="write", help="Write docs/study/README.md and the example in docs/statistics.md again.")
+def write_again() -> None:
+    pages()
+
+
 def pages() -> None:
+    """docs/study/README.md, and the example in docs/statistics.md, from the tables in git."""
     found = read(TABLES)
     files.write_text(TABLES / "README.md", page(found, params.load(ROOT / "params.yaml")))
     document = ROOT / "docs" / "statistics.md"
@@ -161,11 +166,11 @@ def example(found: Tables) -> str:
 
 1. **Difference:** {percent(means[0])} − {percent(means[1])} = {points(row["difference"])} points.
 2. **Seeds:** the variance is {parts} = {1e4 * from_seeds:.5f} square points, its
-   root {percent(from_seeds**0.5)}. Welch's interval is {intervals["interval_seeds"]}, p = {tests["p_welch"]}; the
+   root {100 * from_seeds**0.5:.3f}. Welch's interval is {intervals["interval_seeds"]}, p = {tests["p_welch"]}; the
    permutation test has p = {tests["p_permutation"]}. After Holm's correction for a family of two:
    {tests["p_welch_holm"]} and {tests["p_permutation_holm"]}.
 3. **Images** add {1e4 * from_images:.5f}, so {100 * row["share_seeds"]:.0f} % of the doubt is due to seeds. The root of
-   both is {percent((from_seeds + from_images) ** 0.5)}, the interval {intervals["interval"]}; at 90 % it is
+   both is {100 * (from_seeds + from_images) ** 0.5:.3f}, the interval {intervals["interval"]}; at 90 % it is
    {intervals["interval_equivalence"]}.
 4. **Verdict:** *{row["verdict"]}*: {row["reason"]}.
 5. **One training against another:** one of the candidate beats one of the baseline in {wins:g} of {seeds**2} pairs,

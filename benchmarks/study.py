@@ -26,6 +26,10 @@ ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "docs" / "study"
 CHANGES = TABLES / "study.yaml"
 EXAMPLE = ("lenet5-regularized", "lenet5")  # worked through in docs/statistics.md
+ABLATIONS = (  # neither, batch normalisation, dropout, both
+    ("lenet5", "lenet5-batch-norm", "lenet5-dropout", "lenet5-regularized"),
+    ("lenet5-28", "lenet5-28-batch-norm", "lenet5-28-dropout", "lenet5-28-light-dropout"),
+)
 
 Row = dict[str, Any]
 
@@ -124,6 +128,12 @@ correction within the family. Confounded, since the sides differ in more than ne
 
 {_confounds(found.comparisons)}
 
+## Which part of a regularisation helps
+
+{_ablations(found)}
+
+Test accuracy in %; and the difference to neither, in points, with its interval over seeds and images and its verdict.
+
 ## Statements
 
 Of {len(found.claims)} statements that five reports make: {told}.
@@ -206,6 +216,20 @@ def _comparisons(rows: Iterable[Row]) -> str:
         for row in rows
     ]
     return write.table(heads, lines, words=4)
+
+
+def _ablations(found: Tables) -> str:
+    against = {(row["candidate"], row["baseline"]): row for row in found.comparisons}
+
+    def cell(name: str, base: str) -> str:
+        mean = percent(fmean(found.accuracies[name].values()))
+        if name == base:
+            return mean
+        row = against[name, base]
+        return f"{mean}; {points(row['difference'])} ({points_span(row['interval'])}), {row['verdict']}"
+
+    heads = ("network", "neither", "batch normalisation", "dropout", "both")
+    return write.table(heads, ((names[0], *(cell(name, names[0]) for name in names)) for names in ABLATIONS))
 
 
 def _confounds(rows: Iterable[Row]) -> str:

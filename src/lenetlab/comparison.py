@@ -96,8 +96,9 @@ def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list
             verdict, reason = judge(
                 candidate, baseline, holm_welch, holm_permutation, len(pairs), study.equivalence_margin
             )
-            spread = spread_of(candidate, baseline)
-            counts = len(candidate.seeds), len(baseline.seeds)
+            spread, counts = spread_of(candidate, baseline), (len(candidate.seeds), len(baseline.seeds))
+            superior, superiority_interval = superiority(candidate, baseline)
+            needed = spread and seeds_needed(spread, len(candidate.labels), len(pairs), study.equivalence_margin)
             outcomes.append(
                 Outcome(
                     candidate=pair.candidate,
@@ -107,7 +108,7 @@ def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list
                     interval_seeds=welch(candidate, baseline)[0],
                     interval=seeds_and_images(candidate, baseline),
                     interval_equivalence=seeds_and_images(candidate, baseline, 1 - 2 * LEVEL),
-                    share_seeds=share_of_seeds(spread, counts) if spread else None,
+                    share_seeds=spread and share_of_seeds(spread, counts),
                     p_welch=raw_welch,
                     p_permutation=raw_permutation,
                     p_welch_holm=holm_welch,
@@ -115,11 +116,9 @@ def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list
                     verdict=verdict,
                     reason=reason,
                     confounds=confounds(study, pair),
-                    seeds_needed=seeds_needed(spread, len(candidate.labels), len(pairs), study.equivalence_margin)
-                    if spread
-                    else None,
-                    superiority=superiority(candidate, baseline)[0],
-                    superiority_interval=superiority(candidate, baseline)[1],
+                    seeds_needed=needed,
+                    superiority=superior,
+                    superiority_interval=superiority_interval,
                     mcnemar=mcnemar(candidate, baseline),
                 )
             )

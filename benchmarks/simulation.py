@@ -418,7 +418,11 @@ def document(record: Row) -> None:
 @click.option("--studies", type=click.IntRange(1), default=2000, show_default=True, help="of each scenario")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--evaluations", "folder", type=click.Path(path_type=Path), default="evaluations", show_default=True)
-def main(studies: int, seed: int, folder: Path) -> None:
+@click.option("--write", "again", is_flag=True, help="draw nothing, write the recorded tables again")
+def main(studies: int, seed: int, folder: Path, again: bool) -> None:
+    if again:
+        document(files.read_json(RECORD))
+        return
     device.pin()
     real = evaluations(folder)
     chosen = scenarios(real)

@@ -19,7 +19,7 @@ def whole(tmp_path_factory) -> params.Study:
     content, changes = (yaml.safe_load(path.read_text()) for path in (ROOT / "params.yaml", study.CHANGES))
     content["data"] |= changes.pop("data")
     path = tmp_path_factory.mktemp("study") / "params.yaml"
-    path.write_text(yaml.safe_dump(content | changes))
+    path.write_text(yaml.safe_dump(content | changes, sort_keys=False))
     return params.load(path)
 
 

@@ -716,7 +716,7 @@ def test_the_pages_are_served_and_end_quietly(root):
         artifact = f"http://127.0.0.1:{port}/get-artifact?run_uuid={run}&path=curves.png"
         assert urllib.request.urlopen(artifact, timeout=30).read() == PNG  # noqa: S310
         pages.send_signal(signal.SIGINT)
-        assert pages.wait(timeout=20) == 0
+        assert pages.wait(timeout=60) == 0
         assert "Traceback" not in (root / "errors").read_text()
     finally:
         pages.terminate()

@@ -73,8 +73,9 @@ def pages() -> None:
     """docs/study/README.md, and the example in docs/statistics.md, from the tables in git."""
     found = read(TABLES)
     files.write_text(TABLES / "README.md", page(found, params.load(ROOT / "params.yaml")))
-    document = ROOT / "docs" / "statistics.md"
-    files.write_text(document, write.replaced(document.read_text(encoding="utf-8"), "example", example(found)))
+    if EXAMPLE in {(row["candidate"], row["baseline"]) for row in found.comparisons}:
+        document = ROOT / "docs" / "statistics.md"
+        files.write_text(document, write.replaced(document.read_text(encoding="utf-8"), "example", example(found)))
 
 
 def changes(content: Mapping[str, Any]) -> Iterator[str]:
@@ -86,6 +87,8 @@ def changes(content: Mapping[str, Any]) -> Iterator[str]:
 
 def keep(outputs: Path, folder: Path) -> None:
     """Copy what is small and says everything: seeds.json of every variant, comparison.json and claims.json."""
+    for former in folder.glob("*.seeds.json"):
+        former.unlink()
     for name in params.load(outputs / "params.yaml").study:
         shutil.copyfile(outputs / "evaluations" / name / "seeds.json", folder / f"{name}.seeds.json")
     for name in ("comparison.json", "claims.json"):
@@ -229,7 +232,8 @@ def _ablations(found: Tables) -> str:
         return f"{mean}; {points(row['difference'])} ({points_span(row['interval'])}), {row['verdict']}"
 
     heads = ("network", "neither", "batch normalisation", "dropout", "both")
-    return write.table(heads, ((names[0], *(cell(name, names[0]) for name in names)) for names in ABLATIONS))
+    compared = [names for names in ABLATIONS if all((name, names[0]) in against for name in names[1:])]
+    return write.table(heads, ((names[0], *(cell(name, names[0]) for name in names)) for names in compared))
 
 
 def _confounds(rows: Iterable[Row]) -> str:

@@ -113,7 +113,9 @@ def test_tables_are_kept_from_the_outputs_of_a_study(tmp_path):
         files.write_json(outputs / "evaluations" / name / "seeds.json", {"0": {"test_accuracy": 0.5, "test_loss": 1.0}})
     files.write_json(outputs / "reports" / "comparison.json", [])
     files.write_json(outputs / "reports" / "claims.json", [{"id": "S0.1"}])
+    files.write_json(folder / "former.seeds.json", {})
     study.keep(outputs, folder)
+    assert not (folder / "former.seeds.json").exists()
     assert files.read_json(folder / "lenet5.seeds.json")["0"]["test_accuracy"] == 0.5
     assert files.read_json(folder / "comparison.json") == []
     assert files.read_json(folder / "claims.json") == [{"id": "S0.1"}]

@@ -1,7 +1,7 @@
 """The study of docs/study: the whole catalogue, as an experiment beside the default one, and its tables kept in git.
 
 `make study` runs it, for about an hour; what was trained before is not trained again. It changes params.yaml as every
-`dvc exp run --set-param` does: `git checkout params.yaml dvc.lock && dvc checkout` brings the default study back.
+`dvc exp run --set-param` does: `git checkout params.yaml && make repro` brings the default study back, in seconds.
 `python -m benchmarks.study write` writes the pages again from the tables.
 """
 
@@ -54,7 +54,7 @@ def run() -> None:
     subprocess.run(["dvc", "exp", "run", *settings], cwd=ROOT, check=True)
     keep(ROOT, TABLES)
     pages()
-    click.echo("tables: docs/study; back to the default study: git checkout params.yaml dvc.lock && dvc checkout")
+    click.echo("tables: docs/study; back to the default study: git checkout params.yaml && make repro")
 
 
 @commands.command(name="keep", help="Keep the tables of a study that was run in another folder, and write the pages.")

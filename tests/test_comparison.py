@@ -365,6 +365,11 @@ def test_reasons_name_what_would_settle_it():
     assert verdict == "inconclusive"
     assert needed > 6
     assert f"too few seeds: about {needed} each would settle a difference of the margin, 0.20," in reason
+    small = shared(9_900, 9_889, spread=5)
+    between = comparison.seeds_needed(comparison.spread_of(*small), 10_000, 1, 0.002, truths=[0.001])
+    assert comparison.seeds_needed(comparison.spread_of(*small), 10_000, 1, 0.002) <= 6 < between
+    told = f"so small a difference: about {between} each would settle one of 0.10, half the margin, with 80 % power"
+    assert told in verdict_of(*small, p=0.3)[1]
     labels = np.zeros(100, np.uint8)
     blurred = np.zeros((2, 6, 100), np.uint8)
     blurred[0, :, :10], blurred[1, :, 10:19] = 1, 1

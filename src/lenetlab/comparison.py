@@ -435,8 +435,9 @@ def _remedy(candidate: Predictions, baseline: Predictions, comparisons: int, mar
     if needed > seeds:
         return f"too few seeds: about {needed} each would settle a difference of {limit} or its absence with 80 % power"
     between = seeds_needed(spread, images, comparisons, margin, truths=[margin / 2])
-    told = f"about {between} each would" if between else "no number of seeds on these images would"
-    return f"too few seeds for a difference between 0 and {limit} of which {told} settle the half with 80 % power"
+    told = f"about {between} each would" if between else "no number of them on these images would"
+    half = f"one of {_points(margin / 2)}, half the margin, with 80 % power"
+    return f"too few seeds for so small a difference: {told} settle {half}"
 
 
 def _around(middle: float, variance: float, freedom: float, level: float) -> tuple[float, float]:

@@ -89,6 +89,7 @@ def test_holm_1979_on_a_worked_example():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(max_examples=20)  # statsmodels takes its time
 def test_holm_agrees_with_statsmodels(p_values):
     assert comparison.holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 

@@ -708,7 +708,15 @@ def test_the_pages_are_served_and_end_quietly(root):
         port = probe.getsockname()[1]
     command = [sys.executable, "-c", f"from lenetlab import tracking; tracking.ui({port})"]
     with (root / "errors").open("w") as errors:
-        pages = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=errors, text=True)
+        pages = subprocess.Popen(
+            command,
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            # A test run that a shell has put into the background ignores Ctrl-C, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
     try:
         assert pages.stdout.readline() == "MLflow is starting …\n"
         assert pages.stdout.readline().startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs?")
@@ -716,7 +724,7 @@ def test_the_pages_are_served_and_end_quietly(root):
         artifact = f"http://127.0.0.1:{port}/get-artifact?run_uuid={run}&path=curves.png"
         assert urllib.request.urlopen(artifact, timeout=30).read() == PNG  # noqa: S310
         pages.send_signal(signal.SIGINT)
-        assert pages.wait(timeout=60) == 0
+        assert pages.wait(timeout=20) == 0
         assert "Traceback" not in (root / "errors").read_text()
     finally:
         pages.terminate()

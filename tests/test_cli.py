@@ -34,9 +34,9 @@ def test_check_says_what_will_be_done():
 
 
 def test_check_says_what_a_family_can_tell():
-    """Six seeds each: a difference of 0.21 points between two comparisons, by the typical spread."""
+    """Six seeds each: a difference of 0.25 points in a family of two comparisons, by the typical spread."""
     found = lenetlab("check")
-    assert "comparisons.headline: a difference of 0.21 percentage points is found with 80 % power" in found.stdout
+    assert "comparisons.headline: a difference of 0.25 percentage points is found with 80 % power" in found.stdout
 
 
 @pytest.mark.parametrize(

@@ -246,3 +246,29 @@ def test_a_new_user_of_the_same_machine_gets_the_same_weights(project, tmp_path,
     for seed in SEEDS:
         name = f"runs/lenet5/seed-{seed}/epoch-01.safetensors"
         assert (other / name).read_bytes() == (project / name).read_bytes()
+
+
+def test_a_matched_width_follows_the_other_variant_once_the_remedy_is_taken(tmp_path, digits_folder):
+    """DVC does not rerun an MLP whose budget has changed; compare refuses it by name, and what it says helps."""
+
+    def match(content: dict) -> None:
+        content["variants"]["mlp"]["model"] = {"name": "mlp", "match_parameters": "lenet5", "activation": "relu"}
+
+    def shrink(content: dict) -> None:
+        content["variants"]["lenet5"]["model"]["hidden"] = [60, 42]
+
+    def width() -> list[int]:
+        record = json.loads((folder / "evaluations" / "mlp" / "variant.json").read_text())
+        return record["identity"]["definition"]["model"]["hidden"]
+
+    folder = clone(tmp_path, digits_folder)
+    edit(folder, match)
+    run(folder, "dvc", "repro")
+    assert width() == [59]
+    edit(folder, shrink)
+    log = run(folder, "dvc", "repro", status=255)
+    assert "evaluations/mlp: made from other settings than those of params.yaml" in log
+    assert "dvc repro --force --single-item train@mlp, then dvc repro" in log
+    run(folder, "dvc", "repro", "--force", "--single-item", "train@mlp")
+    assert stages_run(run(folder, "dvc", "repro")) == ["evaluate@mlp", "compare"]
+    assert width() == [(2_572 + 60 * 401 + 42 * 61 + 10 * 43 - 10) // (1024 + 11)]

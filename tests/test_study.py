@@ -93,6 +93,20 @@ def test_the_verdicts_follow_from_the_accuracies_of_the_seeds(tables):
             assert (row["verdict"] == "equivalent") == (max(map(abs, row["interval_equivalence"])) < 0.002)
 
 
+def test_what_check_reckons_with_is_the_middle_of_these_comparisons(tables):
+    """Deviations between trainings, and of a difference with the images, in points rounded to 0.02."""
+    found = []
+    for row in tables.comparisons:
+        sides = [list(tables.accuracies[row[side]].values()) for side in ("candidate", "baseline")]
+        variances = [np.var(side, ddof=1) for side in sides]
+        images = sum(variances) / len(sides[0]) * (1 / row["share_seeds"] - 1)
+        found.append((np.mean(variances) ** 0.5, images**0.5))
+    seeds, images = np.median(found, axis=0)
+    typical = comparison.TYPICAL
+    assert typical.seeds[0] ** 0.5 == pytest.approx(seeds, abs=0.0001)
+    assert typical.images**0.5 == pytest.approx(images, abs=0.0001)
+
+
 def test_the_tuned_lenet5_reaches_its_aim(tables):
     """At least 99.40 % in the mean, where tries on validation images alone had chosen it."""
     assert np.mean(list(tables.accuracies["lenet5-tuned"].values())) >= 0.9940

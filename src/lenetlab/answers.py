@@ -34,7 +34,6 @@ from lenetlab.claims import (
     Sum,
 )
 
-SIMILAR = 5  # per cent: how far two numbers of parameters may be apart and be called similar
 ABOUT = 10  # per cent: how far a difference may be from the stated one
 TIE = 1e-12  # limits that are closer are equal: far less than one image, far more than a double's last digits
 BIASED = ("Conv2d", "PartialConv2d", "Linear")  # kinds of layers with a bias for each output
@@ -324,9 +323,9 @@ def _counts_related(claim: Pair, stated: str | int, study: params.Study) -> Find
         holds = 100 * abs(apart - stated) <= ABOUT * stated
         reason = f"they are {apart:,} apart, {'' if holds else 'not '}within {ABOUT} % of {stated:,}"
     elif stated == "similar":
-        holds, ratio = 100 * apart <= SIMILAR * smaller, 1 + apart / smaller
+        holds, ratio = 100 * apart <= comparison.SIMILAR * smaller, 1 + apart / smaller
         larger = f"{100 * (ratio - 1):.1f} % above" if ratio < 2 else f"{ratio:.1f} times"
-        reason = f"the larger number is {larger} the smaller, and similar means at most {SIMILAR} %"
+        reason = f"the larger number is {larger} the smaller, and similar means at most {comparison.SIMILAR} %"
     else:
         holds = candidate < baseline if stated == "fewer" else candidate > baseline
         order = f"{apart:,} {'fewer' if candidate < baseline else 'more'} than" if apart else "as many as"
@@ -351,7 +350,7 @@ def _figure_relation(claim: FigureRelation, measure: str, evidence: Evidence) ->
     found = f"{word}: {_shown_as(measure, means[0], unit=False)} against {_shown_as(measure, means[1])}"
     if min(map(len, figures)) < 2:
         return Finding("undecided", found, ONE_SEED)
-    p_welch, p_permutation = _welch(*figures), _permutation(*figures)
+    p_welch, p_permutation = _welch(*figures), comparison.divisions(*map(np.array, figures))
     seeds = len(figures[0])
     tests = f"over {seeds} seeds each (Welch's test p {_p(p_welch)}, permutation test p {_p(p_permutation)})"
     if max(p_welch, p_permutation) >= comparison.LEVEL:
@@ -462,26 +461,6 @@ def _welch(first: Sequence[float], second: Sequence[float]) -> float:
         return float(means[0] == means[1])
     sides = means[0], spreads[0], len(first), means[1], spreads[1], len(second)
     return float(stats.ttest_ind_from_stats(*sides, equal_var=False).pvalue)
-
-
-def _permutation(first: Sequence[float], second: Sequence[float]) -> float:
-    """The exact two-sided p value, as `comparison.permutation` has it for whole numbers of images."""
-    largest = max(map(abs, (*first, *second))) or 1
-
-    def difference(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
-        apart = np.abs(one.sum(axis) * len(second) - other.sum(axis) * len(first))
-        return np.round(apart / largest, 9)  # sums of fractions are not exact, and ties are to stay ties
-
-    test = stats.permutation_test(
-        (np.array(first), np.array(second)),
-        difference,
-        n_resamples=comparison.EXACT - 1,
-        batch=10_000,
-        alternative="greater",
-        vectorized=True,
-        rng=0,
-    )
-    return float(test.pvalue)
 
 
 def _evaluation(folder: Path) -> Evaluation:

@@ -71,7 +71,7 @@ def _outlook(family: str, comparisons: int, seeds: int) -> str:
         )
     return (
         f"comparisons.{family}: a difference of {100 * least:.2f} percentage points is found with 80 % power, if"
-        f" seeds and images spread as LeNet-5's on MNIST ({100 * typical.seeds[0] ** 0.5:.2f} and"
+        f" seeds and images spread as they do on MNIST ({100 * typical.seeds[0] ** 0.5:.2f} and"
         f" {100 * typical.images**0.5:.2f} points)"
     )
 

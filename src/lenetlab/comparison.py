@@ -20,7 +20,7 @@ POWER = 0.8
 EXACT = 1_000_000  # permutations up to which all are counted; beyond, so many are drawn
 MOST_SEEDS = 1000  # that params.yaml allows
 FAR = 8.0  # standard errors, found by every study; SciPy's noncentral t is not a number for much more
-SIMILAR = 1.05  # numbers of parameters whose ratio is larger are a confound
+SIMILAR = 5  # per cent: how far two numbers of parameters may be apart and be called similar
 
 Interval = tuple[float, float] | None
 
@@ -78,8 +78,8 @@ class Spread:
         return self.variance(counts) ** 2 / (squares + self.images**2 / (images - 1))
 
 
-# As LeNet-5 spreads on MNIST with six seeds (docs/study): what `lenetlab check` reckons with before there are results.
-TYPICAL = Spread(seeds=(0.001**2, 0.001**2), images=0.0004**2)
+# The middle of docs/study's comparisons: what `lenetlab check` reckons with before there are results.
+TYPICAL = Spread(seeds=(0.0012**2, 0.0012**2), images=0.0002**2)
 
 
 def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list[Outcome]:
@@ -87,11 +87,11 @@ def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list
     outcomes = []
     for family, pairs in study.comparisons.items():
         sides = [(predictions[pair.candidate], predictions[pair.baseline]) for pair in pairs]
-        p_welch = [welch(*sides_of_pair)[1] for sides_of_pair in sides]
+        interval_seeds, p_welch = zip(*(welch(*sides_of_pair) for sides_of_pair in sides), strict=True)
         p_permutation = [permutation(*sides_of_pair) for sides_of_pair in sides]
         corrected = zip(holm(p_welch), holm(p_permutation), strict=True)
-        for pair, (candidate, baseline), raw_welch, raw_permutation, (holm_welch, holm_permutation) in zip(
-            pairs, sides, p_welch, p_permutation, corrected, strict=True
+        for pair, (candidate, baseline), interval, raw_welch, raw_permutation, (holm_welch, holm_permutation) in zip(
+            pairs, sides, interval_seeds, p_welch, p_permutation, corrected, strict=True
         ):
             verdict, reason = judge(
                 candidate, baseline, holm_welch, holm_permutation, len(pairs), study.equivalence_margin
@@ -105,7 +105,7 @@ def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list
                     baseline=pair.baseline,
                     family=family,
                     difference=difference(candidate, baseline),
-                    interval_seeds=welch(candidate, baseline)[0],
+                    interval_seeds=interval,
                     interval=seeds_and_images(candidate, baseline),
                     interval_equivalence=seeds_and_images(candidate, baseline, 1 - 2 * LEVEL),
                     share_seeds=spread and share_of_seeds(spread, counts),
@@ -161,24 +161,26 @@ def welch(candidate: Predictions, baseline: Predictions) -> tuple[Interval, floa
 
 
 def permutation(candidate: Predictions, baseline: Predictions) -> float:
-    """Exact two-sided p value: the share of all divisions of the seeds into two groups that differ as much.
-
-    With one seed on a side it is 1.
-    """
+    """The exact permutation test's p value, two-sided, on correct images; with one seed on a side it is 1."""
     counts = _counts(candidate), _counts(baseline)
-    if min(map(len, counts)) < 2:
-        return 1.0
+    return divisions(*counts) if min(map(len, counts)) > 1 else 1.0
 
-    def distance(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
-        return np.abs(first.sum(axis) * len(counts[1]) - second.sum(axis) * len(counts[0]))
+
+def divisions(first: np.ndarray, second: np.ndarray) -> float:
+    """The share of all divisions of these figures into two groups whose means differ as much; of any figures."""
+    largest = max(np.abs(first).max(), np.abs(second).max()) or 1
+
+    def distance(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
+        apart = np.abs(one.sum(axis) * len(second) - other.sum(axis) * len(first))
+        return np.round(apart / largest, 9)  # sums of fractions are not exact, and ties are to stay ties
 
     test = stats.permutation_test(
-        counts, distance, n_resamples=EXACT - 1, batch=10_000, alternative="greater", vectorized=True, rng=0
+        (first, second), distance, n_resamples=EXACT - 1, batch=10_000, alternative="greater", vectorized=True, rng=0
     )
     return float(test.pvalue)
 
 
-def holm(p_values: list[float]) -> list[float]:
+def holm(p_values: Sequence[float]) -> list[float]:
     """Holm 1979: p values of one family, corrected for their number."""
     ranks = np.argsort(p_values)
     corrected = np.empty(len(ranks))
@@ -391,7 +393,7 @@ def confounds(study: params.Study, pair: params.Comparison) -> list[str]:
     sides = [study.variants[name] for name in (pair.candidate, pair.baseline)]
     parameters = [side.parameters for side in sides]
     found = []
-    if max(parameters) > SIMILAR * min(parameters):
+    if 100 * (max(parameters) - min(parameters)) > SIMILAR * min(parameters):
         found.append(f"parameters {parameters[0]:,} against {parameters[1]:,}, a factor of {_ratio(parameters)}")
     blocks = {
         "input": [side.input.model_dump() for side in sides],

@@ -77,3 +77,14 @@ def test_damaged_data_are_named_and_not_used(prepared, tmp_path, name, damage):
         return  # its figures are not covered by a digest; DVC's own is
     with pytest.raises(UserError, match=str(tmp_path)):
         dataset.load(tmp_path)
+
+
+def test_a_smaller_choice_is_part_of_a_larger_one_and_more_than_there_is_means_all(prepared):
+    content, plain = dataset.load(prepared / "train"), form(size=28, normalize=False)
+    whole, *choices = (
+        content.digits("training", plain, content.normalization(plain), CPU, most) for most in (0, 100, 400, 10**6)
+    )
+    found = [{image.numpy().tobytes() for image in digits.images} for digits in (*choices, whole)]
+    assert [len(digits) for digits in choices] == [100, 400, len(whole)]
+    assert found[0] < found[1] < found[2] == found[3]
+    assert sorted(choices[2].labels.tolist()) == sorted(whole.labels.tolist())

@@ -121,6 +121,13 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
         ("dropout: 0.5", "dropout: [0.5]", "variants.lenet5-regularized.regularization.dropout", "[0.5]", "2 of them"),
         ("size: 32", "size: 30", "variants.lenet5.input.size", "30", "28 or 32"),
         ("  lenet5: ", "  Le.Net5: ", "variants.Le.Net5", "the name", "lower-case"),
+        ("rounds: 5", "rounds: 1", "cost.rounds", "1", "from 2 to 100"),
+        ("  variant: lenet5 ", "  variant: lenet6 ", "sensitivity.variant", "'lenet6'", "lenet5, mlp, "),
+        ("seeds: [0, 1, 2, 3] ", "seeds: [0] ", "sensitivity.seeds", "[0]", "2 to 100 different"),
+        ("seeds: [0, 1, 2, 3] ", "seeds: [0, 1, 1] ", "sensitivity.seeds", "1", "each once"),
+        ("width: [0.5,", "width: [0,", "sensitivity.width[0]", "0", "more than 0, at most 8"),
+        ("[0.001, 0.003,", "[0.003, 0.003,", "sensitivity.learning_rate", "0.003", "each once"),
+        ("variant: lenet5 ", "variant: lenet5-1998 ", "sensitivity.width", "[0.5, 1.0, 2.0]", "[]"),
         ("data:\n", "data: [1]\nmore:\n", "data", "[1]", "source, validation, validation_seed, duplicates"),
     ],
 )
@@ -214,6 +221,15 @@ def test_a_budget_that_cannot_be_met_is_told_with_its_numbers(tmp_path):
     assert "would have 0 units; allowed: a variant for which it has 1 to 10000" in found
 
 
+def test_a_scaled_network_has_so_many_times_the_maps_and_units(tmp_path):
+    study = loaded(tmp_path)
+    half = study.variants["lenet5"].scaled(0.5).model
+    assert (half.channels, half.hidden) == ((3, 8), (60, 42))
+    assert study.variants["mlp"].scaled(2.0).model.hidden == (118,)
+    assert study.variants["mlp"].scaled(0.001).model.hidden == (1,)
+    assert study.variants["lenet5"].scaled(1.0) == study.variants["lenet5"]
+
+
 def test_params_cannot_be_changed_once_read(tmp_path):
     study = loaded(tmp_path)
     with pytest.raises(ValueError, match="frozen"):
@@ -222,5 +238,13 @@ def test_params_cannot_be_changed_once_read(tmp_path):
 
 def test_every_setting_stands_in_the_file_with_a_comment():
     lines = OURS.read_text().splitlines()
-    for key in ("device", "seeds", "source", "validation", "duplicates", *params.Training.model_fields):
+    for key in (
+        "device",
+        "seeds",
+        "source",
+        "validation",
+        "duplicates",
+        *params.Training.model_fields,
+        *params.Cost.model_fields,
+    ):
         assert any(re.match(rf" *{key}: .*# ", line) for line in lines), key

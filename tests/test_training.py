@@ -193,7 +193,7 @@ def test_the_order_of_the_images_is_a_function_of_seed_and_epoch_alone():
 def test_dropout_keeps_each_unit_as_often_as_its_rate_says_and_each_seed_others():
     run = run_of("lenet5-regularized", dropout=(0.25, 0.5))
     state = training.start([run, run_of(seed=4)], CPU)
-    _, _, kept = training.draw(run.variant, state, 20_000, CPU)
+    kept = training.draw(run.variant, state, 20_000, CPU).kept
     for name, width, rate in (("c5_dropout", 120, 0.25), ("f6_dropout", 84, 0.5)):
         assert kept[name].shape == (2, 20_000, width)
         deviation = (rate * (1 - rate) / 20_000) ** 0.5

@@ -1,6 +1,7 @@
 """Random changes of whole batches, for training data only: affine ones, and elastic ones as in Simard et al. 2003."""
 
 import math
+from functools import cache
 
 import torch
 from torch.nn import functional
@@ -46,6 +47,7 @@ def changed(images: torch.Tensor, changes: torch.Tensor, black: float) -> torch.
     return functional.grid_sample(images - black, grid, align_corners=False).add_(black)
 
 
+@cache
 def waves(size: int) -> torch.Tensor:
     """(size, WAVES): waves along a side as Gaussian smoothing, mirrored at the edges, leaves them of white noise.
 

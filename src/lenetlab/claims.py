@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from lenetlab import UserError, params
-from lenetlab.params import setting
+from lenetlab.params import setting, shown
 
 KINDS_OF_LAYERS = (
     *("Conv2d", "PartialConv2d", "Linear", "Codes", "BatchNorm1d", "BatchNorm2d", "Dropout", "Flatten"),
@@ -52,7 +52,7 @@ RELATION = (
 
 def _in_catalogue(name: str, info: ValidationInfo) -> str:
     if name not in info.context:
-        raise ValueError(f"{_shown(name)} is not allowed; allowed: {', '.join(info.context)}")
+        raise ValueError(f"{shown(name)} is not allowed; allowed: {', '.join(info.context)}")
     return name
 
 
@@ -106,7 +106,7 @@ class Count(Stated):
             allowed = _names_of_layers(info.context[info.data["variant"]], reading=info.field_name == "inputs")
             for name in stated or {}:
                 if name not in allowed:
-                    raise ValueError(f"{_shown(name)} is not allowed; allowed: {', '.join(allowed)}")
+                    raise ValueError(f"{shown(name)} is not allowed; allowed: {', '.join(allowed)}")
         return stated
 
     @model_validator(mode="after")
@@ -255,7 +255,7 @@ def load(path: Path, study: params.Study) -> list[Claim]:
     problems = [f"{key}: unknown key; allowed: claims" for key in content if key != "claims"]
     entries = content.get("claims")
     if not isinstance(entries, list):
-        how = f"{_shown(entries)} is not allowed" if "claims" in content else "missing"
+        how = f"{shown(entries)} is not allowed" if "claims" in content else "missing"
         raise UserError(*params.headed(path, [*problems, f"claims: {how}; allowed: a list, [] for no statement"]))
     claims, first = [], {}
     for at, entry in enumerate(entries):
@@ -264,7 +264,7 @@ def load(path: Path, study: params.Study) -> list[Claim]:
         identity = entry.get("id") if isinstance(entry, dict) else None
         if isinstance(identity, str) and first.setdefault(identity, at) != at:
             problems.append(
-                f"claims[{at}].id: {_shown(identity)} is that of claims[{first[identity]}]; allowed: each once"
+                f"claims[{at}].id: {shown(identity)} is that of claims[{first[identity]}]; allowed: each once"
             )
         claims.append(claim)
     if problems:
@@ -286,10 +286,10 @@ def _names_of_layers(variant: params.Variant, reading: bool) -> list[str]:
 def _read(entry: Any, study: params.Study) -> tuple[Claim | None, list[str]]:
     """A statement, or what is wrong with it as the form that it fits best."""
     if not isinstance(entry, dict):
-        return None, [f": {_shown(entry)} is not allowed; allowed: a block with the keys id, kind, statement and more"]
+        return None, [f": {shown(entry)} is not allowed; allowed: a block with the keys id, kind, statement and more"]
     kind, kinds = entry.get("kind"), ", ".join(FORMS)
     if not isinstance(kind, str) or kind not in FORMS:
-        how = f"{_shown(kind)} is not allowed" if "kind" in entry else "missing"
+        how = f"{shown(kind)} is not allowed" if "kind" in entry else "missing"
         return None, [f".kind: {how}; allowed: {kinds}"]
     attempts = []
     for form in FORMS[kind]:
@@ -328,10 +328,5 @@ def _in_words(problem: Mapping[str, Any], entry: dict, form: type[Stated]) -> st
         common = Stated.model_fields.keys() | {"kind"}
         forms = [", ".join(name for name in form.model_fields if name not in common) for form in FORMS[entry["kind"]]]
         return f"{key}: unknown key; allowed: id, kind, statement and {'; or '.join(forms)}"
-    how = "missing" if problem["type"] == "missing" else f"{_shown(problem['input'])} is not allowed"
+    how = "missing" if problem["type"] == "missing" else f"{shown(problem['input'])} is not allowed"
     return f"{key}: {how}; allowed: {form.model_fields[steps[0]].description}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -52,9 +52,18 @@ class Prepared:
         training = self.profile["splits"]["training"]
         return Normalization(mean=training["mean"], std=training["std"] or 1.0)
 
-    def digits(self, split: str, form: params.Input, normalization: Normalization, device: torch.device) -> Digits:
-        """One split in the form that a variant reads, on the device that computes."""
-        chosen = self.splits == split
+    def digits(
+        self, split: str, form: params.Input, normalization: Normalization, device: torch.device, most: int = 0
+    ) -> Digits:
+        """One split in the form that a variant reads, on the device that computes.
+
+        At `most` so many of its images, if that is not 0: the first of a shuffle that is always the same, so that the
+        smaller of two such choices is part of the larger.
+        """
+        chosen = np.flatnonzero(self.splits == split)
+        if most and most < len(chosen):
+            shuffle = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))
+            chosen = chosen[shuffle[:most].sort().values.numpy()]
         pixels = torch.from_numpy(self.pixels[chosen]).unsqueeze(1)
         images = torch.empty(len(pixels), 1, form.size, form.size)
         for part, target in zip(pixels.split(1000), images.split(1000), strict=True):  # large steps touch fresh memory

@@ -41,6 +41,11 @@ def plan(study: params.Study, variant: str, prepared_folder: Path) -> Plan:
     device.pin()
     where = device.resolve(study.device)
     prepared = dataset.load(prepared_folder)
+    images, most = int((prepared.splits == "training").sum()), study.training_of(variant).images
+    if most > images:
+        raise UserError(
+            f"params.yaml: training.images: {most} for {variant}, which is more than there are; allowed: 0 to {images}"
+        )
     definition = study.variants[variant]
     normalization = prepared.normalization(definition.input)
     identity = provenance.identity(study, variant, prepared.digest, torch.__version__, where.type, device.NUMERICS)
@@ -62,18 +67,7 @@ def plan(study: params.Study, variant: str, prepared_folder: Path) -> Plan:
 
 def train(plan: Plan, runs: Path, journals: Path) -> None:
     """Train every seed of the plan that is not finished yet; then its outputs stand in `runs` and `journals`, whole."""
-    waiting = [run for run in plan.runs if not training.finished(plan.folders[run.seed])]
-    kept = len(plan.runs) - len(waiting)
-    if kept:
-        print(f"{plan.variant}: {kept} of {len(plan.runs)} seeds were trained before and are kept", file=sys.stderr)
-    if waiting:
-        if "DVC_STAGE" in os.environ:
-            die_with_parent()  # a `dvc repro` that is killed leaves its stages behind
-        try:
-            _train(plan, waiting)
-        except KeyboardInterrupt:
-            print(f"\n{plan.variant}: stopped; finished epochs are kept, the same command goes on", file=sys.stderr)
-            raise
+    finish([plan])
     with files.folder(runs) as outputs, files.folder(journals) as logs:
         for run in plan.runs:
             folder, name = plan.folders[run.seed], f"seed-{run.seed}"
@@ -84,10 +78,37 @@ def train(plan: Plan, runs: Path, journals: Path) -> None:
             shutil.copyfile(folder / "journal.jsonl", logs / f"{name}.jsonl")
 
 
-def _train(plan: Plan, waiting: Sequence[training.Run]) -> None:
-    form = plan.runs[0].variant.input
+def finish(plans: Sequence[Plan]) -> None:
+    """Train what is not finished yet of these plans, one after the other; the folder of each run then holds all of it.
+
+    Ctrl-C loses no finished epoch: the next call goes on there.
+    """
+    waiting = [[run for run in plan.runs if not training.finished(plan.folders[run.seed])] for plan in plans]
+    name, runs = plans[0].variant, [run for plan in plans for run in plan.runs]
+    kept = len(runs) - sum(map(len, waiting))
+    if kept:
+        what = "seeds" if len(plans) == 1 else "trainings"
+        print(f"{name}: {kept} of {len(runs)} {what} were done before and are kept", file=sys.stderr)
+    if kept == len(runs):
+        return
+    if "DVC_STAGE" in os.environ:
+        die_with_parent()  # a `dvc repro` that is killed leaves its stages behind
+    epochs = sum(run.training.epochs for part in waiting for run in part)
+    try:
+        with tqdm(total=epochs, desc=name, unit="epoch", dynamic_ncols=True) as bar:
+            for plan, part in zip(plans, waiting, strict=True):
+                if part:
+                    _train(plan, part, bar)
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped; finished epochs are kept, the same command goes on", file=sys.stderr)
+        raise
+
+
+def _train(plan: Plan, waiting: Sequence[training.Run], bar: tqdm) -> None:
+    form, most = plan.runs[0].variant.input, plan.runs[0].training.images
     digits, validation = (
-        plan.prepared.digits(split, form, plan.normalization, plan.where) for split in ("training", "validation")
+        plan.prepared.digits(split, form, plan.normalization, plan.where, images)
+        for split, images in (("training", most), ("validation", 0))
     )
     processes = workers(plan.where, len(waiting))
     done = {run.seed: checkpoint.epochs_done(plan.folders[run.seed] / "state.safetensors") for run in waiting}
@@ -98,11 +119,11 @@ def _train(plan: Plan, waiting: Sequence[training.Run]) -> None:
     def task(runs: Sequence[training.Run]) -> Task:
         return lambda: training.fit(runs, digits, validation, [plan.folders[run.seed] for run in runs])
 
-    epochs = sum(run.training.epochs for run in waiting)
-    with tqdm(total=epochs, initial=sum(done.values()), desc=plan.variant, unit="epoch", dynamic_ncols=True) as bar:
-        for _, record in perform([task(runs) for runs in groups], processes):
-            bar.update()
-            bar.set_postfix_str(f"loss {record['train_loss']:.4f}", refresh=False)
+    bar.initial += sum(done.values())  # so that what was done before does not count as fast
+    bar.update(sum(done.values()))
+    for _, record in perform([task(runs) for runs in groups], processes):
+        bar.update()
+        bar.set_postfix_str(f"loss {record['train_loss']:.4f}", refresh=False)
 
 
 def workers(where: torch.device, tasks: int) -> int:
@@ -122,11 +143,16 @@ def perform(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
 
     A UserError of a task ends all of them and is raised here; so does a process that dies.
     """
-    if processes == 1:
-        for number, task in enumerate(tasks):
-            for event in task():
-                yield number, event
+    if processes > 1:
+        yield from perform_apart(tasks, processes)
         return
+    for number, task in enumerate(tasks):
+        for event in task():
+            yield number, event
+
+
+def perform_apart(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
+    """As `perform`, but never in this process."""
     context = multiprocessing.get_context("fork")  # the data and torch are there already, and are not copied
     following = context.Value("i", 0)
     children = {}

@@ -17,6 +17,7 @@ PARTIAL = (
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
     *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)),
 )
+KERNELS = torch.tensor([6 * out + inputs for out, read in enumerate(PARTIAL) for inputs in read])  # places among all 96
 # What F6 shall answer to each digit: stylised 7×12 pictures of it, drawn after fig. 3 there, which prints no numbers.
 CODES = """
 ..###..  ...##..  .#####.  #######  ....##.  #######  ..####.  #######  .#####.  .#####.
@@ -70,9 +71,8 @@ class PartialConv2d(nn.Module):
     @staticmethod
     def full(weight: torch.Tensor) -> torch.Tensor:
         """The kernels (..., 60, 25) at their places among all, (..., 16, 6, 5, 5); the others are 0."""
-        places = torch.tensor([6 * out + inputs for out, read in enumerate(PARTIAL) for inputs in read])
         everything = weight.new_zeros(*weight.shape[:-2], 6 * len(PARTIAL), 25)
-        return everything.index_copy(-2, places.to(weight.device), weight).unflatten(-1, (5, 5)).unflatten(-3, (-1, 6))
+        return everything.index_copy(-2, KERNELS.to(weight.device), weight).unflatten(-1, (5, 5)).unflatten(-3, (-1, 6))
 
 
 class Codes(nn.Module):
@@ -189,6 +189,7 @@ class Layer:
     output: str  # shape without the batch, such as 6×28×28
     parameters: int
     arithmetic: str  # how the parameters add up; empty where there are none
+    multiply_accumulates: int  # for one image
 
 
 def layer_table(model: LeNet5 | MLP, size: int) -> list[dict]:
@@ -199,8 +200,26 @@ def layer_table(model: LeNet5 | MLP, size: int) -> list[dict]:
         with torch.inference_mode():
             flow = layer(flow)
         shape = "×".join(map(str, flow.shape[1:]))
-        table.append(asdict(Layer(name, type(layer).__name__, shape, parameter_count(layer), _arithmetic(layer))))
+        own = parameter_count(layer), _arithmetic(layer), multiply_accumulates(layer, flow)
+        table.append(asdict(Layer(name, type(layer).__name__, shape, *own)))
     return table
+
+
+def multiply_accumulates(layer: nn.Module, output: torch.Tensor) -> int:
+    """Products that are added up to make this output of one image: those of convolutions and linear layers.
+
+    Activations, pooling by rule, and normalisation, which can be folded into the convolution before it, count nothing.
+    """
+    match layer:
+        case nn.Conv2d() | nn.Linear():
+            return output.numel() * layer.weight[0].numel()
+        case PartialConv2d():
+            return output[0, 0].numel() * layer.weight.numel()
+        case Subsampling():
+            return output.numel()
+        case Codes():
+            return layer.codes.numel()
+    return 0
 
 
 def _hidden_layers(

@@ -107,6 +107,7 @@ class Regularization(Record):
 
 
 class Training(Record):
+    images: int = setting("a whole number from 0 (0: all training images)", ge=0)
     epochs: int = setting("a whole number from 1 to 1000", ge=1, le=1000)
     batch_size: int = setting("a whole number from 1 to 60000", ge=1, le=60_000)
     optimizer: Literal["sgd", "adamw"] = setting("sgd or adamw")
@@ -119,6 +120,7 @@ class Training(Record):
 class Override(Record):
     """Training settings that one variant has to itself; what is absent stays as in `training`."""
 
+    images: int | None = setting("a whole number from 0 (0: all training images)", ge=0, default=None)
     epochs: int | None = setting("a whole number from 1 to 1000", ge=1, le=1000, default=None)
     batch_size: int | None = setting("a whole number from 1 to 60000", ge=1, le=60_000, default=None)
     optimizer: Literal["sgd", "adamw"] | None = setting("sgd or adamw", default=None)
@@ -138,6 +140,12 @@ class Variant(Record):
     def parameters(self) -> int:
         return self.model.parameters(self.input.size, self.regularization.batch_norm)
 
+    def scaled(self, width: float) -> Self:
+        """With so many times the maps and units, rounded, at least one each."""
+        sizes = {key: getattr(self.model, key) for key in ("channels", "hidden") if hasattr(self.model, key)}
+        wider = {key: tuple(max(1, round(width * size)) for size in values) for key, values in sizes.items()}
+        return self.model_copy(update={"model": self.model.model_copy(update=wider)})
+
 
 class Comparison(Record):
     candidate: Name = setting("a variant of `study`")
@@ -149,6 +157,35 @@ class Data(Record):
     validation: int = setting("a whole number from 0 (images kept out of training)", ge=0)
     validation_seed: int = setting("a whole number from 0 to 4294967295", ge=0, lt=2**32)
     duplicates: Literal["error", "drop"] = setting("error or drop")
+
+
+class Cost(Record):
+    """How exactly `stages/cost.py` measures."""
+
+    rounds: int = setting("a whole number from 2 to 100 (times that every variant is measured, in turn)", ge=2, le=100)
+    batches: int = setting("a whole number from 1 to 1000 (trained on in each round)", ge=1, le=1000)
+
+
+class Sensitivity(Record):
+    """What `lenetlab sensitivity` changes in a variant, one setting at a time; an empty list leaves a setting out."""
+
+    variant: Name = setting("a variant of `variants`")
+    seeds: every(Annotated[int, Field(ge=0, lt=2**32)], "", min_length=2, max_length=100) = setting(
+        "a list of 2 to 100 different whole numbers from 0 to 4294967295"
+    )
+    learning_rate: every(Annotated[float, Field(gt=0, le=100)], "", max_length=20) = setting(
+        "up to 20 numbers more than 0, at most 100"
+    )
+    dropout: every(Probability, "", max_length=20) = setting("up to 20 numbers from 0 to below 1")
+    width: every(Annotated[float, Field(gt=0, le=8)], "", max_length=20) = setting(
+        "up to 20 numbers more than 0, at most 8 (times the maps and units)"
+    )
+    batch_size: every(Annotated[int, Field(ge=1, le=60_000)], "", max_length=20) = setting(
+        "up to 20 whole numbers from 1 to 60000"
+    )
+    images: every(Annotated[int, Field(ge=0)], "", max_length=20) = setting(
+        "up to 20 whole numbers from 0 (0: all training images)"
+    )
 
 
 class Study(Record):
@@ -166,11 +203,16 @@ class Study(Record):
     equivalence_margin: float = setting("a number more than 0, below 1 (difference of accuracy)", gt=0, lt=1)
     data: Data
     training: Training
+    cost: Cost
+    sensitivity: Sensitivity
     variants: dict[Name, Variant] = setting("variants by name: lower-case letters, digits, - and _")
 
     def training_of(self, variant: str) -> Training:
         """The training settings of a variant: the common ones and what it overrides."""
         return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))
+
+
+BLOCKS = {"data": Data, "training": Training, "cost": Cost, "sensitivity": Sensitivity}
 
 
 def load(path: Path) -> Study:
@@ -250,7 +292,7 @@ def _in_words(problem: Mapping[str, Any], content: dict) -> str:
         return f"{key}: unknown key; allowed: {siblings}"
     if steps and steps[-1] == "[key]":
         return f"{_dotted(steps[:-1])}: the name is not allowed; allowed: lower-case letters, digits, - and _"
-    return f"{key}: {_shown(problem['input'])} is not allowed; allowed: {_allowed(steps, content)}"
+    return f"{key}: {shown(problem['input'])} is not allowed; allowed: {_allowed(steps, content)}"
 
 
 def _key_steps(location: tuple) -> list:
@@ -263,7 +305,8 @@ def _dotted(steps: list) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as an error message quotes it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -282,8 +325,8 @@ def _models_at(steps: list, content: Any) -> Iterator[type[Record]]:
         yield from [{"input": Input, "regularization": Regularization, "training": Override}[steps[2]]]
     elif steps[0] == "comparisons" and len(steps) == 3:
         yield Comparison
-    elif steps in (["data"], ["training"]):
-        yield {"data": Data, "training": Training}[steps[0]]
+    elif len(steps) == 1 and steps[0] in BLOCKS:
+        yield BLOCKS[steps[0]]
 
 
 def _fields_at(steps: list, content: Any) -> list[str]:
@@ -306,10 +349,15 @@ def _unknown_names(content: dict) -> list[str]:
     """Names in `study` and `comparisons` that lead nowhere; looked at even where other keys are wrong."""
     catalogue, study = content.get("variants"), content.get("study")
     problems = []
+    around = content.get("sensitivity")
+    around = around.get("variant") if isinstance(around, dict) else None
+    if isinstance(catalogue, dict) and isinstance(around, str) and around not in catalogue:
+        known = ", ".join(map(str, catalogue))
+        problems.append(f"sensitivity.variant: {shown(around)} is not in `variants`; allowed: {known}")
     if isinstance(catalogue, dict) and isinstance(study, list):
         known = ", ".join(map(str, catalogue))
         problems += [
-            f"study[{at}]: {_shown(name)} is not in `variants`; allowed: {known}"
+            f"study[{at}]: {shown(name)} is not in `variants`; allowed: {known}"
             for at, name in enumerate(study)
             if isinstance(name, str) and name not in catalogue
         ]
@@ -321,7 +369,7 @@ def _unknown_names(content: dict) -> list[str]:
                     name = pair.get(side) if isinstance(pair, dict) else None
                     if isinstance(name, str) and name not in study:
                         problems.append(
-                            f"comparisons.{family}[{at}].{side}: {_shown(name)} is not in `study`;"
+                            f"comparisons.{family}[{at}].{side}: {shown(name)} is not in `study`;"
                             f" allowed: {', '.join(map(str, study))}"
                         )
     return problems
@@ -330,7 +378,8 @@ def _unknown_names(content: dict) -> list[str]:
 def _impossible(study: Study) -> list[str]:
     """What is well formed and cannot be carried out."""
     problems = []
-    for key, values in (("seeds", study.seeds), ("study", study.study)):
+    unique = {"seeds": study.seeds, "study": study.study}
+    for key, values in (unique | {f"sensitivity.{key}": value for key, value in _lists(study.sensitivity)}).items():
         twice = sorted({value for value in values if values.count(value) > 1})
         problems += [f"{key}: {value!r} stands more than once; allowed: each once" for value in twice]
     for family, pairs in study.comparisons.items():
@@ -354,6 +403,12 @@ def _impossible(study: Study) -> list[str]:
                 f"variants.{name}.model.output: 'codes' is not allowed with {model.hidden[1]} units before it;"
                 " allowed: 84 of them, or linear"
             )
+        fixed = isinstance(model, LeNet5) and (model.connections, model.output) != ("full", "linear")
+        if fixed and name == study.sensitivity.variant and set(study.sensitivity.width) - {1.0}:
+            problems.append(
+                f"sensitivity.width: {list(study.sensitivity.width)} is not allowed around {name!r}, whose connections"
+                " or codes have one width; allowed: []"
+            )
         rates, layers = variant.regularization.dropout, len(model.hidden or (None,))
         if isinstance(rates, tuple) and len(rates) != layers:
             problems.append(
@@ -361,6 +416,10 @@ def _impossible(study: Study) -> list[str]:
                 f" allowed: a number, or {layers} of them, one per hidden layer"
             )
     return problems
+
+
+def _lists(sensitivity: Sensitivity) -> Iterator[tuple[str, tuple]]:
+    return ((key, value) for key, value in sensitivity if isinstance(value, tuple))
 
 
 def _matched(variants: Mapping[str, Variant]) -> tuple[dict[str, Variant], list[str]]:

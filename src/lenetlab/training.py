@@ -31,6 +31,15 @@ class Run:
     origin: dict[str, Any]  # commit, versions, hardware
 
 
+@dataclass(frozen=True)
+class Chance:
+    """What is random in an epoch, for every member and image in the order of training."""
+
+    order: torch.Tensor  # (members, N) numbers of the images
+    moves: torch.Tensor | None  # (members, N, D) how each is changed, as `augmentation.changed` takes it
+    kept: dict[str, torch.Tensor]  # by dropout layer, bool (members, N, width)
+
+
 def start(runs: Sequence[Run], where: torch.device) -> checkpoint.State:
     """The state of these runs before the first epoch. They are seeds of one variant, and are trained as one group."""
     members = group.filled(runs, where)
@@ -45,44 +54,50 @@ def train_epoch(run: Run, state: checkpoint.State, digits: dataset.Digits) -> tu
 
     `run` is any of the group's: what is read from it is the same in all.
     """
-    settings, rules, epoch = run.training, run.variant.regularization, state.epoch + 1
-    steps = math.ceil(len(digits) / settings.batch_size)
-    order, moves, kept = draw(run.variant, state, len(digits), digits.labels.device)
+    chance = draw(run.variant, state, len(digits), digits.labels.device)
     loss_sum, correct = torch.zeros(2, len(state.seeds), dtype=torch.float64, device=digits.labels.device)
-    for step in range(steps):
-        batch = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
-        chosen = order[:, batch]
-        images, labels = (
-            digits.images.index_select(0, chosen.flatten()),
-            digits.labels.index_select(0, chosen.flatten()),
-        )
-        if moves is not None:
-            images = augmentation.changed(images, moves[:, batch].flatten(0, 1), digits.black)
-        logits = state.network.train(
-            images.unflatten(0, chosen.shape), {name: masks[:, batch] for name, masks in kept.items()}
-        ).flatten(0, 1)
-        losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
-        mean_losses = losses.view(chosen.shape).mean(1)
-        gradients = torch.autograd.grad(mean_losses.sum(), list(state.network.weights.values()))
-        done = state.epoch * steps + step
-        state.optimizer.step(gradients, learning_rate(settings, done, settings.epochs * steps), done)
-        logits, losses = logits.detach(), losses.detach()
-        if rules.label_smoothing:  # what is reported is comparable: plain cross-entropy
-            losses = functional.cross_entropy(logits, labels, reduction="none")
-        loss_sum += losses.view(chosen.shape).sum(1)
-        correct += (logits.argmax(1) == labels).view(chosen.shape).sum(1)
-    state.epoch = epoch
+    for step in range(steps_per_epoch(run, digits)):
+        losses, right = train_step(run, state, digits, chance, step)
+        loss_sum += losses
+        correct += right
+    state.epoch += 1
     return loss_sum / len(digits), correct / len(digits)
 
 
-def draw(
-    variant: params.Variant, state: checkpoint.State, count: int, where: torch.device
-) -> tuple[torch.Tensor, torch.Tensor | None, dict[str, torch.Tensor]]:
-    """What is random in the coming epoch, for every member and image in the order of training.
+def steps_per_epoch(run: Run, digits: dataset.Digits) -> int:
+    return math.ceil(len(digits) / run.training.batch_size)
 
-    Numbers of the images (members, count); descriptions of how they are changed (members, count, D), or None; and
-    by dropout layer what is kept, bool (members, count, width). Drawn on the CPU, so that every device meets the same.
-    """
+
+def train_step(
+    run: Run, state: checkpoint.State, digits: dataset.Digits, chance: Chance, step: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One batch of the coming epoch. Per member, the sum of its cross-entropies and how many it got right."""
+    settings, rules = run.training, run.variant.regularization
+    steps = steps_per_epoch(run, digits)
+    batch = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
+    chosen = chance.order[:, batch]
+    images, labels = (
+        digits.images.index_select(0, chosen.flatten()),
+        digits.labels.index_select(0, chosen.flatten()),
+    )
+    if chance.moves is not None:
+        images = augmentation.changed(images, chance.moves[:, batch].flatten(0, 1), digits.black)
+    logits = state.network.train(
+        images.unflatten(0, chosen.shape), {name: masks[:, batch] for name, masks in chance.kept.items()}
+    ).flatten(0, 1)
+    losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
+    mean_losses = losses.view(chosen.shape).mean(1)
+    gradients = torch.autograd.grad(mean_losses.sum(), list(state.network.weights.values()))
+    done = state.epoch * steps + step
+    state.optimizer.step(gradients, learning_rate(settings, done, settings.epochs * steps), done)
+    logits, losses = logits.detach(), losses.detach()
+    if rules.label_smoothing:  # what is reported is comparable: plain cross-entropy
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+    return losses.view(chosen.shape).sum(1), (logits.argmax(1) == labels).view(chosen.shape).sum(1)
+
+
+def draw(variant: params.Variant, state: checkpoint.State, count: int, where: torch.device) -> Chance:
+    """What is random in the coming epoch. Drawn on the CPU, so that every device meets the same."""
     rules, epoch = variant.regularization, state.epoch + 1
     orders, moves, kept = [], [], {name: [] for name in state.network.dropout()}
     for seed in state.seeds:
@@ -93,10 +108,10 @@ def draw(
         dropout = stream(seed, epoch, "dropout")
         for name, (width, rate) in state.network.dropout().items():
             kept[name].append(uniform_int16(count, width, dropout) >= round(rate * 2**16) - 2**15)
-    return (
-        torch.stack(orders).to(where),
-        torch.stack(moves).to(where) if moves else None,
-        {name: torch.stack(masks).to(where) for name, masks in kept.items()},
+    return Chance(
+        order=torch.stack(orders).to(where),
+        moves=torch.stack(moves).to(where) if moves else None,
+        kept={name: torch.stack(masks).to(where) for name, masks in kept.items()},
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from lenetlab import UserError, comparison, files, params
+from lenetlab import UserError, comparison, files, params, wording
 from lenetlab.claims import (
     Accuracies,
     Accuracy,
@@ -46,7 +46,11 @@ WORDS = {
     "test_loss": "test loss",
     "gap": "gap between training and test accuracy",
     "epochs_to": "number of epochs",
+    "seconds": "time of an epoch",
+    "memory": "peak memory of a training process",
+    "latency": "time to read an image",
 }
+COSTS = {"seconds": "seconds_per_epoch", "memory": "process_memory_bytes", "latency": "latency_seconds"}  # in costs.json
 Verdict = Literal["confirmed", "refuted", "undecided"]
 
 
@@ -106,6 +110,7 @@ class Evidence:
     study: params.Study
     outcomes: Sequence[comparison.Outcome]
     evaluations: Mapping[str, Evaluation]
+    costs: Mapping[str, Mapping[str, Any]]  # costs.json, by variant: a figure per round for each measure
 
     def layers(self, name: str) -> list[dict[str, Any]]:
         """The layer table of any variant of the catalogue, trained or not."""
@@ -128,14 +133,21 @@ class Evidence:
 
 
 def decide(
-    stated: Sequence[Claim], study: params.Study, outcomes: Sequence[comparison.Outcome], evaluations: Path
+    stated: Sequence[Claim],
+    study: params.Study,
+    outcomes: Sequence[comparison.Outcome],
+    evaluations: Path,
+    costs: Mapping[str, Mapping[str, Any]],
 ) -> list[Answer]:
-    """The answer to every statement, in their order, from the evaluations of the study's variants and no others."""
+    """The answer to every statement, in their order, from the evaluations of the study's variants and no others.
+
+    `costs`: the variants of `costs.json`.
+    """
     named = {getattr(claim, key, None) for claim in stated for key in ("variant", "candidate", "baseline")}
     read = {
         name: _evaluation(evaluations / name) for name in study.study if name in named and (evaluations / name).is_dir()
     }
-    evidence = Evidence(study, outcomes, read)
+    evidence = Evidence(study, outcomes, read, costs)
     return [Answer(claim.id, claim.kind, claim.statement, *astuple(_finding(claim, evidence))) for claim in stated]
 
 
@@ -335,14 +347,19 @@ def _counts_related(claim: Pair, stated: str | int, study: params.Study) -> Find
 
 
 def _figure_relation(claim: FigureRelation, measure: str, evidence: Evidence) -> Finding:
-    """Less or more only where both tests over the seeds agree that there is a difference."""
-    if measure in ("seconds", "memory"):  # nothing measures them yet, for any variant
-        what = {"seconds": "seconds per epoch are", "memory": "memory is"}[measure]
-        return Finding("undecided", "–", f"{what} not measured under equal conditions in this version")
+    """Less or more only where both tests, over the seeds or rounds, agree that there is a difference."""
     names = claim.candidate, claim.baseline
     if missing := evidence.missing(*names):
         return missing
-    word, figures, note = _sides(claim, measure, [evidence.evaluations[name] for name in names])
+    repeats = "seeds"
+    if measure in COSTS:
+        for name in names:
+            if name not in evidence.costs:
+                return Finding("undecided", "–", f"what {name} costs is not measured yet; `dvc repro cost` does it")
+        repeats, word, note = "rounds", WORDS[measure], ""
+        figures = [evidence.costs[name][COSTS[measure]] for name in names]
+    else:
+        word, figures, note = _sides(claim, measure, [evidence.evaluations[name] for name in names])
     for name, values in zip(names, figures, strict=True):
         if lacking := _not_finite(name, measure, values):
             return lacking
@@ -351,8 +368,10 @@ def _figure_relation(claim: FigureRelation, measure: str, evidence: Evidence) ->
     if min(map(len, figures)) < 2:
         return Finding("undecided", found, ONE_SEED)
     p_welch, p_permutation = _welch(*figures), comparison.divisions(*map(np.array, figures))
-    seeds = len(figures[0])
-    tests = f"over {seeds} seeds each (Welch's test p {_p(p_welch)}, permutation test p {_p(p_permutation)})"
+    tests = (
+        f"over {len(figures[0])} {repeats} each"
+        f" (Welch's test p {_p(p_welch)}, permutation test p {_p(p_permutation)})"
+    )
     if max(p_welch, p_permutation) >= comparison.LEVEL:
         return Finding("undecided", found, f"chance may have made the difference in {word} {tests}{note}")
     order = "less" if means[0] < means[1] else "more"
@@ -490,6 +509,10 @@ def _shown_as(measure: str, value: float, unit: bool = True) -> str:
         text, of = f"{100 * value:.2f}", " percentage points"
     elif measure == "epochs_to":
         text, of = f"{value:.1f}", ""
+    elif measure == "memory":
+        text, of = f"{value / 1e6:,.0f}", " MB"
+    elif measure in COSTS:
+        text, of = wording.duration(value), ""
     else:
         text, of = f"{value:.4f}", ""
     return text.replace("-", "−") + of * unit
@@ -507,9 +530,8 @@ def _as_stated(measure: str, value: float) -> str:
 
 
 def _points(difference: float) -> str:
-    text = f"{100 * difference:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00")
-    return f"{text.replace('-', '−')} percentage points"
+    return f"{wording.points(difference)} percentage points"
 
 
 def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"= {value:#.2g}"
+    return wording.p_value(value) if value < 0.0001 else f"= {wording.p_value(value)}"

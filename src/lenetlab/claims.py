@@ -46,7 +46,7 @@ BY_KIND = f"whole numbers from 0, by kind of layer: {', '.join(KINDS_OF_LAYERS)}
 CURVE = "test_accuracy, train_accuracy or validation_accuracy"
 RELATION = (
     "test_accuracy (the default) with better, worse or equivalent; parameters with similar, fewer or more;"
-    " train_loss, test_loss, gap, epochs_to, seconds, memory or a list of these with less or more"
+    " train_loss, test_loss, gap, epochs_to, seconds, memory, latency or a list of these with less or more"
 )
 
 
@@ -64,7 +64,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Whole = Annotated[int, Field(ge=0)]
 Name = Annotated[str, AfterValidator(_in_catalogue)]
 Curve = Literal["test_accuracy", "train_accuracy", "validation_accuracy"]
-Measure = Literal["train_loss", "test_loss", "gap", "epochs_to", "seconds", "memory"]
+Measure = Literal["train_loss", "test_loss", "gap", "epochs_to", "seconds", "memory", "latency"]
 
 
 class Stated(params.Record):
@@ -177,7 +177,7 @@ class CountDifference(Pair):
 
 
 class FigureRelation(Pair):
-    """Answered by tests over the seeds; of several measures all must hold."""
+    """Answered by tests over the seeds, or the rounds of a measurement; of several measures all must hold."""
 
     kind: Literal["relation"]
     measure: Annotated[params.every(Measure, "", min_length=1), BeforeValidator(_listed)] = setting(RELATION)

@@ -1,4 +1,4 @@
-"""Trained weights on the test images: curves over all epochs, the last epoch's predictions, and the worst mistakes."""
+"""Trained weights on the test images: curves over all epochs, the last epoch's predictions, and the images misread."""
 
 import csv
 import io
@@ -20,6 +20,7 @@ from lenetlab import (
     execution,
     files,
     group,
+    mistakes,
     models,
     params,
     predictions,
@@ -27,7 +28,6 @@ from lenetlab import (
 )
 
 CURVES = ("seed", *training.CURVES, "test_loss", "test_accuracy")
-MISTAKES = 24  # as many as fit a page
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Evaluation:
     definition: dict[str, Any]  # `variant.json`
     curves: list[dict[str, Any]]  # a row per seed and epoch, CURVES
     predictions: predictions.Predictions
-    mistakes: dict[str, np.ndarray]  # number, label, predicted, confidence, votes (K), pixels (K, 28, 28)
+    mistakes: dict[str, np.ndarray]  # `mistakes.npz`, as `mistakes.misread` tells
 
 
 def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Path) -> Evaluation:
@@ -79,7 +79,7 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
         },
         curves=[row for rows in curves.values() for row in rows],
         predictions=found,
-        mistakes=most_confident_mistakes(found, prepared.numbers, prepared.pixels),
+        mistakes=mistakes.misread(found, prepared.numbers, prepared.pixels),
     )
 
 
@@ -106,26 +106,6 @@ def write(evaluation: Evaluation, folder: Path) -> None:
     predictions.write(evaluation.predictions, folder / "predictions.npz")
     with files.writing(folder / "mistakes.npz") as stream:
         np.savez_compressed(stream, **evaluation.mistakes)
-
-
-def most_confident_mistakes(
-    found: predictions.Predictions, numbers: np.ndarray, pixels: np.ndarray, most: int = MISTAKES
-) -> dict[str, np.ndarray]:
-    """The images misread with the most confidence: the probability given to wrong answers, mean over all seeds."""
-    confidence = np.where(found.correct, 0.0, found.probability).mean(axis=0)
-    votes = (~found.correct).sum(axis=0)
-    worst = np.argsort(-confidence, kind="stable")[:most]
-    worst = worst[votes[worst] > 0]
-    wrong = np.where(found.correct[:, worst], 10, found.predicted[:, worst])  # 10 stands for: not misread
-    commonest = [np.bincount(column[column < 10], minlength=10).argmax() for column in wrong.T]
-    return {
-        "number": numbers[worst],
-        "label": found.labels[worst],
-        "predicted": np.array(commonest, dtype=np.uint8),
-        "confidence": confidence[worst],
-        "votes": votes[worst],
-        "pixels": pixels[worst],
-    }
 
 
 def _answers(

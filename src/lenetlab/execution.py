@@ -143,16 +143,11 @@ def perform(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
 
     A UserError of a task ends all of them and is raised here; so does a process that dies.
     """
-    if processes > 1:
-        yield from perform_apart(tasks, processes)
+    if processes == 1:
+        for number, task in enumerate(tasks):
+            for event in task():
+                yield number, event
         return
-    for number, task in enumerate(tasks):
-        for event in task():
-            yield number, event
-
-
-def perform_apart(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
-    """As `perform`, but never in this process."""
     context = multiprocessing.get_context("fork")  # the data and torch are there already, and are not copied
     following = context.Value("i", 0)
     children = {}

@@ -1,0 +1,82 @@
+"""How the result changes with one setting of a variant at a time; judged on validation images.
+
+The test images take no part: whoever picks a setting from this picture has picked it without them.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lenetlab import UserError, execution, files, params, provenance
+
+SETTINGS = ("learning_rate", "dropout", "width", "batch_size", "images")  # as `sensitivity` in params.yaml has them
+
+
+@dataclass(frozen=True)
+class Point:
+    """A study of the variant alone, with one setting changed; none at the centre."""
+
+    setting: str | None
+    value: float | None
+    study: params.Study
+
+
+def points(study: params.Study) -> list[Point]:
+    """The centre, and every value of every setting. UserError if a value cannot be had."""
+    name, asked = study.sensitivity.variant, study.sensitivity
+    centre = study.model_copy(update={"study": (name,), "comparisons": {}, "seeds": asked.seeds})
+    found = [Point(None, None, centre)]
+    for setting in SETTINGS:
+        for value in getattr(asked, setting):
+            changed = _changed(study.variants[name], setting, value)
+            variants = {**study.variants, name: changed}
+            found.append(Point(setting, value, centre.model_copy(update={"variants": variants})))
+    return found
+
+
+def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
+    """Train what is not trained yet of all points, and gather `docs/sensitivity.json`."""
+    if not study.data.validation:
+        raise UserError("params.yaml: data.validation: 0; sensitivity is judged on validation images: allowed: 1 or more")
+    name, found = study.sensitivity.variant, points(study)
+    plans = [execution.plan(point.study, name, prepared_folder) for point in found]
+    execution.finish(list({plan.runs[0].record["parent_fingerprint"]: plan for plan in plans}.values()))
+    return {
+        "variant": name,
+        "recipe": provenance.recipe(study, name),
+        "data": plans[0].prepared.digest,
+        "validation_images": study.data.validation,
+        "device": plans[0].runs[0].origin["device"],
+        "torch": plans[0].runs[0].origin["torch"],
+        "points": [_result(point, plan) for point, plan in zip(found, plans, strict=True)],
+    }
+
+
+def _changed(variant: params.Variant, setting: str, value: float) -> params.Variant:
+    if setting == "width":
+        return variant.scaled(value)
+    if setting == "dropout":
+        rules = variant.regularization.model_copy(update={"dropout": value})
+        return variant.model_copy(update={"regularization": rules})
+    return variant.model_copy(update={"training": variant.training.model_copy(update={setting: value})})
+
+
+def _result(point: Point, plan: execution.Plan) -> dict[str, Any]:
+    """Accuracies at the end, by seed: on validation images, and in evaluation mode on those that were trained on."""
+    folders = {str(run.seed): plan.folders[run.seed] for run in plan.runs}
+    curves = {seed: _rows(folder / "curves.csv") for seed, folder in folders.items()}
+    return {
+        "setting": point.setting,
+        "value": point.value,
+        "parameters": plan.runs[0].record["parameters"],
+        "validation_accuracy": {seed: float(rows[-1]["validation_accuracy"]) for seed, rows in curves.items()},
+        "training_accuracy": {
+            seed: files.read_json(folder / "run.json")["training_set"]["accuracy"] for seed, folder in folders.items()
+        },
+    }
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui experiments sync check study bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
+.PHONY: help setup repro test ui experiments report sensitivity sync check study bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ ui: setup  ## show the runs in MLflow, on this machine only
 
 experiments: setup  ## show the experiments, with what differs
 	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
+
+report: setup  ## lay the report out again from the records on disk, in seconds
+	@lenetlab report
+
+sensitivity: check  ## how the result changes with one setting at a time; a quarter of an hour
+	@dvc repro prepare
+	@lenetlab sensitivity
+	@dvc repro
 
 study: check  ## train the whole catalogue as an experiment; an hour; docs/study
 	@python -m benchmarks.study run

@@ -4,20 +4,22 @@ from pathlib import Path
 
 from lenetlab import files, params, plain_errors, tracking
 
-EVALUATIONS, REPORTS, CLAIMS = Path("evaluations"), Path("reports"), Path("claims.yaml")
+EVALUATIONS, JOURNALS, REPORTS = Path("evaluations"), Path("journals"), Path("reports")
+COSTS, SENSITIVITY, CLAIMS = Path("costs.json"), Path("docs/sensitivity.json"), Path("claims.yaml")
 
 
 def main() -> None:
     study = params.load(Path("params.yaml"))
     with tracking.follow("compare"), files.folder(REPORTS) as outputs:
         # Not before: these load scipy and matplotlib, which takes as long as MLflow needs, in the other process.
-        from lenetlab import answers, claims, comparison, predictions, provenance, report
+        from lenetlab import answers, claims, comparison, predictions, provenance, records, report
 
         stated = claims.load(CLAIMS, study)
         answered = {name: predictions.read(EVALUATIONS / name / "predictions.npz") for name in study.study}
         outcomes = comparison.compare(study, answered)
-        found = answers.decide(stated, study, outcomes, EVALUATIONS)
-        report.write(report.collect(study, EVALUATIONS, outcomes, found, provenance.origin()), outputs)
+        found = answers.decide(stated, study, outcomes, EVALUATIONS, files.read_json(COSTS)["variants"])
+        sources = records.Sources(EVALUATIONS, JOURNALS, COSTS, SENSITIVITY)
+        report.write(records.collect(study, sources, outcomes, found, provenance.origin()), outputs)
     for outcome in outcomes:
         confounded = f"; confounded by {', '.join(outcome.confounds)}" if outcome.confounds else ""
         print(f"{outcome.candidate} against {outcome.baseline}: {outcome.verdict}; {outcome.reason}{confounded}")

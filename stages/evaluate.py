@@ -12,19 +12,21 @@ def main(variant: str) -> None:
     study = params.load(Path("params.yaml"))
     with tracking.follow("evaluate", variant), files.folder(Path("evaluations") / variant) as outputs:
         # Not before: these load torch and matplotlib, which takes as long as MLflow needs, in the other process.
-        from lenetlab import evaluation, figures, predictions
+        from lenetlab import curves, evaluation, figures, mistakes, predictions
 
         found = evaluation.evaluate(study, variant, Path("runs") / variant, PREPARED)
         evaluation.write(found, outputs)
         pictures = {
-            "curves": figures.curves(found.curves),
+            "curves": figures.learning(curves.gathered(found.curves)),
             "confusion": figures.confusion(
                 predictions.confusion(found.predictions.labels, found.predictions.predicted)
             ),
-            "mistakes": figures.mistakes(found.mistakes, len(study.seeds)),
         }
+        if len(found.mistakes["place"]):
+            pictures["mistakes"] = figures.digits(*mistakes.sheet(found.mistakes, len(study.seeds)))
         for seed in study.seeds:
-            pictures[f"seed-{seed}/curves"] = figures.curves([row for row in found.curves if row["seed"] == seed])
+            own = [row for row in found.curves if row["seed"] == seed]
+            pictures[f"seed-{seed}/curves"] = figures.learning(curves.gathered(own))
         for name, picture in pictures.items():
             figures.png(picture, outputs / f"{name}.png")
 

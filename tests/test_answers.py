@@ -56,7 +56,9 @@ def write_evaluation(folder: Path, name: str, learnt: dict[str, list] | None = N
     (folder / name / "variant.json").write_text(json.dumps(record))
 
 
-def answer(folder: Path, stated: dict, study: tuple[str, ...] = (), outcomes: tuple = (), costs: dict | None = None) -> answers.Answer:
+def answer(
+    folder: Path, stated: dict, study: tuple[str, ...] = (), outcomes: tuple = (), costs: dict | None = None
+) -> answers.Answer:
     (found,) = answers.decide(loaded(folder, stated), with_study(*study), outcomes, folder, costs or {})
     return found
 

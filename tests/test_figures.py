@@ -6,29 +6,35 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
-from lenetlab import figures
+from lenetlab import curves, figures
+from lenetlab.calibration import Bin
+from lenetlab.records import SettingPoint
 
 VARIANTS = [
     {
         "name": "lenet5",
-        "colour": "#0072B2",
+        "mark": figures.mark(0),
         "accuracies": [0.988, 0.989, 0.99],
         "mean": 0.989,
         "interval": (0.98, 0.99),
     },
-    {"name": "mlp", "colour": "#D55E00", "accuracies": [0.975, 0.976, 0.974], "mean": 0.975, "interval": None},
+    {"name": "mlp", "mark": figures.mark(1), "accuracies": [0.975, 0.976, 0.974], "mean": 0.975, "interval": None},
 ]
-COMPARISON = {"title": "lenet5 − mlp", "verdict": "better", "colour": "#0072B2", "difference": 0.014}
+COMPARISON = {"title": "lenet5 − mlp: better", "mark": figures.mark(0), "difference": 0.014}
 INTERVALS = {"interval_seeds": (0.012, 0.015), "interval": (0.011, 0.016)}
-MISTAKES = {
-    "number": np.array([3, 5]),
-    "label": np.array([4, 9]),
-    "predicted": np.array([7, 0]),
-    "confidence": np.array([0.9, 0.5]),
-    "votes": np.array([2, 1]),
-    "pixels": np.zeros((2, 28, 28), np.uint8),
-}
+BINS = [Bin(0.55, 0.5, (0.4, 0.6), 20), Bin(0.99, 0.98, (0.97, 0.99), 980)]
+COSTS = [
+    {"name": "lenet5", "mark": figures.mark(0), "accuracy": 0.99, "interval": (0.98, 0.995), "cost": 3.0},
+    {"name": "mlp", "mark": figures.mark(1), "accuracy": 0.97, "interval": None, "cost": 0.5},
+]
+COSTS = [{**one, "cost_interval": (0.9 * one["cost"], 1.1 * one["cost"])} for one in COSTS]
+RATES = [
+    SettingPoint(0.01, "0.01", 61_706, 0.98, (0.97, 0.99), 0.01),
+    SettingPoint(0.1, "0.1", 61_706, 0.1, (0.05, 0.15), 0.0),
+]
+SETTING = {"name": "learning_rate", "label": "learning rate", "logarithmic": True, "points": RATES, "floor": 0.93}
 
 
 def rows(seeds=(0, 1, 2), epochs=4, validation=True):
@@ -48,9 +54,12 @@ def rows(seeds=(0, 1, 2), epochs=4, validation=True):
 
 
 DRAWINGS = {
-    "curves": lambda: figures.curves(rows(), "#0072B2"),
-    "confusion": lambda: figures.confusion(np.diag([90] * 10) + np.eye(10, k=1, dtype=int)),
-    "mistakes": lambda: figures.mistakes(MISTAKES, seeds=3),
+    "curves": lambda: figures.learning(curves.gathered(rows()), "#0072B2"),
+    "confusion": lambda: figures.confusion(np.diag([90] * 10) + np.eye(10, k=1, dtype=int), "#0072B2"),
+    "digits": lambda: figures.digits(np.zeros((2, 28, 28), np.uint8), ["4 read as 7", "9"], ["90 %, 2 of 3", "1 of 3"]),
+    "calibration": lambda: figures.reliability([{**one, "bins": BINS} for one in VARIANTS]),
+    "pareto": lambda: figures.pareto(COSTS, "seconds", [(0.5, 0.97), (3.0, 0.99)]),
+    "sensitivity": lambda: figures.sensitivity([SETTING], 0.98, figures.mark(0)),
     "samples": lambda: figures.sample_sheet(np.linspace(0, 1, 12 * 16).reshape(12, 4, 4), np.arange(12)),
     "points": lambda: figures.points(VARIANTS),
     "forest": lambda: figures.forest([{**COMPARISON, **INTERVALS}]),
@@ -134,8 +143,18 @@ def test_every_seed_has_its_line_in_every_curve():
             assert sorted(ids(picture, f"curves-{kind}-{measure}")) == lines
 
 
+def test_the_thick_line_is_the_mean_of_the_thin_ones():
+    """Losses of 0.5, 0.51 and 0.52 after the first epoch; half of that, and as much on top, after the second."""
+    found = curves.gathered(rows(epochs=2))["test_loss"]
+    assert found.epochs == [1, 2]
+    assert found.seeds == {0: [0.5, 0.25], 1: [0.51, 0.26], 2: [0.52, 0.27]}
+    assert found.mean == pytest.approx([0.51, 0.26])
+    assert "validation_loss" not in curves.gathered(rows(validation=False))
+
+
 def test_without_validation_data_there_is_no_validation_curve():
-    picture = ElementTree.fromstring(figures.svg(figures.curves(rows(validation=False)), "c"))  # noqa: S314
+    alone = figures.learning(curves.gathered(rows(validation=False)))
+    picture = ElementTree.fromstring(figures.svg(alone, "c"))  # noqa: S314
     assert ids(picture, "c-validation") == []
     assert "validation" not in texts(picture)
     assert "validation" in texts(drawn("curves"))
@@ -143,18 +162,66 @@ def test_without_validation_data_there_is_no_validation_curve():
 
 def test_one_epoch_is_visible_as_a_mark():
     """A line of one point draws nothing."""
-    assert "<use" in figures.svg(figures.curves(rows(epochs=1)), "c").partition('id="c-train-loss"')[2]
+    one = figures.learning(curves.gathered(rows(epochs=1)))
+    assert "<use" in figures.svg(one, "c").partition('id="c-train-loss"')[2]
 
 
 def test_test_curves_have_the_colour_of_their_variant():
-    text = figures.svg(figures.curves(rows(), figures.colour(1)), "c")
-    assert "#d55e00" in text.partition('id="c-test-accuracy"')[2].partition("</g>")[0]
-    assert figures.colour(0).lower() not in text
+    text = figures.svg(figures.learning(curves.gathered(rows()), figures.mark(1).colour), "c")
+    assert "var(--D55E00, #D55E00)" in text.partition('id="c-test-accuracy"')[2].partition("</g>")[0]
+    assert figures.mark(0).colour not in text
 
 
-def test_colours_differ_as_long_as_there_are_any_and_start_again_then():
-    assert len({figures.colour(place) for place in range(7)}) == 7
-    assert figures.colour(7) == figures.colour(0)
+def test_twenty_variants_can_be_told_apart_and_neighbours_by_colour_alone():
+    assert len({figures.mark(place) for place in range(20)}) == 20
+    assert len({figures.mark(place).colour for place in range(5)}) == 5
+    assert figures.mark(20) == figures.mark(0)
+
+
+def luminance(colour: tuple[float, ...]) -> float:
+    """WCAG 2.1's relative luminance of red, green and blue from 0 to 1."""
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize(
+    ("paper", "ink", "colours"),
+    [("#ffffff", figures.INK, figures.COLOURS), ("#16191d", "#c3c9d0", figures.BY_NIGHT)],
+)
+def test_what_is_drawn_can_be_seen_by_day_and_by_night(paper, ink, colours):
+    """WCAG AA: 3 to 1 for what is drawn, 4.5 to 1 for text, also on the darkest shade of a confusion."""
+    assert contrast(to_rgb(ink), to_rgb(paper)) >= 4.5
+    for colour in colours:
+        assert contrast(to_rgb(colour), to_rgb(paper)) >= 3
+        parts = zip(to_rgb(colour), to_rgb(paper), strict=True)
+        shaded = tuple(figures.MOST_SHADE * one + (1 - figures.MOST_SHADE) * other for one, other in parts)
+        assert contrast(to_rgb(ink), shaded) >= 4.5
+
+
+def test_a_bin_is_drawn_with_its_interval_in_every_panel():
+    picture = drawn("calibration")
+    assert sorted(ids(picture, "calibration-bin-")) == [f"calibration-bin-{v}-{b}" for v in (0, 1) for b in (0, 1)]
+    assert {"lenet5", "mlp"} <= set(texts(picture))
+
+
+def test_what_is_far_below_is_an_arrow_with_its_figure():
+    picture = drawn("sensitivity")
+    assert ids(picture, "sensitivity-learning_rate-") == ["sensitivity-learning_rate-0.01"]
+    assert "10.0" in texts(picture)
+    assert {"0.01", "0.1"} <= set(texts(picture))
+
+
+def test_few_variants_have_names_in_the_figure_of_cost_and_many_have_numbers():
+    assert {"lenet5", "mlp"} <= set(texts(drawn("pareto")))
+    many = [{**COSTS[0], "name": f"v{place}", "mark": figures.mark(place)} for place in range(9)]
+    shown = texts(ElementTree.fromstring(figures.svg(figures.pareto(many, "s", [(3.0, 0.99)]), "p")))  # noqa: S314
+    assert [str(number) for number in range(1, 10)] == [text for text in shown if text in set("123456789")][-9:]
+    assert "v0" not in shown
 
 
 def test_the_forest_names_the_verdict_and_draws_only_known_intervals():

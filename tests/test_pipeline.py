@@ -42,6 +42,7 @@ def make_small(content: dict) -> None:
     content["comparisons"] = {"headline": [{"candidate": "lenet5", "baseline": "mlp"}]}
     content["data"] |= {"source": "digits", "validation": 200}
     content["training"] |= {"epochs": 1}
+    content["cost"] = {"rounds": 2, "batches": 2}
 
 
 def clone(folder: Path, digits_folder: Path) -> Path:
@@ -77,7 +78,8 @@ def stages_run(log: str) -> list[str]:
 
 def test_every_file_of_the_contract_is_there(project):
     expected = ["data/raw/train.tar", "data/raw/test.tar", "reports/comparison.json", "reports/report.html"]
-    expected += ["reports/report.md", "reports/curves.csv"]
+    expected += ["reports/report.md", "reports/curves.csv", "reports/claims.json", "reports/origin.json", "costs.json"]
+    expected += ["reports/figures/seeds.svg", "reports/figures/network-mlp.svg"]
     for part in ("train", "test"):
         expected += [f"data/prepared/{part}/{name}" for name in ("index.csv", "pixels.npy", "profile.json")]
     for variant in VARIANTS:
@@ -85,14 +87,14 @@ def test_every_file_of_the_contract_is_there(project):
             files = ("epoch-01.safetensors", "curves.csv", "run.json")
             expected += [f"runs/{variant}/seed-{seed}/{name}" for name in files]
             expected += [f"journals/{variant}/seed-{seed}.jsonl"]
-        names = ("metrics.json", "seeds.json", "curves.csv", "predictions.npz")
+        names = ("metrics.json", "seeds.json", "curves.csv", "predictions.npz", "variant.json", "mistakes.npz")
         expected += [f"evaluations/{variant}/{name}" for name in names]
         expected += [f"reports/metrics/{variant}.json"]
     assert [name for name in expected if not (project / name).is_file()] == []
 
 
 def test_the_stages_ran_in_order_and_a_second_time_none_does(project):
-    names = [f"{stage}@{variant}" for variant in VARIANTS for stage in ("train", "evaluate")]
+    names = ["cost", *(f"{stage}@{variant}" for variant in VARIANTS for stage in ("train", "evaluate"))]
     ran = stages_run((project / "log").read_text())
     assert ran[:2] == ["fetch", "prepare"]
     assert ran[-1] == "compare"
@@ -197,6 +199,37 @@ def test_mlflow_keeps_the_report_with_the_comparison(project):
     assert "mlflow.parentRunId" not in comparison["tags"]
 
 
+def test_mlflow_keeps_the_costs_and_the_figures(project):
+    costs = json.loads((project / "costs.json").read_text())["variants"]
+    runs = stored(project)
+    for variant in VARIANTS:
+        (parent,) = [found for found in runs if found["name"] == variant]
+        both = costs[variant]["seconds_per_epoch"]
+        assert parent["metrics"]["cost_seconds_per_epoch"] == [[1, pytest.approx(sum(both) / len(both))]]
+        assert parent["metrics"]["cost_multiply_accumulates"] == [[1, costs[variant]["multiply_accumulates"]]]
+        assert "cost_device_memory_bytes" not in parent["metrics"]
+    (comparison,) = [found for found in runs if found["name"] == "comparison"]
+    kept = {path.name for path in (project / "reports" / "figures").iterdir()}
+    assert {f"figures/{name}" for name in kept} <= set(comparison["artifacts"])
+
+
+def test_the_report_is_laid_out_again_from_what_lies_on_disk(project):
+    """The same bytes, so that DVC sees no change; without training data, weights or test images."""
+    folders = [project / name for name in ("runs", "data/prepared")]
+    before = {path: path.read_bytes() for path in (project / "reports").rglob("*") if path.is_file()}
+    (project / "reports" / "report.html").unlink()
+    (project / "reports" / "figures" / "left-over.svg").touch()
+    for folder in folders:
+        shutil.move(folder, folder.with_name(f"{folder.name}-hidden"))
+    try:
+        assert "report: reports/report.html" in run(project, "lenetlab", "report")
+    finally:
+        for folder in folders:
+            shutil.move(folder.with_name(f"{folder.name}-hidden"), folder)
+    assert {path: path.read_bytes() for path in (project / "reports").rglob("*") if path.is_file()} == before
+    assert "up to date" in run(project, "dvc", "status")
+
+
 def test_the_test_set_is_not_visible_to_training(project):
     """Without the test data on the disk, training gives the same bits."""
     weights = project / "runs" / "mlp" / "seed-0" / "epoch-01.safetensors"
@@ -230,8 +263,39 @@ def test_editing_one_variant_reruns_that_variant_and_the_comparison(project):
     edit(project, change)
     assert "variants.mlp.model.hidden" in run(project, "dvc", "params", "diff")
     log = run(project, "dvc", "repro")
-    assert stages_run(log) == ["train@mlp", "evaluate@mlp", "compare"]
+    assert sorted(stages_run(log)) == ["compare", "cost", "evaluate@mlp", "train@mlp"]
     assert len(stored(project)) == 8 + 3 + 1  # another parent, its two children, another comparison
+
+
+def test_adding_a_seed_does_not_measure_the_costs_again(project):
+    edit(project, lambda content: content["seeds"].append(7))
+    assert "cost" not in stages_run(run(project, "dvc", "repro"))
+    edit(project, lambda content: content["seeds"].pop())
+    run(project, "dvc", "repro")
+
+
+def test_sensitivity_is_measured_kept_and_shown(project):
+    def ask_little(content: dict) -> None:
+        lists = {"learning_rate": [0.01, 0.05], "dropout": [0.5], "width": [0.5], "batch_size": [], "images": [100]}
+        content["sensitivity"] = {"variant": "lenet5", "seeds": [0, 5], **lists}
+
+    edit(project, ask_little)
+    page = project / "reports" / "report.html"
+    assert "Not measured with these data and settings yet" in page.read_text()  # the table in git is about MNIST
+    run(project, "lenetlab", "sensitivity")
+    found = json.loads((project / "docs" / "sensitivity.json").read_text())
+    assert [(point["setting"], point["value"]) for point in found["points"]] == [
+        (None, None),
+        ("learning_rate", 0.01),
+        ("learning_rate", 0.05),
+        ("dropout", 0.5),
+        ("width", 0.5),
+        ("images", 100),
+    ]
+    assert found["points"][0]["validation_accuracy"] == found["points"][1]["validation_accuracy"]  # its own rate
+    assert stages_run(run(project, "dvc", "repro")) == ["compare"]
+    assert "How the result of lenet5 changes" in page.read_text()
+    assert (project / "reports" / "figures" / "sensitivity.svg").is_file()
 
 
 def test_editing_the_report_reruns_the_comparison_alone(project):

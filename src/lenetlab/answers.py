@@ -50,7 +50,11 @@ WORDS = {
     "memory": "peak memory of a training process",
     "latency": "time to read an image",
 }
-COSTS = {"seconds": "seconds_per_epoch", "memory": "process_memory_bytes", "latency": "latency_seconds"}  # in costs.json
+COSTS = {  # measures of costs.json
+    "seconds": "seconds_per_epoch",
+    "memory": "process_memory_bytes",
+    "latency": "latency_seconds",
+}
 Verdict = Literal["confirmed", "refuted", "undecided"]
 
 
@@ -369,8 +373,7 @@ def _figure_relation(claim: FigureRelation, measure: str, evidence: Evidence) ->
         return Finding("undecided", found, ONE_SEED)
     p_welch, p_permutation = _welch(*figures), comparison.divisions(*map(np.array, figures))
     tests = (
-        f"over {len(figures[0])} {repeats} each"
-        f" (Welch's test p {_p(p_welch)}, permutation test p {_p(p_permutation)})"
+        f"over {len(figures[0])} {repeats} each (Welch's test p {_p(p_welch)}, permutation test p {_p(p_permutation)})"
     )
     if max(p_welch, p_permutation) >= comparison.LEVEL:
         return Finding("undecided", found, f"chance may have made the difference in {word} {tests}{note}")

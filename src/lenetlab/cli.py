@@ -1,12 +1,14 @@
-"""The command line: lenetlab check, sync, ui."""
+"""The command line: lenetlab check, sensitivity, report, sync, ui."""
 
 from pathlib import Path
 
 import click
 
-from lenetlab import UserError, claims, params, plain_errors, tracking
+from lenetlab import UserError, claims, files, params, plain_errors, tracking
 
 PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
+PREPARED, SENSITIVITY = Path("data/prepared/train"), Path("docs/sensitivity.json")
+EVALUATIONS, JOURNALS, COSTS, REPORTS = Path("evaluations"), Path("journals"), Path("costs.json"), Path("reports")
 MNIST_TEST = 10_000  # images
 
 
@@ -41,6 +43,29 @@ def check() -> None:
     )
     for family, compared in study.comparisons.items():
         click.echo(_outlook(family, len(compared), len(study.seeds)))
+
+
+@commands.command(help="Train one variant with one setting changed at a time, as `sensitivity` in params.yaml says.")
+def sensitivity() -> None:
+    study = params.load(PARAMS)
+    from lenetlab import sensitivity as measuring  # imports torch
+
+    files.write_json(SENSITIVITY, measuring.measure(study, PREPARED))
+    click.echo(f"{SENSITIVITY} is written; dvc repro puts it into the report")
+
+
+@commands.command(help="Lay the report out again from the records on disk, in seconds; nothing is trained or compared.")
+def report() -> None:
+    study = params.load(PARAMS)
+    from lenetlab import records  # imports SciPy
+    from lenetlab import report as layout  # imports matplotlib
+
+    outcomes, answers, origin = records.read(REPORTS)
+    sources = records.Sources(EVALUATIONS, JOURNALS, COSTS, SENSITIVITY)
+    found = records.collect(study, sources, outcomes, answers, origin)
+    with files.folder(REPORTS) as outputs:
+        layout.write(found, outputs)
+    click.echo(f"report: {REPORTS / 'report.html'}")
 
 
 @commands.command(help="Bring MLflow up to date with the outputs on disk; running it again changes nothing.")

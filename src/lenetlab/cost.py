@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lenetlab import dataset, device, execution, group, models, params, provenance, training
+from lenetlab import dataset, device, execution, files, group, models, params, provenance, training
 
 BATCH = 250  # images that are read at once
 READINGS = 200  # of one image; their median is the latency
@@ -39,6 +39,7 @@ def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
     return {
         "conditions": {
             "device": device.describe(where),
+            "training_images": files.read_json(prepared_folder / "profile.json")["splits"]["training"]["images"],
             "threads": 1,
             "side_by_side": group.MOST[where.type],
             "batch": BATCH,

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lenetlab import (
     UserError,
     checkpoint,
+    curves,
     dataset,
     device,
     execution,
@@ -50,8 +51,8 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
     normalization = dataset.Normalization(**records[0]["normalization"])
     digits = prepared.digits("test", definition.input, normalization, where)
 
-    curves = {seed: _curves(runs / f"seed-{seed}") for seed in study.seeds}
-    epochs = [int(row["epoch"]) for row in curves[study.seeds[0]]]
+    table = {seed: curves.read(runs / f"seed-{seed}" / "curves.csv") for seed in study.seeds}
+    epochs = [int(row["epoch"]) for row in table[study.seeds[0]]]
 
     def task(epoch: int) -> execution.Task:
         paths = [runs / f"seed-{seed}" / checkpoint.weights_name(epoch) for seed in study.seeds]
@@ -62,7 +63,7 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
         for number, (answers, losses) in execution.perform([task(epoch) for epoch in epochs], processes):
             for seed, (classes, _), loss in zip(study.seeds, answers, losses, strict=True):
                 accuracy = float((classes == prepared.labels).mean())
-                curves[seed][number].update(seed=seed, epoch=epochs[number], test_loss=loss, test_accuracy=accuracy)
+                table[seed][number].update(seed=seed, epoch=epochs[number], test_loss=loss, test_accuracy=accuracy)
             if epochs[number] == epochs[-1]:
                 final = answers  # the last epoch need not be the last to come
             bar.update()
@@ -77,7 +78,7 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
             "test_data": prepared.digest,
             "layers": models.layer_table(models.build(definition, seed=0), definition.input.size),
         },
-        curves=[row for rows in curves.values() for row in rows],
+        curves=[row for rows in table.values() for row in rows],
         predictions=found,
         mistakes=mistakes.misread(found, prepared.numbers, prepared.pixels),
     )
@@ -123,11 +124,6 @@ def _answers(
             answers.append((predicted.cpu().numpy().astype(np.uint8), probability.float().cpu().numpy()))
             losses.append(functional.cross_entropy(logits, digits.labels).item())
     yield answers, losses
-
-
-def _curves(folder: Path) -> list[dict[str, Any]]:
-    with (folder / "curves.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def _record(folder: Path) -> dict[str, Any]:

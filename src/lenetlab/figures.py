@@ -1,13 +1,15 @@
 """Every picture. Figures draw what they are given and compute nothing; SVG for the report, PNG for MLflow.
 
-One language for all: Okabe & Ito's colours, which the colour-blind can tell apart, one for each variant by its place in
-the study and none for anything else; text and axes in one ink, dark on white and light on black; no frame, no grid.
+One language for all: a colour of Okabe & Ito's, which the colour-blind can tell apart, and a shape for each variant, by
+its place in the study, and neither for anything else; text and axes in one ink, dark on white and light on black; no
+frame, no grid.
 """
 
 import html
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lenetlab import files
+from lenetlab.curves import Curve
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7A00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A7A00")  # those with 3 to 1 on white and on the dark page
+BY_NIGHT = ("#4BA3DB", "#F07B35", "#2FC198", "#DE9BC0", "#BBA52A")  # the same, lighter, which an SVG takes on dark
+SHAPES = ("o", "s", "D", "^")
 INK = "#495057"  # 8.2 to 1 on white; in an SVG it follows the reader's light or dark
 STYLE = {
     "svg.hashsalt": "lenetlab",  # ids in the SVG that repeat
@@ -38,17 +44,32 @@ STYLE = {
     "legend.frameon": False,
     "savefig.transparent": True,
 }
-LIGHT_AND_DARK = (  # for a file that stands alone; 10 to 1 on the report's dark page
-    "<style>svg{color:#495057}@media (prefers-color-scheme:dark){svg{color:#c3c9d0}}</style>"
+NIGHT = "".join(f"--{colour[1:]}:{night};" for colour, night in zip(COLOURS, BY_NIGHT, strict=True))  # CSS
+LIGHT_AND_DARK = (  # for a file that stands alone; its ink has 10 to 1 on the report's dark page
+    f"<style>svg{{color:{INK}}}@media (prefers-color-scheme:dark){{svg{{color:#c3c9d0;{NIGHT}}}}}</style>"
 )
 SEED, MEAN = {"linewidth": 0.6, "alpha": 0.45}, {"linewidth": 2.0}
 KINDS = {"train": "training (running)", "validation": "validation", "test": "test"}
-MOST_SHADE = 0.6  # opacity of the commonest mistake, so that ink stays readable on it
+FEW = 6  # names that fit a legend; of more variants, numbers stand beside the points
+MOST_SHADE = 0.37  # opacity of the commonest mistake: ink has 4.5 to 1 on it, on white and on the dark page
 
 
-def colour(position: int) -> str:
-    """The colour of the variant that stands at this place in the study."""
-    return COLOURS[position % len(COLOURS)]
+@dataclass(frozen=True)
+class Mark:
+    """What a variant is known by in every figure; twenty can be told apart."""
+
+    colour: str
+    shape: str  # matplotlib's sign for it
+
+
+def mark(place: int) -> Mark:
+    """That of the variant which stands at this place in the study."""
+    return Mark(COLOURS[place % len(COLOURS)], SHAPES[place // len(COLOURS) % len(SHAPES)])
+
+
+def by_day_and_night(colour: str) -> str:
+    """A variant's colour in CSS: as it is, or as NIGHT says where a dark page has that."""
+    return f"var(--{colour[1:]}, {colour})"
 
 
 @mpl.rc_context(STYLE)
@@ -59,6 +80,8 @@ def svg(figure: Figure, name: str) -> str:
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    for colour in COLOURS:
+        text = text.replace(colour.lower(), by_day_and_night(colour))
     noise = (
         r"<!--.*?-->",
         r"<defs>\s*<style.*?</style>\s*</defs>",  # it would reach the whole page
@@ -84,25 +107,21 @@ def png(figure: Figure, path: Path) -> None:
 
 
 @mpl.rc_context(STYLE)
-def curves(rows: Sequence[Mapping[str, Any]], colour: str = INK) -> Figure:
-    """Loss and accuracy per epoch of one variant, all seeds thin and their mean thick; `rows` as in `curves.csv`."""
+def learning(found: Mapping[str, Curve], colour: str = INK) -> Figure:
+    """Loss and accuracy per epoch of one variant, all seeds thin and their mean thick."""
     figure, (loss, accuracy) = _panels(1, 2, width=8.0, height=3.1)
     styles = {
         "train": {"color": INK, "linestyle": (0, (5, 2))},
         "validation": {"color": colour, "linestyle": (0, (1, 1.5))},
         "test": {"color": colour},
     }
-    seeds = list(dict.fromkeys(row["seed"] for row in rows))
     for axes, measure, scale in ((loss, "loss", 1.0), (accuracy, "accuracy", 100.0)):
         for kind, name in KINDS.items():
-            lines = [
-                [(int(row["epoch"]), scale * float(row[f"{kind}_{measure}"])) for row in rows if row["seed"] == seed]
-                for seed in seeds
-                if rows[0][f"{kind}_{measure}"] not in (None, "")
-            ]
-            _thin_and_thick(axes, lines, {**styles[kind], "label": name, "gid": f"{kind}-{measure}"})
+            if curve := found.get(f"{kind}_{measure}"):
+                _thin_and_thick(axes, curve, scale, {**styles[kind], "label": name, "gid": f"{kind}-{measure}"})
+        epochs = found[f"test_{measure}"].epochs
         axes.set_xlabel("epoch")
-        axes.set_xlim(0.5, max(int(row["epoch"]) for row in rows) + 0.5)
+        axes.set_xlim(0.5, epochs[-1] + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
     loss.set_ylabel("mean cross-entropy (nats)")
     accuracy.set_ylabel("accuracy (%)")
@@ -112,12 +131,12 @@ def curves(rows: Sequence[Mapping[str, Any]], colour: str = INK) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def confusion(counts: np.ndarray) -> Figure:
+def confusion(counts: np.ndarray, colour: str = INK) -> Figure:
     """Counts (10, 10), a row per label. The correct ones are so many that only mistakes are shaded."""
     figure, (axes,) = _panels(1, 1, width=4.8, height=4.5)
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
     shade = np.empty((*counts.shape, 4))
-    shade[..., :3] = to_rgb(COLOURS[1])
+    shade[..., :3] = to_rgb(colour)
     shade[..., 3] = MOST_SHADE * mistakes / max(1, mistakes.max())
     axes.imshow(shade)
     for label, row in enumerate(counts):
@@ -133,14 +152,12 @@ def confusion(counts: np.ndarray) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def mistakes(found: Mapping[str, np.ndarray], seeds: int) -> Figure:
-    """The most confident mistakes as images, with label, commonest wrong answer and how many seeds misread them."""
-    figure, axes, places = _sheet(found["pixels"], 8, (0, 255), width=8.0, above=0.36, below=0.28)
-    for at, (middle, top, bottom) in enumerate(places):
-        read = f"{found['label'][at]} read as {found['predicted'][at]}"
-        share = f"{100 * found['confidence'][at]:.0f} %, {found['votes'][at]} of {seeds}"
-        axes.text(middle, top, read, ha="center", va="bottom", fontsize=9)
-        axes.text(middle, bottom, share, ha="center", va="top", fontsize=8)
+def digits(images: Sequence[np.ndarray], above: Sequence[str], below: Sequence[str]) -> Figure:
+    """Images (28, 28) with a line of text above and below each."""
+    figure, axes, places = _sheet(np.stack(images), 8, (0, 255), width=8.0, above=0.36, below=0.28)
+    for (middle, top, bottom), over, under in zip(places, above, below, strict=True):
+        axes.text(middle, top, over, ha="center", va="bottom", fontsize=9)
+        axes.text(middle, bottom, under, ha="center", va="top", fontsize=8)
     return figure
 
 
@@ -164,15 +181,15 @@ def sample_sheet(images: np.ndarray, labels: np.ndarray) -> Figure:
 def points(variants: Sequence[Mapping[str, Any]]) -> Figure:
     """Test accuracy of every seed as a point, and each variant's mean with its interval.
 
-    Each variant: `name`, `colour`, `accuracies` (fractions), `mean`, `interval` (a pair or None).
+    Each variant: `name`, `mark`, `accuracies` (fractions), `mean`, `interval` (a pair or None).
     """
     figure, axes = _rows([variant["name"] for variant in variants], "test accuracy (%)")
     for row, variant in enumerate(variants):
         seeds = variant["accuracies"]
         spread = np.linspace(-0.14, 0.14, len(seeds)) if len(seeds) > 1 else [0.0]
         for place, (offset, accuracy) in enumerate(zip(spread, seeds, strict=True)):
-            mark = {"markersize": 6, "alpha": 0.7, "markeredgewidth": 0, "gid": f"seed-{row}-{place}"}
-            axes.plot(100 * accuracy, row + offset, "o", color=variant["colour"], **mark)
+            look = {"markersize": 6, "alpha": 0.7, "markeredgewidth": 0, "gid": f"seed-{row}-{place}"}
+            axes.plot(100 * accuracy, row + offset, variant["mark"].shape, color=variant["mark"].colour, **look)
         if variant["interval"]:
             axes.plot([100 * limit for limit in variant["interval"]], [row, row], color=INK, linewidth=1.4)
         axes.plot(100 * variant["mean"], row, "|", color=INK, markersize=15, markeredgewidth=2)
@@ -181,20 +198,109 @@ def points(variants: Sequence[Mapping[str, Any]]) -> Figure:
 
 @mpl.rc_context(STYLE)
 def forest(comparisons: Sequence[Mapping[str, Any]]) -> Figure:
-    """Differences with both intervals, in percentage points; the verdict stands beside the names.
+    """Differences with both intervals, in percentage points; what is said of each stands above it.
 
-    Each comparison: `title`, `verdict`, `colour`, `difference`, `interval_seeds`, `interval` (fractions; or None).
+    Each comparison: `title`, `mark`, `difference`, `interval_seeds`, `interval` (fractions; or None).
     """
-    titles = [f"{comparison['title']}: {comparison['verdict']}" for comparison in comparisons]
+    titles = [comparison["title"] for comparison in comparisons]
     figure, axes = _rows(titles, "difference of test accuracy (percentage points)")
     for row, comparison in enumerate(comparisons):
+        mark = comparison["mark"]
         axes.plot([0, 0], [row - 0.2, row + 0.4], color=INK, linewidth=1, linestyle=(0, (2, 2)))
         for key, width in (("interval", 1.2), ("interval_seeds", 4.5)):
             if comparison[key]:
                 ends = [100 * limit for limit in comparison[key]]
                 line = {"linewidth": width, "solid_capstyle": "butt", "gid": f"{key}-{row}"}
-                axes.plot(ends, [row, row], color=comparison["colour"], **line)
-        axes.plot(100 * comparison["difference"], row, "o", color=comparison["colour"], markersize=7)
+                axes.plot(ends, [row, row], color=mark.colour, **line)
+        axes.plot(100 * comparison["difference"], row, mark.shape, color=mark.colour, markersize=7)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def reliability(variants: Sequence[Mapping[str, Any]]) -> Figure:
+    """Accuracy of the answers that were given with a like confidence, a panel for each variant.
+
+    Each variant: `name`, `mark`, `bins` (records with confidence, accuracy, interval). On the dashes, confidence is
+    right.
+    """
+    columns = min(3, len(variants))
+    height = 2.6 * -(-len(variants) // columns) + 0.3
+    figure, panels = _panels(-(-len(variants) // columns), columns, width=2.65 * columns, height=height)
+    for number, (axes, variant) in enumerate(zip(panels, variants, strict=False)):
+        axes.plot([0, 100], [0, 100], color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        look = {"color": variant["mark"].colour}
+        for place, found in enumerate(variant["bins"]):
+            at, ends = 100 * found.confidence, [100 * limit for limit in found.interval]
+            axes.plot([at, at], ends, **look, linewidth=1.2, gid=f"bin-{number}-{place}")
+            axes.plot(at, 100 * found.accuracy, variant["mark"].shape, **look, markersize=5)
+        axes.set(title=variant["name"], xlim=(0, 103), ylim=(-3, 103), xlabel="confidence (%)", ylabel="accuracy (%)")
+        axes.set(xticks=range(0, 101, 25), yticks=range(0, 101, 25))
+    for axes in panels[len(variants) :]:
+        axes.remove()
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def pareto(variants: Sequence[Mapping[str, Any]], label: str, front: Sequence[tuple[float, float]]) -> Figure:
+    """Test accuracy against a cost on a logarithmic axis; a line joins the variants that none beats in both.
+
+    Each variant: `name`, `mark`, `accuracy` and `interval` (fractions), `cost` and `cost_interval`; intervals or None.
+    """
+    figure, (axes,) = _panels(1, 1, width=5.4, height=3.6)
+    axes.set_xscale("log")
+    axes.plot(*_percent_up(front), color=INK, linewidth=1, linestyle=(0, (2, 2)), gid="front")
+    for place, variant in enumerate(variants):
+        colour, shape = variant["mark"].colour, variant["mark"].shape
+        at, height = variant["cost"], 100 * variant["accuracy"]
+        if variant["interval"]:
+            axes.plot([at, at], [100 * limit for limit in variant["interval"]], color=colour, linewidth=1.2)
+        if variant["cost_interval"]:
+            axes.plot(variant["cost_interval"], [height, height], color=colour, linewidth=1.2)
+        sign = {"color": colour, "markersize": 7, "linestyle": "", "label": variant["name"], "gid": f"cost-{place}"}
+        axes.plot(at, height, marker=shape, **sign)
+        if len(variants) > FEW:
+            axes.annotate(str(place + 1), (at, height), (6, 3), textcoords="offset points", fontsize=8.5)
+    if len(variants) <= FEW:
+        axes.legend(loc="lower right")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(_plain)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel=label, ylabel="test accuracy (%)")
+    axes.margins(0.1)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def sensitivity(settings: Sequence[Mapping[str, Any]], centre: float, mark: Mark) -> Figure:
+    """Validation accuracy against one setting at a time, a panel each, with intervals; dashes: nothing is changed.
+
+    Each setting: `label`, `logarithmic`, `points` (records with position, text, mean, interval). What is far below
+    is drawn as an arrow at the foot of its panel, with its figure.
+    """
+    figure, panels = _panels(-(-len(settings) // 2), 2, width=8.0, height=2.6 * -(-len(settings) // 2) + 0.2)
+    for axes, setting in zip(panels, settings, strict=False):
+        points, low = setting["points"], 100 * setting["floor"]
+        axes.axhline(100 * centre, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        if setting["logarithmic"]:
+            axes.set_xscale("log")
+        seen = [point for point in points if 100 * point.mean >= low]
+        axes.plot(*_percent_up([(point.position, point.mean) for point in seen]), color=mark.colour, linewidth=1)
+        for point in seen:
+            ends = [max(low, 100 * limit) for limit in point.interval]
+            line = {"color": mark.colour, "linewidth": 1.4, "gid": f"{setting['name']}-{point.text}"}
+            axes.plot([point.position] * 2, ends, **line)
+            axes.plot(point.position, 100 * point.mean, mark.shape, color=mark.colour, markersize=6)
+        for point in points:
+            if point not in seen:
+                axes.plot(point.position, low, "v", color=mark.colour, markersize=7, clip_on=False)
+                text = f" {100 * point.mean:.1f}"
+                axes.annotate(text, (point.position, low), (3, 4), textcoords="offset points", fontsize=8)
+        axes.set_xticks([point.position for point in points], [point.text for point in points])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set(xlabel=setting["label"], ylabel="validation accuracy (%)")
+        axes.margins(x=0.12, y=0.1)
+    for axes in panels[len(settings) :]:
+        axes.remove()
     return figure
 
 
@@ -236,16 +342,22 @@ def _sheet(
     return figure, axes, [(x + side / 2, y - off, y + height + off) for x, y in corners]
 
 
-def _thin_and_thick(axes: Axes, lines: list[list[tuple[int, float]]], style: Mapping[str, Any]) -> None:
+def _thin_and_thick(axes: Axes, curve: Curve, scale: float, style: Mapping[str, Any]) -> None:
     """Each seed's line thin, their mean thick, with marks where a line of one epoch would not show."""
-    if not lines:
-        return
-    mark = {"marker": "o", "markersize": 3} if len(lines[0]) == 1 else {}
-    for place, line in enumerate(lines):
+    mark = {"marker": "o", "markersize": 3} if len(curve.epochs) == 1 else {}
+    for place, values in enumerate(curve.seeds.values()):
         own = {"label": None, "gid": f"{style['gid']}-{place}"}
-        axes.plot(*zip(*line, strict=True), **{**style, **SEED, **mark, **own})
-    epochs = [epoch for epoch, _ in lines[0]]
-    axes.plot(epochs, np.mean([[value for _, value in line] for line in lines], axis=0), **style, **MEAN, **mark)
+        axes.plot(curve.epochs, [scale * value for value in values], **{**style, **SEED, **mark, **own})
+    axes.plot(curve.epochs, [scale * value for value in curve.mean], **style, **MEAN, **mark)
+
+
+def _percent_up(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [100 * y for _, y in points]
+
+
+def _plain(value: float, _: int) -> str:
+    """A tick's number without an exponent."""
+    return f"{value:,.10g}"
 
 
 def _rows(titles: Sequence[str], label: str) -> tuple[Figure, Axes]:

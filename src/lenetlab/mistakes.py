@@ -7,6 +7,8 @@ import numpy as np
 
 from lenetlab.predictions import Predictions
 
+SHOWN = 24  # the most confident ones, as many as fit a page
+
 
 @dataclass(frozen=True)
 class Hard:
@@ -49,6 +51,18 @@ def misread(found: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> dict
         "votes": votes[worst],
         "pixels": pixels[worst],
     }
+
+
+def told(label: int, predicted: int, confidence: float, votes: int, seeds: int) -> tuple[str, str]:
+    """What is written above and below such an image."""
+    return f"{label} read as {predicted}", f"{100 * confidence:.0f} %, {votes} of {seeds}"
+
+
+def sheet(found: Mapping[str, np.ndarray], seeds: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """The images with the most confidence, of what `misread` found, and what is written above and below each."""
+    columns = [found[key][:SHOWN].tolist() for key in ("label", "predicted", "confidence", "votes")]
+    above, below = zip(*(told(*row, seeds) for row in zip(*columns, strict=True)), strict=True)
+    return found["pixels"][:SHOWN], list(above), list(below)
 
 
 def wrong_answers(found: Predictions) -> np.ndarray:

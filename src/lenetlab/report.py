@@ -1,7 +1,5 @@
-"""The report: first records of what the study found, then one self-contained HTML page and its Markdown twin."""
+"""The report: one self-contained HTML page and its Markdown twin, laid out by templates from the records."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,43 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from lenetlab import UserError, comparison, figures, files, params, predictions, provenance
+from lenetlab import comparison, diagrams, figures, files, mistakes, records
 from lenetlab.answers import Answer
+from lenetlab.records import Report, Variant
+from lenetlab.wording import duration, p_value, percent, points, points_span, span, three_digits, whole
 
 TEMPLATES = Path(__file__).parent / "templates"
-MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What the study found of one variant; accuracies are fractions."""
-
-    name: str
-    colour: str
-    parameters: int
-    accuracies: dict[int, float]  # test, last epoch, by seed
-    metrics: dict[str, Any]  # metrics.json
-    interval: comparison.Interval  # 95 %, of the mean over seeds
-    deviation: float | None  # between trainings, freed of what few test images add
-    curves: list[dict[str, str]]  # rows of curves.csv
-    confusion: np.ndarray  # (10, 10), summed over seeds
-    mistakes: dict[str, np.ndarray]
-    layers: list[dict[str, Any]]
-    settings: dict[str, str]  # flat: input.size, model.name, …
-    record: dict[str, Any]  # variant.json
-
-    @property
-    def mean(self) -> float:
-        return self.metrics["test_accuracy"]
-
-    @property
-    def sd(self) -> float | None:
-        """Over seeds; None with one."""
-        return self.metrics["test_accuracy_sd"]
+SHAPES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}  # in CSS, as matplotlib's signs
+SETTINGS = {  # of a sensitivity: the axis, and whether it is logarithmic
+    "learning_rate": ("learning rate", True),
+    "dropout": ("dropout", False),
+    "width": ("width, times the maps and units", True),
+    "batch_size": ("batch size (images)", True),
+    "images": ("training images", True),
+}
+COSTS = {  # heading, unit of the column, and how a figure is written in it
+    "seconds_per_epoch": ("epoch of one training, s", lambda seconds: three_digits(seconds)),
+    "process_memory_bytes": ("peak memory of the process, MB", lambda count: whole(count / 1e6)),
+    "device_memory_bytes": ("peak memory of the device, MB", lambda count: whole(count / 1e6)),
+    "latency_seconds": ("one image, µs", lambda seconds: three_digits(seconds * 1e6)),
+    "images_per_second": ("many images, per second", lambda rate: whole(float(f"{rate:.3g}"))),
+}
+FRONTS = {
+    "seconds_per_epoch": "seconds per epoch of one training",
+    "multiply_accumulates": "multiply-accumulates to read one image",
+}
 
 
 @dataclass(frozen=True)
@@ -61,46 +50,14 @@ class Picture:
         return Markup(self.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.alt)}" ', 1))  # noqa: S704
 
 
-@dataclass(frozen=True)
-class Report:
-    variants: list[Variant]
-    outcomes: list[comparison.Outcome]
-    answers: list[Answer]
-    margin: float  # of equivalence
-    test_images: int
-    origin: dict[str, Any]  # commit, versions
-
-
-def collect(
-    study: params.Study,
-    folder: Path,
-    outcomes: Sequence[comparison.Outcome],
-    answers: Sequence[Answer],
-    origin: dict[str, Any],
-) -> Report:
-    """Read the evaluations of the study's variants; other folders that lie there do not count.
-
-    UserError if one was made from other settings or other data than the study's.
-    """
-    variants = [_variant(folder / name, name, place) for place, name in enumerate(study.study)]
-    _of_this_study(study, variants, folder)
-    images = int(variants[0].confusion.sum()) // len(study.seeds)
-    return Report(variants, list(outcomes), list(answers), study.equivalence_margin, images, origin)
-
-
 def write(report: Report, folder: Path) -> None:
     """All that `reports` holds, into an existing folder; see docs/design.md."""
+    records.write(report, folder)
     pictures = draw(report)
     for picture in pictures.values():
         files.write_text(folder / "figures" / f"{picture.name}.svg", figures.standing_alone(picture.svg))
     files.write_text(folder / "report.html", render("report.html", report, pictures))
     files.write_text(folder / "report.md", render("report.md", report, pictures))
-    files.write_json(folder / "comparison.json", [asdict(outcome) for outcome in report.outcomes])
-    files.write_json(folder / "claims.json", [asdict(answer) for answer in report.answers])
-    files.write_json(folder / "origin.json", report.origin)
-    files.write_text(folder / "curves.csv", _mean_curves(report))
-    for variant in report.variants:
-        files.write_json(folder / "metrics" / f"{variant.name}.json", variant.metrics)
 
 
 def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
@@ -118,15 +75,22 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         "span": span,
         "points_span": points_span,
         "whole": whole,
+        "duration": duration,
         "significant": _significant,
         "cell": _cell,
+        "mark": _mark,
+        "cost": _cost,
+        "code": _code,
     }
-    settings = {key: [variant.settings.get(key, "–") for variant in report.variants] for key in _setting_keys(report)}
     page = environment.get_template(template).render(
         report=report,
         pictures=pictures,
         answers=[(outcome, answer(outcome, report)) for outcome in headlines(report)],
-        settings=settings,
+        settings=_settings(report),
+        costs={key: heading for key, (heading, _) in COSTS.items() if report.variants[0].cost[key]},
+        fronts=FRONTS,
+        sensitivity_names={key: name for key, (name, _) in SETTINGS.items()},
+        night=Markup(figures.NIGHT),
         told=_told(report.answers),
         first=report.variants[0].record,
     )
@@ -163,61 +127,22 @@ def answer(outcome: comparison.Outcome, report: Report) -> str:
     return f"{found} percentage points of test accuracy ({over}; {whole(report.test_images)} test images).{besides}"
 
 
+# Pictures, each with a text that says what is to be seen.
+
+
 def draw(report: Report) -> dict[str, Picture]:
-    """All pictures by name, each with a text that says what is to be seen."""
-    colours = {variant.name: variant.colour for variant in report.variants}
-    rows = [
-        {**asdict(outcome), "title": f"{outcome.candidate} − {outcome.baseline}", "colour": colours[outcome.candidate]}
-        for outcome in report.outcomes
+    """All pictures by name."""
+    found = [
+        *_comparisons(report),
+        _seeds(report),
+        *_ablation(report),
+        *(picture for variant in report.variants for picture in _of_variant(variant)),
+        *_hardest(report),
+        *(picture for dispute in report.disputes for picture in _dispute(dispute)),
+        _calibration(report),
+        *(_pareto(report, measure) for measure in FRONTS),
+        *_sensitivity(report),
     ]
-    found = []
-    if rows:
-        found.append(
-            _picture(
-                "comparisons",
-                figures.forest(rows),
-                " ".join(answer(outcome, report) for outcome in report.outcomes),
-                "Differences of mean test accuracy, candidate minus baseline, in the candidate's colour. Thick: 95 %"
-                " interval over seeds; thin: over seeds and test images.",
-            )
-        )
-    found.append(
-        _picture(
-            "seeds",
-            figures.points([_point(variant) for variant in report.variants]),
-            "Test accuracy of every seed. "
-            + "; ".join(f"{variant.name}: mean {percent(variant.mean)} %" for variant in report.variants),
-            "Every training as a point; the bar is the mean with its 95 % interval over seeds.",
-        )
-    )
-    for variant in report.variants:
-        rates, name = _rates(variant), variant.name
-        found += [
-            _picture(
-                f"curves-{name}",
-                figures.curves(variant.curves, variant.colour),
-                f"Loss and accuracy of {name} per epoch; at the end {percent(rates['train_accuracy'])} % in training"
-                f" and {percent(rates['test_accuracy'])} % on the test images.",
-                f"{name}: all {len(variant.accuracies)} seeds thin, their mean thick. Training loss and accuracy are"
-                " taken while the weights change, with dropout and augmentation where there are any.",
-            ),
-            _picture(
-                f"confusion-{name}",
-                figures.confusion(variant.confusion),
-                f"Confusion of {name}: {_commonest(variant.confusion)}.",
-                f"{name}: counts, summed over {len(variant.accuracies)} seeds; only mistakes are shaded.",
-            ),
-        ]
-        if len(variant.mistakes["number"]):
-            found.append(
-                _picture(
-                    f"mistakes-{name}",
-                    figures.mistakes(variant.mistakes, len(variant.accuracies)),
-                    f"{len(variant.mistakes['number'])} test images that {name} misreads with the most confidence.",
-                    f"{name}: below each, the probability given to wrong answers (mean over all seeds) and how many"
-                    " seeds misread it.",
-                )
-            )
     return {picture.name: picture for picture in found}
 
 
@@ -225,71 +150,237 @@ def _picture(name: str, figure: Figure, alt: str, caption: str) -> Picture:
     return Picture(name, figures.svg(figure, name), alt, caption)
 
 
-def percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}".replace("-", "−")
+def _comparisons(report: Report) -> list[Picture]:
+    if not report.outcomes:
+        return []
+    marks = {variant.name: figures.mark(variant.place) for variant in report.variants}
+    rows = [
+        {
+            **asdict(outcome),
+            "title": f"{outcome.candidate} − {outcome.baseline}: {outcome.verdict}",
+            "mark": marks[outcome.candidate],
+        }
+        for outcome in report.outcomes
+    ]
+    return [
+        _picture(
+            "comparisons",
+            figures.forest(rows),
+            " ".join(answer(outcome, report) for outcome in report.outcomes),
+            "Differences of mean test accuracy, candidate minus baseline, in the candidate's colour. Thick: 95 %"
+            " interval over seeds; thin: over seeds and test images.",
+        )
+    ]
 
 
-def points(difference: float) -> str:
-    """Percentage points with their sign; what rounds to nothing has none."""
-    return f"{100 * difference:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00").replace("-", "−")
+def _seeds(report: Report) -> Picture:
+    def point(variant: Variant) -> dict[str, Any]:
+        shown = {key: getattr(variant, key) for key in ("name", "mean", "interval")}
+        return {**shown, "mark": figures.mark(variant.place), "accuracies": list(variant.accuracies.values())}
 
-
-def whole(count: int) -> str:
-    return f"{count:,}"
-
-
-def span(interval: comparison.Interval) -> str:
-    return f"{percent(interval[0])} to {percent(interval[1])}" if interval else "–"
-
-
-def points_span(interval: comparison.Interval) -> str:
-    return f"{points(interval[0])} to {points(interval[1])}" if interval else "–"
-
-
-def p_value(value: float) -> str:
-    """Two significant digits."""
-    return "< 0.0001" if value < 0.0001 else f"{value:#.2g}"
-
-
-def _variant(folder: Path, name: str, place: int) -> Variant:
-    found = predictions.read(folder / "predictions.npz")
-    record, seeds = files.read_json(folder / "variant.json"), files.read_json(folder / "seeds.json")
-    with (folder / "curves.csv").open(newline="") as stream:
-        curves = list(csv.DictReader(stream))
-    with np.load(folder / "mistakes.npz", allow_pickle=False) as content:
-        mistakes = dict(content)
-    accuracies = {int(seed): values["test_accuracy"] for seed, values in seeds.items()}
-    return Variant(
-        name=name,
-        colour=figures.colour(place),
-        parameters=record["parameters"],
-        accuracies=accuracies,
-        metrics=files.read_json(folder / "metrics.json"),
-        interval=comparison.mean_interval(np.array(list(accuracies.values()))),
-        deviation=comparison.training_deviation(found),
-        curves=curves,
-        confusion=predictions.confusion(found.labels, found.predicted),
-        mistakes=mistakes,
-        layers=record["layers"],
-        settings=_flat({**record["identity"]["definition"], "training": record["identity"]["training"]}),
-        record=record,
+    return _picture(
+        "seeds",
+        figures.points([point(variant) for variant in report.variants]),
+        "Test accuracy of every seed. "
+        + "; ".join(f"{variant.name}: mean {percent(variant.mean)} %" for variant in report.variants),
+        "Every training as a point; the bar is the mean with its 95 % interval over seeds.",
     )
 
 
-def _of_this_study(study: params.Study, variants: Sequence[Variant], folder: Path) -> None:
-    """DVC sees a variant's own block; that of another one, which a width is matched to, may have changed since."""
-    problems, data = [], {(variant.record["identity"]["data"], variant.record["test_data"]) for variant in variants}
-    for variant in variants:
-        asked = provenance.recipe(study, variant.name)
-        if {key: variant.record["identity"][key] for key in asked} != asked:
-            problems.append(
-                f"{folder / variant.name}: made from other settings than those of params.yaml;"
-                f" remedy: dvc repro --force --single-item train@{variant.name}, then dvc repro"
+def _ablation(report: Report) -> list[Picture]:
+    if not report.effects:
+        return []
+    marks = {variant.name: figures.mark(variant.place) for variant in report.variants}
+    rows = [
+        {
+            **asdict(effect),
+            "title": f"{effect.plain} with {' and '.join(effect.added)}",
+            "mark": marks[effect.variant],
+        }
+        for effect in report.effects
+    ]
+    told = [f"{row['title']}: {points(row['difference'])}" for row in rows]
+    return [
+        _picture(
+            "ablation",
+            figures.forest(rows),
+            f"Differences to the same network without regularisation, in percentage points. {'; '.join(told)}.",
+            "Test accuracy with these regularisers minus that of the same network with none. Thick: 95 % interval over"
+            " seeds; thin: over seeds and test images.",
+        )
+    ]
+
+
+def _of_variant(variant: Variant) -> list[Picture]:
+    name, seeds, colour = variant.name, len(variant.accuracies), figures.mark(variant.place).colour
+    size = int(variant.settings["input.size"])
+    commonest = "no image is misread"
+    if variant.commonest:
+        label, read_as, count = variant.commonest
+        commonest = f"the commonest mistake is a {label} read as a {read_as}, {count} times"
+    found = [
+        _picture(
+            f"curves-{name}",
+            figures.learning(variant.curves, colour),
+            f"Loss and accuracy of {name} per epoch; at the end {percent(variant.final['train_accuracy'])} % in"
+            f" training and {percent(variant.final['test_accuracy'])} % on the test images.",
+            f"{name}: all {seeds} seeds thin, their mean thick. Training loss and accuracy are taken while the weights"
+            " change, with dropout and augmentation where there are any.",
+        ),
+        _picture(
+            f"confusion-{name}",
+            figures.confusion(variant.confusion, colour),
+            f"Confusion of {name}: {commonest}.",
+            f"{name}: counts, summed over {seeds} seeds; only mistakes are shaded.",
+        ),
+        _picture(
+            f"network-{name}",
+            diagrams.network(variant.layers, size, colour),
+            f"{name} in three dimensions, from {size}×{size} pixels to ten classes: {', '.join(_outline(variant))}.",
+            f"{name}: {whole(variant.parameters)} parameters; {whole(variant.multiply_accumulates)}"
+            " multiply-accumulates read an image. Planes are drawn to scale; after LeCun et al. 1998, figure 2.",
+        ),
+    ]
+    if variant.mistakes:
+        texts = [mistakes.told(one.label, one.predicted, one.confidence, one.votes, seeds) for one in variant.mistakes]
+        found.append(
+            _picture(
+                f"mistakes-{name}",
+                _digits(variant.mistakes, *zip(*texts, strict=True)),
+                f"{len(texts)} test images that {name} misreads with the most confidence, the first a {texts[0][0]}.",
+                f"{name}: below each, the probability given to wrong answers (mean over all seeds) and how many"
+                " seeds misread it.",
             )
-    if len(data) > 1:
-        problems.append(f"{folder}: its variants were not all made from the same data; remedy: dvc repro")
-    if problems:
-        raise UserError(*problems)
+        )
+    return found
+
+
+def _outline(variant: Variant) -> list[str]:
+    """The layers that have weights or pool, with the shapes that they yield."""
+    told = ("Conv2d", "PartialConv2d", "MaxPool2d", "AvgPool2d", "Subsampling", "Linear", "Codes")
+    return [f"{layer['name']} {layer['output']}" for layer in variant.layers if layer["kind"] in told]
+
+
+def _hardest(report: Report) -> list[Picture]:
+    if not report.hardest:
+        return []
+    first = report.hardest[0]
+    above = [f"{one.label} read as {one.predicted}" for one in report.hardest]
+    below = [f"{one.misread} of {one.networks}" for one in report.hardest]
+    return [
+        _picture(
+            "hardest",
+            _digits(report.hardest, above, below),
+            f"The {len(above)} test images that most networks misread; {first.misread} of {first.networks} misread the"
+            f" first, a {first.label}.",
+            f"Below each, how many of the {first.networks} networks, every seed of every variant, misread it; above,"
+            " the commonest wrong answer.",
+        )
+    ]
+
+
+def _dispute(dispute: records.Dispute) -> list[Picture]:
+    sides = ((dispute.candidate, dispute.baseline, dispute.for_candidate),)
+    sides += ((dispute.baseline, dispute.candidate, dispute.for_baseline),)
+    found = []
+    for better, worse, shown in sides:
+        if not shown:
+            continue
+        votes = [f"{one.candidate} of {dispute.seeds[0]}, {one.baseline} of {dispute.seeds[1]}" for one in shown]
+        found.append(
+            _picture(
+                f"disputed-{better}-{worse}",
+                _digits(shown, [str(one.label) for one in shown], votes),
+                f"{len(shown)} test images that more seeds of {better} than of {worse} read correctly, the first a"
+                f" {shown[0].label}: {votes[0]}.",
+                f"Read better by {better}. Below each, how many seeds of {dispute.candidate} and how many of"
+                f" {dispute.baseline} read it correctly.",
+            )
+        )
+    return found
+
+
+def _digits(shown: Sequence[records.Digit], above: Sequence[str], below: Sequence[str]) -> Figure:
+    return figures.digits([one.pixels for one in shown], above, below)
+
+
+def _calibration(report: Report) -> Picture:
+    shown = [
+        {"name": variant.name, "mark": figures.mark(variant.place), "bins": variant.calibration.bins}
+        for variant in report.variants
+    ]
+    told = [f"{variant.name} {points(variant.calibration.error).strip('+')}" for variant in report.variants]
+    return _picture(
+        "calibration",
+        figures.reliability(shown),
+        f"Accuracy against confidence. Expected calibration error in percentage points: {'; '.join(told)}.",
+        "Answers of all seeds with a like confidence, by how many of them are right, with 95 % intervals; on the"
+        " dashes, confidence is right, below them it is too high.",
+    )
+
+
+def _pareto(report: Report, measure: str) -> Picture:
+    cost = {variant.name: records.cost_of(variant, measure) for variant in report.variants}
+    shown = [
+        {
+            "name": variant.name,
+            "mark": figures.mark(variant.place),
+            "accuracy": variant.mean,
+            "interval": variant.interval,
+            "cost": cost[variant.name].mean,
+            "cost_interval": cost[variant.name].interval,
+        }
+        for variant in report.variants
+    ]
+    front = [(one["cost"], one["accuracy"]) for name in report.fronts[measure] for one in shown if one["name"] == name]
+    by_number = " Numbers are those of the table." if len(shown) > figures.FEW else ""
+    return _picture(
+        f"pareto-{measure}",
+        figures.pareto(shown, FRONTS[measure], front),
+        f"Test accuracy against {FRONTS[measure]}; no other variant is at once cheaper and better than"
+        f" {', '.join(report.fronts[measure])}.",
+        f"Mean test accuracy against {FRONTS[measure]}, with 95 % intervals. The dashes join the variants that no other"
+        f" beats in both.{by_number}",
+    )
+
+
+def _sensitivity(report: Report) -> list[Picture]:
+    found = report.sensitivity
+    if not (found and found.current and found.settings):
+        return []
+    settings = [
+        {
+            "name": name,
+            "label": SETTINGS[name][0],
+            "logarithmic": SETTINGS[name][1],
+            "points": shown,
+            "floor": found.floor,
+        }
+        for name, shown in found.settings.items()
+    ]
+    best = [
+        f"{SETTINGS[name][0]} {max(shown, key=lambda point: point.mean).text}" for name, shown in found.settings.items()
+    ]
+    place = next((variant.place for variant in report.variants if variant.name == found.variant), 0)
+    return [
+        _picture(
+            "sensitivity",
+            figures.sensitivity(settings, found.centre.mean, figures.mark(place)),
+            f"Validation accuracy of {found.variant} as one setting changes; highest at {', '.join(best)}.",
+            f"{found.variant}: mean over {found.seeds} seeds with its 95 % interval; dashes: nothing is changed. An"
+            " arrow stands for what is far below, with its figure.",
+        )
+    ]
+
+
+# What the templates ask for.
+
+
+def _settings(report: Report) -> tuple[dict[str, str], list[str]]:
+    """The settings that all variants share, and the names of those in which they differ."""
+    keys = list(dict.fromkeys(key for variant in report.variants for key in variant.settings))
+    values = {key: {variant.settings.get(key, "–") for variant in report.variants} for key in keys}
+    return {key: one.pop() for key, one in values.items() if len(one) == 1}, [k for k in keys if len(values[k]) > 1]
 
 
 def _told(answers: Sequence[Answer]) -> str:
@@ -307,46 +398,27 @@ def _significant(pairs: Sequence[comparison.Pair]) -> str:
     return f"{sum(pair.p < comparison.LEVEL for pair in pairs)} of {len(pairs)}"
 
 
-def _point(variant: Variant) -> dict[str, Any]:
-    shown = {key: getattr(variant, key) for key in ("name", "colour", "mean", "interval")}
-    return {**shown, "accuracies": list(variant.accuracies.values())}
+def _mark(variant: Variant) -> Markup:
+    """A variant's sign before its name."""
+    mark = figures.mark(variant.place)
+    return Markup('<span class="mark {}" style="--mark: {}"></span>{}').format(
+        SHAPES[mark.shape], figures.by_day_and_night(mark.colour), variant.name
+    )
 
 
-def _rates(variant: Variant) -> dict[str, float]:
-    """Means over seeds of the last epoch's measures, where there are any."""
-    last = max(int(row["epoch"]) for row in variant.curves)
-    rows = [row for row in variant.curves if int(row["epoch"]) == last]
-    return {key: float(np.mean([float(row[key]) for row in rows])) for key in MEASURES if rows[0][key]}
+def _cost(variant: Variant, measure: str) -> tuple[str, str]:
+    """A measured cost and its interval, in the unit of its column."""
+    measured, written = variant.cost[measure], COSTS[measure][1]
+    if measured is None:
+        return "–", ""
+    return written(measured.mean), " to ".join(written(limit) for limit in measured.interval)
 
 
-def _commonest(confusion: np.ndarray) -> str:
-    wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
-    if not wrong.any():
-        return "no image is misread"
-    label, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
-    return f"the commonest mistake is a {label} read as a {predicted}, {wrong.max()} times"
-
-
-def _mean_curves(report: Report) -> str:
-    """What `dvc plots show` draws: a row per variant and epoch, means over seeds."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, ("variant", "epoch", *MEASURES), lineterminator="\n")
-    writer.writeheader()
-    for variant in report.variants:
-        for epoch in dict.fromkeys(row["epoch"] for row in variant.curves):
-            rows = [row for row in variant.curves if row["epoch"] == epoch]
-            means = {key: np.mean([float(row[key]) for row in rows]) for key in MEASURES if rows[0][key]}
-            writer.writerow({"variant": variant.name, "epoch": epoch, **means})
-    return table.getvalue()
-
-
-def _flat(settings: dict[str, Any]) -> dict[str, str]:
-    return {
-        f"{block}.{key}": ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
-        for block, values in settings.items()
-        for key, value in values.items()
-    }
-
-
-def _setting_keys(report: Report) -> list[str]:
-    return list(dict.fromkeys(key for variant in report.variants for key in variant.settings))
+def _code(text: str) -> Markup:
+    """What stands between backquotes as code, all else as it is."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )

@@ -3,12 +3,11 @@
 The test images take no part: whoever picks a setting from this picture has picked it without them.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenetlab import UserError, execution, files, params, provenance
+from lenetlab import UserError, curves, execution, files, params, provenance
 
 SETTINGS = ("learning_rate", "dropout", "width", "batch_size", "images")  # as `sensitivity` in params.yaml has them
 
@@ -38,7 +37,9 @@ def points(study: params.Study) -> list[Point]:
 def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
     """Train what is not trained yet of all points, and gather `docs/sensitivity.json`."""
     if not study.data.validation:
-        raise UserError("params.yaml: data.validation: 0; sensitivity is judged on validation images: allowed: 1 or more")
+        raise UserError(
+            "params.yaml: data.validation: 0; sensitivity is judged on validation images: allowed: 1 or more"
+        )
     name, found = study.sensitivity.variant, points(study)
     plans = [execution.plan(point.study, name, prepared_folder) for point in found]
     execution.finish(list({plan.runs[0].record["parent_fingerprint"]: plan for plan in plans}.values()))
@@ -46,6 +47,7 @@ def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
         "variant": name,
         "recipe": provenance.recipe(study, name),
         "data": plans[0].prepared.digest,
+        "training_images": int((plans[0].prepared.splits == "training").sum()),
         "validation_images": study.data.validation,
         "device": plans[0].runs[0].origin["device"],
         "torch": plans[0].runs[0].origin["torch"],
@@ -65,18 +67,13 @@ def _changed(variant: params.Variant, setting: str, value: float) -> params.Vari
 def _result(point: Point, plan: execution.Plan) -> dict[str, Any]:
     """Accuracies at the end, by seed: on validation images, and in evaluation mode on those that were trained on."""
     folders = {str(run.seed): plan.folders[run.seed] for run in plan.runs}
-    curves = {seed: _rows(folder / "curves.csv") for seed, folder in folders.items()}
+    table = {seed: curves.read(folder / "curves.csv") for seed, folder in folders.items()}
     return {
         "setting": point.setting,
         "value": point.value,
         "parameters": plan.runs[0].record["parameters"],
-        "validation_accuracy": {seed: float(rows[-1]["validation_accuracy"]) for seed, rows in curves.items()},
+        "validation_accuracy": {seed: float(rows[-1]["validation_accuracy"]) for seed, rows in table.items()},
         "training_accuracy": {
             seed: files.read_json(folder / "run.json")["training_set"]["accuracy"] for seed, folder in folders.items()
         },
     }
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))

@@ -158,6 +158,7 @@ def of_variant(outputs: Path, variant: str) -> list[Run]:
         _add_test(run, folder, evaluation["test_data"])
     parent = _parent(children, len(children), "KILLED")
     _add_summary(parent, len(children), folder, _verdict(outputs, variant))
+    _add_costs(parent, (_json(outputs / "costs.json") or {"variants": {}})["variants"].get(variant, {}))
     return [parent, *children]
 
 
@@ -279,6 +280,15 @@ def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> 
         "\n\nMetrics are means over the seeds. Curves, confusion and mistakes are under *Artifacts*."
     )
     parent.artifacts = {place: path for place, path in _below(folder).items() if "/" not in place}
+
+
+def _add_costs(parent: Run, measured: Mapping[str, Any]) -> None:
+    """What the variant costs: means over the rounds of its measurement."""
+    last = max(epoch for _, epoch in parent.points)
+    for key, figures in measured.items():
+        rounds = figures if isinstance(figures, list) else [figures]
+        if key not in ("parameters", "on_processor") and None not in rounds:
+            parent.points["cost_" + key, last] = fmean(rounds), parent.end
 
 
 def _verdict(outputs: Path, variant: str) -> str | None:
@@ -686,8 +696,7 @@ def _final(task: dict, outputs: Path) -> list[Run]:
         return of_prepare(outputs)
     if task["stage"] != "compare":
         return of_variant(outputs, task["variant"])
-    entries = files.read_json(outputs / "reports" / "comparison.json")
-    names = dict.fromkeys(name for entry in entries for name in (entry["candidate"], entry["baseline"]))
+    names = sorted(path.stem for path in (outputs / "reports" / "metrics").iterdir())
     return [*of_comparison(outputs), *(run for name in names for run in of_variant(outputs, name))]
 
 

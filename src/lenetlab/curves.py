@@ -1,0 +1,39 @@
+"""Loss and accuracy per epoch: of every seed, and their mean."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One measure of one variant; accuracies are fractions."""
+
+    epochs: list[int]
+    seeds: dict[int, list[float]]  # a figure per epoch, by seed
+    mean: list[float]  # over seeds, a figure per epoch
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of an evaluation's curves.csv."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def gathered(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+    """From rows of a seed and an epoch each to a curve for each measure that was taken."""
+    by_seed: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_seed.setdefault(int(row["seed"]), []).append(row)
+    first = next(iter(by_seed.values()))
+    epochs, found = [int(row["epoch"]) for row in first], {}
+    for measure in MEASURES:
+        if first[0][measure] not in (None, ""):
+            seeds = {seed: [float(row[measure]) for row in own] for seed, own in by_seed.items()}
+            found[measure] = Curve(epochs, seeds, [fmean(values) for values in zip(*seeds.values(), strict=True)])
+    return found

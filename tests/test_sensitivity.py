@@ -167,6 +167,18 @@ def never(*_: object) -> None:
     raise AssertionError("something is trained")
 
 
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fingerprints of the runs that are trained from now on."""
+    trained, original = [], training.fit
+
+    def fit(runs, *others):
+        trained.extend(run.record["fingerprint"] for run in runs)
+        return original(runs, *others)
+
+    monkeypatch.setattr(training, "fit", fit)
+    return trained
+
+
 SMALL = {"learning_rate": (0.01, 0.1), "width": (0.5,), "images": (100, 0)}
 
 
@@ -211,13 +223,27 @@ def test_the_record_holds_what_the_kept_runs_say(prepared, root, tmp_path):
     assert files.read_json(tmp_path / "sensitivity.json") == record
 
 
-def test_values_that_are_the_centre_have_its_row(prepared):
+def test_values_that_are_the_centre_have_its_row_and_are_trained_with_it(prepared, monkeypatch):
+    trained = watched(monkeypatch)
     record = sensitivity.measure(around("mlp", **SMALL, dropout=(0.0,), batch_size=(64,)), prepared / "train")
     rows = {(row.pop("setting"), row.pop("value")): row for row in record["points"]}
     centre = rows[None, None]
     same = [key for key, row in rows.items() if row == centre]
     assert same == [(None, None), ("learning_rate", 0.01), ("dropout", 0.0), ("batch_size", 64), ("images", 0)]
     assert len(rows) == 8
+    assert len(trained) == len(set(trained)) == 2 * (8 - 4)
+
+
+def test_values_that_are_the_centre_are_trained_once(prepared, monkeypatch):
+    trained, original = [], training.fit
+
+    def watched(runs, *others):
+        trained.extend(run.seed for run in runs)
+        return original(runs, *others)
+
+    monkeypatch.setattr(training, "fit", watched)
+    sensitivity.measure(around("mlp", dropout=(0.0,), batch_size=(64,), images=(0,)), prepared / "train")
+    assert trained == [3, 8]
 
 
 def test_the_record_tells_what_it_was_measured_on(prepared):
@@ -239,15 +265,14 @@ def test_what_is_trained_already_is_not_trained_again(prepared, monkeypatch):
 
 def test_an_added_value_is_all_that_is_trained(prepared, root, monkeypatch):
     first = sensitivity.measure(around("mlp", width=(0.5,)), prepared / "train")
-    trained, original = [], training.fit
-
-    def watched(runs, *others):
-        trained.extend((run.training.learning_rate, run.seed) for run in runs)
-        return original(runs, *others)
-
-    monkeypatch.setattr(training, "fit", watched)
+    before, trained = set(kept(root)), watched(monkeypatch)
     second = sensitivity.measure(around("mlp", width=(0.5,), learning_rate=(0.1,)), prepared / "train")
-    assert trained == [(0.1, 3), (0.1, 8)]
+    added = {run["fingerprint"]: run for folder, run in kept(root).items() if folder not in before}
+    assert sorted(trained) == sorted(added)
+    assert {(run["identity"]["training"]["learning_rate"], run["seed"]) for run in added.values()} == {
+        (0.1, 3),
+        (0.1, 8),
+    }
     assert [row for row in second["points"] if row["setting"] != "learning_rate"] == first["points"]
     assert len(kept(root)) == 2 * 3
 

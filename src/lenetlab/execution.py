@@ -36,11 +36,15 @@ class Plan:
 
 def plan(study: params.Study, variant: str, prepared_folder: Path) -> Plan:
     """What training a variant means here. UserError if the data or the device are not to be had."""
+    return plan_on(dataset.load(prepared_folder), study, variant)
+
+
+def plan_on(prepared: dataset.Prepared, study: params.Study, variant: str) -> Plan:
+    """The same on data that were read before."""
     if variant not in study.study:
         raise UserError(f"{variant!r} is not in `study` of params.yaml; allowed: {', '.join(study.study)}")
     device.pin()
     where = device.resolve(study.device)
-    prepared = dataset.load(prepared_folder)
     images, most = int((prepared.splits == "training").sum()), study.training_of(variant).images
     if most > images:
         raise UserError(

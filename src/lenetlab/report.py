@@ -90,7 +90,7 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         costs={key: heading for key, (heading, _) in COSTS.items() if report.variants[0].cost[key]},
         fronts=FRONTS,
         sensitivity_names={key: name for key, (name, _) in SETTINGS.items()},
-        night=Markup(figures.NIGHT),
+        night=Markup(figures.NIGHT),  # noqa: S704  our own
         told=_told(report.answers),
         first=report.variants[0].record,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenetlab import UserError, curves, execution, files, params, provenance
+from lenetlab import UserError, curves, dataset, execution, files, params, provenance
 
 SETTINGS = ("learning_rate", "dropout", "width", "batch_size", "images")  # as `sensitivity` in params.yaml has them
 
@@ -40,14 +40,14 @@ def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
         raise UserError(
             "params.yaml: data.validation: 0; sensitivity is judged on validation images: allowed: 1 or more"
         )
-    name, found = study.sensitivity.variant, points(study)
-    plans = [execution.plan(point.study, name, prepared_folder) for point in found]
+    name, found, prepared = study.sensitivity.variant, points(study), dataset.load(prepared_folder)
+    plans = [execution.plan_on(prepared, point.study, name) for point in found]
     execution.finish(list({plan.runs[0].record["parent_fingerprint"]: plan for plan in plans}.values()))
     return {
         "variant": name,
         "recipe": provenance.recipe(study, name),
-        "data": plans[0].prepared.digest,
-        "training_images": int((plans[0].prepared.splits == "training").sum()),
+        "data": prepared.digest,
+        "training_images": int((prepared.splits == "training").sum()),
         "validation_images": study.data.validation,
         "device": plans[0].runs[0].origin["device"],
         "torch": plans[0].runs[0].origin["torch"],

@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks import tuning, write
 from lenetlab import comparison, files, params, plain_errors
-from lenetlab.report import p_value, percent, points, points_span, span, whole
+from lenetlab.report import COSTS
+from lenetlab.wording import p_value, percent, points, points_span, span, whole
 
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "docs" / "study"
@@ -41,6 +42,7 @@ class Tables:
     accuracies: dict[str, dict[str, float]]
     comparisons: list[Row]
     claims: list[Row]
+    costs: Row
 
 
 @click.group(help="Train the whole catalogue and keep what it says.")
@@ -86,13 +88,13 @@ def changes(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def keep(outputs: Path, folder: Path) -> None:
-    """Copy what is small and says everything: seeds.json of every variant, comparison.json and claims.json."""
+    """Copy what is small and says everything: seeds.json of every variant, comparison, claims and costs.json."""
     for former in folder.glob("*.seeds.json"):
         former.unlink()
     for name in params.load(outputs / "params.yaml").study:
         shutil.copyfile(outputs / "evaluations" / name / "seeds.json", folder / f"{name}.seeds.json")
-    for name in ("comparison.json", "claims.json"):
-        shutil.copyfile(outputs / "reports" / name, folder / name)
+    for path in ("reports/comparison.json", "reports/claims.json", "costs.json"):
+        shutil.copyfile(outputs / path, folder / Path(path).name)
 
 
 def read(folder: Path) -> Tables:
@@ -104,6 +106,7 @@ def read(folder: Path) -> Tables:
         },
         comparisons=files.read_json(folder / "comparison.json"),
         claims=files.read_json(folder / "claims.json"),
+        costs=files.read_json(folder / "costs.json"),
     )
 
 
@@ -121,6 +124,10 @@ written from the tables beside it. What the columns mean: [statistics.md](../sta
 ## Variants
 
 {_variants(found, study)}
+
+## Cost
+
+{_costs(found)}
 
 ## Comparisons
 
@@ -204,6 +211,28 @@ def _variants(found: Tables, study: params.Study) -> str:
 
     heads = ("variant", "parameters", "test accuracy, %", "deviation over seeds", "95 % interval of the mean")
     return write.table(heads, (line(name, list(values.values())) for name, values in found.accuracies.items()))
+
+
+def _costs(found: Tables) -> str:
+    """Means over the rounds with their intervals."""
+    conditions, measured = found.costs["conditions"], found.costs["variants"]
+    columns = {key: column for key, column in COSTS.items() if None not in next(iter(measured.values()))[key]}
+
+    def cell(values: list[float], written: Callable[[float], str]) -> str:
+        low, high = comparison.mean_interval(np.array(values))
+        return f"{written(fmean(values))} ({written(low)} to {written(high)})"
+
+    lines = [
+        (name, whole(row["multiply_accumulates"]), *(cell(row[key], written) for key, (_, written) in columns.items()))
+        for name, row in measured.items()
+    ]
+    heads = ("variant", "multiply-accumulates", *(heading for heading, _ in columns.values()))
+    return f"""\
+{write.table(heads, lines)}
+
+Measured in turn, {conditions["rounds"]} rounds, on {conditions["device"].removeprefix("cpu: ")}, one thread, with 95 % intervals over rounds. An epoch
+is one pass over {whole(conditions["training_images"])} images by one of {conditions["side_by_side"]} seeds that are trained side by side in one process; memory is
+that of this process; many images are {conditions["batch"]} at once."""
 
 
 def _comparisons(rows: Iterable[Row]) -> str:

@@ -107,6 +107,14 @@ def test_what_check_reckons_with_is_the_middle_of_these_comparisons(tables):
     assert typical.images**0.5 == pytest.approx(images, abs=0.0001)
 
 
+def test_the_costs_are_of_all_variants_and_were_measured_on_an_idle_machine(whole, tables):
+    assert tuple(tables.costs["variants"]) == whole.study
+    for name, measured in tables.costs["variants"].items():
+        assert measured["parameters"] == whole.variants[name].parameters
+        assert len(measured["seconds_per_epoch"]) == whole.cost.rounds
+        assert min(measured["on_processor"]) > 0.9, name
+
+
 def test_the_tuned_lenet5_reaches_its_aim(tables):
     """At least 99.40 % in the mean, where tries on validation images alone had chosen it."""
     assert np.mean(list(tables.accuracies["lenet5-tuned"].values())) >= 0.9940
@@ -127,9 +135,11 @@ def test_tables_are_kept_from_the_outputs_of_a_study(tmp_path):
         files.write_json(outputs / "evaluations" / name / "seeds.json", {"0": {"test_accuracy": 0.5, "test_loss": 1.0}})
     files.write_json(outputs / "reports" / "comparison.json", [])
     files.write_json(outputs / "reports" / "claims.json", [{"id": "S0.1"}])
+    files.write_json(outputs / "costs.json", {"variants": {}})
     files.write_json(folder / "former.seeds.json", {})
     study.keep(outputs, folder)
     assert not (folder / "former.seeds.json").exists()
     assert files.read_json(folder / "lenet5.seeds.json")["0"]["test_accuracy"] == 0.5
     assert files.read_json(folder / "comparison.json") == []
     assert files.read_json(folder / "claims.json") == [{"id": "S0.1"}]
+    assert files.read_json(folder / "costs.json") == {"variants": {}}

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,8 +84,9 @@ def train(plan: Plan, runs: Path, journals: Path) -> None:
 
 
 def finish(plans: Sequence[Plan]) -> None:
-    """Train what is not finished yet of these plans, one after the other; the folder of each run then holds all of it.
+    """Train what is not finished yet of these plans; the folder of each run then holds all of it.
 
+    The seeds of one plan are shared out among the processes; of several plans, each is a process's task as a whole.
     Ctrl-C loses no finished epoch: the next call goes on there.
     """
     waiting = [[run for run in plan.runs if not training.finished(plan.folders[run.seed])] for plan in plans]
@@ -97,37 +99,50 @@ def finish(plans: Sequence[Plan]) -> None:
         return
     if "DVC_STAGE" in os.environ:
         die_with_parent()  # a `dvc repro` that is killed leaves its stages behind
+    data, where = plans[0].prepared, plans[0].where
+
+    @cache  # what plans have in common is read once
+    def digits(part: str, form: params.Input, most: int) -> dataset.Digits:
+        return data.digits(part, form, data.normalization(form), where, most)
+
+    processes, several = workers(where, len(runs) - kept), sum(map(bool, waiting)) > 1
+    tasks = [
+        task
+        for plan, part in zip(plans, waiting, strict=True)
+        for task in _tasks(plan, part, 1 if several else processes, digits)
+    ]
+    done = sum(_epochs_done(plan, run) for plan, part in zip(plans, waiting, strict=True) for run in part)
     epochs = sum(run.training.epochs for part in waiting for run in part)
     try:
-        with tqdm(total=epochs, desc=name, unit="epoch", dynamic_ncols=True) as bar:
-            for plan, part in zip(plans, waiting, strict=True):
-                if part:
-                    _train(plan, part, bar)
+        with tqdm(total=epochs, initial=done, desc=name, unit="epoch", dynamic_ncols=True) as bar:
+            for _, record in perform(tasks, min(processes, len(tasks))):
+                bar.update()
+                bar.set_postfix_str(f"loss {record['train_loss']:.4f}", refresh=False)
     except KeyboardInterrupt:
         print(f"\n{name}: stopped; finished epochs are kept, the same command goes on", file=sys.stderr)
         raise
 
 
-def _train(plan: Plan, waiting: Sequence[training.Run], bar: tqdm) -> None:
+def _tasks(
+    plan: Plan, waiting: Sequence[training.Run], processes: int, digits: Callable[..., dataset.Digits]
+) -> Iterator[Task]:
+    """The trainings of a plan, shared out among so many processes; their digits are read before these are forked."""
+    if not waiting:
+        return
     form, most = plan.runs[0].variant.input, plan.runs[0].training.images
-    digits, validation = (
-        plan.prepared.digits(split, form, plan.normalization, plan.where, images)
-        for split, images in (("training", most), ("validation", 0))
-    )
-    processes = workers(plan.where, len(waiting))
-    done = {run.seed: checkpoint.epochs_done(plan.folders[run.seed] / "state.safetensors") for run in waiting}
-    groups = []
-    for epoch in sorted(set(done.values())):  # a training that was stopped may have left its seeds an epoch apart
-        groups += split([run for run in waiting if done[run.seed] == epoch], processes, plan.where)
+    known, unseen = digits("training", form, most), digits("validation", form, 0)
 
     def task(runs: Sequence[training.Run]) -> Task:
-        return lambda: training.fit(runs, digits, validation, [plan.folders[run.seed] for run in runs])
+        return lambda: training.fit(runs, known, unseen, [plan.folders[run.seed] for run in runs])
 
-    bar.initial += sum(done.values())  # so that what was done before does not count as fast
-    bar.update(sum(done.values()))
-    for _, record in perform([task(runs) for runs in groups], processes):
-        bar.update()
-        bar.set_postfix_str(f"loss {record['train_loss']:.4f}", refresh=False)
+    done = {run.seed: _epochs_done(plan, run) for run in waiting}
+    for epoch in sorted(set(done.values())):  # a training that was stopped may have left its seeds an epoch apart
+        alike = [run for run in waiting if done[run.seed] == epoch]
+        yield from (task(runs) for runs in split(alike, processes, plan.where))
+
+
+def _epochs_done(plan: Plan, run: training.Run) -> int:
+    return checkpoint.epochs_done(plan.folders[run.seed] / "state.safetensors")
 
 
 def workers(where: torch.device, tasks: int) -> int:

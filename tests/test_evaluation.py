@@ -113,24 +113,6 @@ def test_weights_of_another_network_are_refused(evaluated):
         checkpoint.load_weights(model, evaluated / "runs" / "seed-4" / "epoch-01.safetensors")
 
 
-def test_the_most_confident_mistakes_by_hand():
-    """Four images, two seeds. Image 1 is misread by both, image 3 by one with certainty, the others by none."""
-    found = predictions.Predictions(
-        seeds=np.array([0, 1]),
-        labels=np.array([5, 3, 8, 1], dtype=np.uint8),
-        predicted=np.array([[5, 2, 8, 7], [5, 2, 8, 1]], dtype=np.uint8),
-        probability=np.array([[0.9, 0.8, 0.7, 1.0], [0.9, 0.6, 0.99, 0.6]], dtype=np.float32),
-    )
-    pixels = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((28, 28), dtype=np.uint8)
-    mistakes = evaluation.most_confident_mistakes(found, np.array([10, 11, 12, 13]), pixels)
-    assert mistakes["number"].tolist() == [11, 13]
-    assert mistakes["confidence"] == pytest.approx([0.7, 0.5])
-    assert mistakes["votes"].tolist() == [2, 1]
-    assert mistakes["predicted"].tolist() == [2, 7]
-    assert mistakes["label"].tolist() == [3, 1]
-    assert mistakes["pixels"][:, 0, 0].tolist() == [1, 3]
-
-
 def test_test_images_are_met_as_they_are_whatever_the_variant_was_trained_on(prepared, tmp_path, monkeypatch):
     """A variant with elastic augmentation: nothing is augmented where its weights are evaluated."""
     rules = STUDY.variants["lenet5"].regularization.model_copy(update={"augmentation": "elastic"})

@@ -188,6 +188,8 @@ def make_reports(outputs: Path) -> None:
     files.write_json(outputs / "reports" / "comparison.json", entries)
     origin = {"commit": "c0ffee" * 6 + "beef", "dirty": True, "experiment": "warm-tapir"}
     files.write_json(outputs / "reports" / "origin.json", origin)
+    for variant in SHAPES:
+        files.write_json(outputs / "reports" / "metrics" / f"{variant}.json", {})
     files.write_text(outputs / "reports" / "report.md", "# Is the difference real?\n\nlenet5 is **better** than mlp.\n")
     files.write_text(outputs / "reports" / "report.html", "<h1>Is the difference real?</h1>")
     files.write_text(outputs / "reports" / "figures" / "accuracy.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
@@ -215,6 +217,18 @@ def test_a_variant_shows_the_means_of_its_seeds(tmp_path):
     final = files.read_json(tmp_path / "evaluations" / "lenet5" / "metrics.json")
     assert parent.points["test_accuracy", 3][0] == final["test_accuracy"]
     assert len({key for key, _ in parent.points}) < 15  # or MLflow's page gets hard to read
+
+
+def test_what_a_variant_costs_is_shown_on_its_run_and_no_others(tmp_path):
+    make_all(tmp_path)
+    measured = {"parameters": 61075, "multiply_accumulates": 61006, "seconds_per_epoch": [0.5, 0.7]}
+    measured |= {"device_memory_bytes": [None, None], "on_processor": [1.0, 1.0]}
+    files.write_json(tmp_path / "costs.json", {"variants": {"mlp": measured}})
+    parent, *children = tracking.of_variant(tmp_path, "mlp")
+    found = {key: value for (key, epoch), (value, _) in parent.points.items() if key.startswith("cost_") and epoch == 3}
+    assert found == {"cost_multiply_accumulates": 61006, "cost_seconds_per_epoch": pytest.approx(0.6)}
+    others = [*children, *tracking.of_variant(tmp_path, "lenet5")]
+    assert not [key for run in others for key, _ in run.points if key.startswith("cost_")]
 
 
 def test_the_interval_is_students(tmp_path):

@@ -31,7 +31,6 @@ class Plan:
     runs: tuple[training.Run, ...]
     folders: dict[int, Path]  # by seed
     prepared: dataset.Prepared
-    normalization: dataset.Normalization
     where: torch.device
 
 
@@ -67,7 +66,7 @@ def plan_on(prepared: dataset.Prepared, study: params.Study, variant: str) -> Pl
         record = {"variant": variant, "seed": seed, "fingerprint": name, **common}
         runs.append(training.Run(definition, study.training_of(variant), seed, record, origin))
         folders[seed] = files.root() / ".lenetlab" / "resume" / name
-    return Plan(variant, tuple(runs), folders, prepared, normalization, where)
+    return Plan(variant, tuple(runs), folders, prepared, where)
 
 
 def train(plan: Plan, runs: Path, journals: Path) -> None:

@@ -66,7 +66,7 @@ PARAMETERS = (  # on every variant, so that a comparison of an MLP with a LeNet-
     *("model", "parameters", "channels", "hidden", "pooling", "activation", "connections", "output"),
     *("size", "resize", "normalize"),
     *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation", "augmentation_strength"),
-    *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule", "weight_averaging"),
+    *("images", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule", "weight_averaging"),
 )
 CURVES = {  # MLflow's name -> the journal's; the pages sort by name, and the test figures should come first
     **{key: key for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},

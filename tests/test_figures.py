@@ -211,7 +211,7 @@ def test_a_bin_is_drawn_with_its_interval_in_every_panel():
 
 def test_what_is_far_below_is_an_arrow_with_its_figure():
     picture = drawn("sensitivity")
-    assert ids(picture, "sensitivity-learning_rate-") == ["sensitivity-learning_rate-0.01"]
+    assert ids(picture, "sensitivity-learning_rate-") == ["sensitivity-learning_rate-0"]
     assert "10.0" in texts(picture)
     assert {"0.01", "0.1"} <= set(texts(picture))
 

@@ -285,9 +285,9 @@ def sensitivity(settings: Sequence[Mapping[str, Any]], centre: float, mark: Mark
             axes.set_xscale("log")
         seen = [point for point in points if 100 * point.mean >= low]
         axes.plot(*_percent_up([(point.position, point.mean) for point in seen]), color=mark.colour, linewidth=1)
-        for point in seen:
+        for place, point in enumerate(seen):
             ends = [max(low, 100 * limit) for limit in point.interval]
-            line = {"color": mark.colour, "linewidth": 1.4, "gid": f"{setting['name']}-{point.text}"}
+            line = {"color": mark.colour, "linewidth": 1.4, "gid": f"{setting['name']}-{place}"}
             axes.plot([point.position] * 2, ends, **line)
             axes.plot(point.position, 100 * point.mean, mark.shape, color=mark.colour, markersize=6)
         for point in points:

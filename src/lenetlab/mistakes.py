@@ -8,6 +8,7 @@ import numpy as np
 from lenetlab.predictions import Predictions
 
 SHOWN = 24  # the most confident ones, as many as fit a page
+DIGITS = 12  # of a share, so that equal ones are equal, and stand in the order of the index
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def told(label: int, predicted: int, confidence: float, votes: int, seeds: int) 
 def sheet(found: Mapping[str, np.ndarray], seeds: int) -> tuple[np.ndarray, list[str], list[str]]:
     """The images with the most confidence, of what `misread` found, and what is written above and below each."""
     columns = [found[key][:SHOWN].tolist() for key in ("label", "predicted", "confidence", "votes")]
-    above, below = zip(*(told(*row, seeds) for row in zip(*columns, strict=True)), strict=True)
-    return found["pixels"][:SHOWN], list(above), list(below)
+    texts = [told(*row, seeds) for row in zip(*columns, strict=True)]
+    return found["pixels"][:SHOWN], [above for above, _ in texts], [below for _, below in texts]
 
 
 def wrong_answers(found: Predictions) -> np.ndarray:
@@ -73,7 +74,7 @@ def wrong_answers(found: Predictions) -> np.ndarray:
 
 def hardest(found: Mapping[str, Predictions], most: int) -> list[Hard]:
     """The images that the largest share of networks misread; every variant counts alike, whatever its seeds."""
-    shares = np.mean([(~one.correct).mean(axis=0) for one in found.values()], axis=0)
+    shares = np.mean([(~one.correct).mean(axis=0) for one in found.values()], axis=0).round(DIGITS)
     counts = np.sum([wrong_answers(one) for one in found.values()], axis=0)
     networks, labels = sum(len(one.seeds) for one in found.values()), next(iter(found.values())).labels
     worst = np.argsort(-shares, kind="stable")[:most]
@@ -90,7 +91,7 @@ def disagreements(
 ) -> tuple[list[Disagreement], list[Disagreement]]:
     """Images that the candidate's seeds read better, and those that the baseline's do; the largest difference first."""
     right = [side.correct.sum(axis=0) for side in (candidate, baseline)]
-    lead = right[0] / len(candidate.seeds) - right[1] / len(baseline.seeds)
+    lead = (right[0] / len(candidate.seeds) - right[1] / len(baseline.seeds)).round(DIGITS)
     found = []
     for sign in (1, -1):
         order = np.argsort(-sign * lead, kind="stable")[:most]

@@ -227,13 +227,13 @@ def _costs(found: Tables) -> str:
         for name, row in measured.items()
     ]
     heads = ("variant", "multiply-accumulates", *(heading for heading, _ in columns.values()))
-    rounds, images, together, batch = (conditions[key] for key in ("rounds", "training_images", "side_by_side", "batch"))
+    images, together = whole(conditions["training_images"]), conditions["side_by_side"]
     return f"""\
 {write.table(heads, lines)}
 
-Measured in turn, {rounds} rounds, on {conditions["device"]}, one thread, with 95 % intervals over rounds. An epoch is one
-pass over {whole(images)} images by one of {together} seeds that are trained side by side in one process; memory is that of this
-process; many images are {batch} at once."""
+Measured in turn, {conditions["rounds"]} rounds, on {conditions["device"]}, one thread, with 95 % intervals over
+rounds. An epoch is one pass over {images} images by one of {together} seeds that are trained side by side in one
+process; memory is that of this process; many images are {conditions["batch"]} at once."""
 
 
 def _comparisons(rows: Iterable[Row]) -> str:

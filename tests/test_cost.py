@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -335,7 +334,7 @@ def test_a_process_that_uses_a_gpu_is_not_forked(monkeypatch, where, method):
 
 def test_a_measured_process_that_dies_is_an_error_and_leaves_none(monkeypatch, prepared):
     monkeypatch.setattr(cost, "_measured", dies)
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(UserError, match="a measured process died"):
         cost.measure(STUDY, prepared / "train")
     assert multiprocessing.active_children() == []
 

@@ -1,12 +1,13 @@
 """One setting at a time: which studies that makes, and that the record holds what was trained, once each."""
 
 import csv
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lenetlab import UserError, checkpoint, files, params, provenance, sensitivity, training
+from lenetlab import UserError, checkpoint, files, index, params, provenance, sensitivity, training
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 ASKED = STUDY.sensitivity
@@ -247,13 +248,23 @@ def test_values_that_are_the_centre_are_trained_once(prepared, monkeypatch):
 
 
 def test_the_record_tells_what_it_was_measured_on(prepared):
-    study = around("mlp")
+    study = around("mlp", width=(0.5,))
     record = sensitivity.measure(study, prepared / "train")
     assert record["variant"] == "mlp"
     assert record["recipe"] == provenance.recipe(study, "mlp")
     assert record["data"] == files.read_json(prepared / "train" / "profile.json")["digest"]
     assert (record["training_images"], record["validation_images"]) == (1237, 200)
     assert record["device"].startswith("cpu: ")
+
+
+def test_the_record_does_not_depend_on_the_number_of_processes(prepared, tmp_path, monkeypatch):
+    study, found = around("mlp", learning_rate=(0.1,), images=(100,)), []
+    for cores in (1, 2):
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path / f"root{cores}"))
+        monkeypatch.setattr("lenetlab.device.cores", lambda cores=cores: cores)
+        found.append(sensitivity.measure(study, prepared / "train"))
+    assert found[0] == found[1]
+    assert multiprocessing.active_children() == []
 
 
 def test_what_is_trained_already_is_not_trained_again(prepared, monkeypatch):
@@ -309,16 +320,12 @@ def test_what_was_interrupted_goes_on_and_ends_as_if_nothing_had_happened(
 # What cannot be measured.
 
 
-def test_without_validation_images_nothing_is_measured(prepared, monkeypatch):
-    study = around("mlp", **SMALL)
+def test_without_validation_images_nothing_is_measured(raw, tmp_path, monkeypatch):
+    folders = tmp_path / "train", tmp_path / "test"
+    index.prepare(raw, *folders, validation=0, validation_seed=0, duplicates="error")
     monkeypatch.setattr(training, "fit", never)
-    with pytest.raises(UserError) as caught:
-        sensitivity.measure(
-            study.model_copy(update={"data": study.data.model_copy(update={"validation": 0})}), prepared / "train"
-        )
-    assert str(caught.value) == (
-        "params.yaml: data.validation: 0; sensitivity is judged on validation images: allowed: 1 or more"
-    )
+    with pytest.raises(UserError, match="no validation images to judge by; remedy: data"):
+        sensitivity.measure(around("mlp", **SMALL), folders[0])
 
 
 def test_more_images_than_there_are_is_an_error_before_anything_is_trained(prepared, monkeypatch):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lenetlab import dataset, device, execution, files, group, models, params, provenance, training
+from lenetlab import UserError, dataset, device, execution, files, group, models, params, provenance, training
 
 BATCH = 250  # images that are read at once
 READINGS = 200  # of one image; their median is the latency
@@ -23,8 +24,8 @@ WARM_UP = 3  # calls that do not count
 def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
     """`costs.json`: the conditions, and by variant a list of one figure per round for each measure.
 
-    Every figure is taken in a process of its own, so that its memory is its own; rounds go through the study forwards
-    and backwards in turn, so that a machine that slows down slows all alike.
+    Every figure is taken in a process of its own, so that no variant's memory counts for another; rounds go through the
+    study forwards and backwards in turn, so that a machine that slows down slows all alike.
     """
     where = device.resolve(study.device)
     variants = {name: _defined(study.variants[name]) for name in study.study}
@@ -63,8 +64,11 @@ def _defined(variant: params.Variant) -> dict[str, int]:
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns in a new process, which dies with this one. A GPU cannot be used after a fork."""
     method = "fork" if arguments[2] == "cpu" else "spawn"
-    with ProcessPoolExecutor(1, mp_context=get_context(method), initializer=execution.die_with_parent) as process:
-        return process.submit(function, *arguments).result()
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context(method), initializer=execution.die_with_parent) as process:
+            return process.submit(function, *arguments).result()
+    except BrokenProcessPool:
+        raise UserError("cost: a measured process died: out of memory? remedy: a smaller network") from None
 
 
 def _measured(

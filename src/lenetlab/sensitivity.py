@@ -22,7 +22,7 @@ class Point:
 
 
 def points(study: params.Study) -> list[Point]:
-    """The centre, and every value of every setting. UserError if a value cannot be had."""
+    """The centre, and every value of every setting."""
     name, asked = study.sensitivity.variant, study.sensitivity
     centre = study.model_copy(update={"study": (name,), "comparisons": {}, "seeds": asked.seeds})
     found = [Point(None, None, centre)]
@@ -35,20 +35,31 @@ def points(study: params.Study) -> list[Point]:
 
 
 def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
-    """Train what is not trained yet of all points, and gather `docs/sensitivity.json`."""
-    if not study.data.validation:
-        raise UserError(
-            "params.yaml: data.validation: 0; sensitivity is judged on validation images: allowed: 1 or more"
-        )
+    """Train what is not trained yet of all points, and gather `docs/sensitivity.json`.
+
+    UserError if there are not so many training images, or no validation images.
+    """
     name, found, prepared = study.sensitivity.variant, points(study), dataset.load(prepared_folder)
+    images, unseen = (int((prepared.splits == split).sum()) for split in ("training", "validation"))
+    problems = [
+        f"params.yaml: sensitivity.images: {most} is more than there are; allowed: 0 to {images}"
+        for most in study.sensitivity.images
+        if most > images
+    ]
+    if not unseen:
+        problems.append(
+            f"{prepared_folder}: no validation images, by which this is judged; remedy: data.validation from 1"
+        )
+    if problems:
+        raise UserError(*problems)
     plans = [execution.plan_on(prepared, point.study, name) for point in found]
     execution.finish(list({plan.runs[0].record["parent_fingerprint"]: plan for plan in plans}.values()))
     return {
         "variant": name,
         "recipe": provenance.recipe(study, name),
         "data": prepared.digest,
-        "training_images": int((prepared.splits == "training").sum()),
-        "validation_images": study.data.validation,
+        "training_images": images,
+        "validation_images": unseen,
         "device": plans[0].runs[0].origin["device"],
         "torch": plans[0].runs[0].origin["torch"],
         "points": [_result(point, plan) for point, plan in zip(found, plans, strict=True)],

@@ -47,9 +47,7 @@ def measure(study: params.Study, prepared_folder: Path) -> dict[str, Any]:
         if most > images
     ]
     if not unseen:
-        problems.append(
-            f"{prepared_folder}: no validation images, by which this is judged; remedy: data.validation from 1"
-        )
+        problems.append(f"{prepared_folder}: no validation images to judge by; remedy: data.validation of 1 or more")
     if problems:
         raise UserError(*problems)
     plans = [execution.plan_on(prepared, point.study, name) for point in found]

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui experiments report sensitivity sync check study bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
+.PHONY: help setup repro test ui experiments page report sensitivity sync check study bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ experiments: setup  ## show the experiments, with what differs
 
 report: setup  ## lay the report out again from the records on disk, in seconds
 	@lenetlab report
+
+page: setup  ## check the report's page with axe-core and html-validate; needs npm and chromium
+	@python -m benchmarks.page
 
 sensitivity: check  ## how the result changes with one setting at a time; a quarter of an hour
 	@dvc repro prepare

@@ -280,10 +280,11 @@ def _hardest(report: Report) -> list[Picture]:
 
 
 def _dispute(dispute: records.Dispute) -> list[Picture]:
-    sides = ((dispute.candidate, dispute.baseline, dispute.for_candidate),)
-    sides += ((dispute.baseline, dispute.candidate, dispute.for_baseline),)
     found = []
-    for better, worse, shown in sides:
+    for better, worse, shown in (
+        (dispute.candidate, dispute.baseline, dispute.for_candidate),
+        (dispute.baseline, dispute.candidate, dispute.for_baseline),
+    ):
         if not shown:
             continue
         votes = [f"{one.candidate} of {dispute.seeds[0]}, {one.baseline} of {dispute.seeds[1]}" for one in shown]

@@ -83,7 +83,7 @@ def _measured(
     trained = _training(variant, settings, digits, batches)
     memory = {
         "process_memory_bytes": device.peak_memory(torch.device("cpu")),
-        "device_memory_bytes": None if place.type == "cpu" else device.peak_memory(place),
+        "device_memory_bytes": device.peak_memory(place) if place.type == "cuda" else None,  # others share the main one
     }
     return {**trained, **memory, **_reading(models.build(variant, seed=0).to(place), digits)}
 

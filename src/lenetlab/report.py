@@ -150,27 +150,21 @@ def _picture(name: str, figure: Figure, alt: str, caption: str) -> Picture:
     return Picture(name, figures.svg(figure, name), alt, caption)
 
 
-def _comparisons(report: Report) -> list[Picture]:
-    if not report.outcomes:
-        return []
+def _forest(
+    name: str, report: Report, rows: Sequence[tuple[str, str, comparison.Outcome | records.Effect]], alt: str, what: str
+) -> list[Picture]:
+    """Rows of the variant in question, a title, and a difference; none, no picture."""
     marks = {variant.name: figures.mark(variant.place) for variant in report.variants}
-    rows = [
-        {
-            **asdict(outcome),
-            "title": f"{outcome.candidate} − {outcome.baseline}: {outcome.verdict}",
-            "mark": marks[outcome.candidate],
-        }
-        for outcome in report.outcomes
-    ]
-    return [
-        _picture(
-            "comparisons",
-            figures.forest(rows),
-            " ".join(answer(outcome, report) for outcome in report.outcomes),
-            "Differences of mean test accuracy, candidate minus baseline, in the candidate's colour. Thick: 95 %"
-            " interval over seeds; thin: over seeds and test images.",
-        )
-    ]
+    shown = [{**asdict(found), "title": title, "mark": marks[variant]} for variant, title, found in rows]
+    widths = "Thick: 95 % interval over seeds; thin: over seeds and test images."
+    return [_picture(name, figures.forest(shown), alt, f"{what} {widths}")] if shown else []
+
+
+def _comparisons(report: Report) -> list[Picture]:
+    rows = [(one.candidate, f"{one.candidate} − {one.baseline}: {one.verdict}", one) for one in report.outcomes]
+    alt = " ".join(answer(outcome, report) for outcome in report.outcomes)
+    what = "Differences of mean test accuracy, candidate minus baseline, in the candidate's colour."
+    return _forest("comparisons", report, rows, alt, what)
 
 
 def _seeds(report: Report) -> Picture:
@@ -188,27 +182,11 @@ def _seeds(report: Report) -> Picture:
 
 
 def _ablation(report: Report) -> list[Picture]:
-    if not report.effects:
-        return []
-    marks = {variant.name: figures.mark(variant.place) for variant in report.variants}
-    rows = [
-        {
-            **asdict(effect),
-            "title": f"{effect.plain} with {' and '.join(effect.added)}",
-            "mark": marks[effect.variant],
-        }
-        for effect in report.effects
-    ]
-    told = [f"{row['title']}: {points(row['difference'])}" for row in rows]
-    return [
-        _picture(
-            "ablation",
-            figures.forest(rows),
-            f"Differences to the same network without regularisation, in percentage points. {'; '.join(told)}.",
-            "Test accuracy with these regularisers minus that of the same network with none. Thick: 95 % interval over"
-            " seeds; thin: over seeds and test images.",
-        )
-    ]
+    rows = [(one.variant, f"{one.plain} with {' and '.join(one.added)}", one) for one in report.effects]
+    told = "; ".join(f"{title}: {points(one.difference)}" for _, title, one in rows)
+    alt = f"Differences to the same network without regularisation, in percentage points. {told}."
+    what = "Test accuracy with these regularisers minus that of the same network with none."
+    return _forest("ablation", report, rows, alt, what)
 
 
 def _of_variant(variant: Variant) -> list[Picture]:

@@ -153,8 +153,13 @@ def stored(project: Path) -> list[dict]:
     return json.loads(run(project, sys.executable, "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
 
 
-def test_mlflow_holds_one_finished_run_for_everything_that_ran(project):
-    runs = stored(project)
+@pytest.fixture(scope="module")
+def runs(project):
+    """What MLflow holds after the first `dvc repro`."""
+    return stored(project)
+
+
+def test_mlflow_holds_one_finished_run_for_everything_that_ran(project, runs):
     assert {found["status"] for found in runs} == {"FINISHED"}
     parents = {found["tags"]["variant"]: found for found in runs if found["name"] in VARIANTS}
     children = [found for found in runs if "mlflow.parentRunId" in found["tags"]]
@@ -171,8 +176,8 @@ def test_mlflow_holds_one_finished_run_for_everything_that_ran(project):
         assert child["tags"]["fingerprint"] == record["fingerprint"]
 
 
-def test_mlflow_shows_the_numbers_of_the_files(project):
-    for found in stored(project):
+def test_mlflow_shows_the_numbers_of_the_files(project, runs):
+    for found in runs:
         if "mlflow.parentRunId" not in found["tags"]:
             continue
         variant, seed = found["tags"]["variant"], found["tags"]["seed"]
@@ -194,14 +199,13 @@ def test_mlflow_shows_the_numbers_of_the_files(project):
             assert tag in found["tags"], tag
 
 
-def test_mlflow_keeps_the_report_with_the_comparison(project):
-    (comparison,) = [found for found in stored(project) if any("report.html" in path for path in found["artifacts"])]
+def test_mlflow_keeps_the_report_with_the_comparison(runs):
+    (comparison,) = [found for found in runs if any("report.html" in path for path in found["artifacts"])]
     assert "mlflow.parentRunId" not in comparison["tags"]
 
 
-def test_mlflow_keeps_the_costs_and_the_figures(project):
+def test_mlflow_keeps_the_costs_and_the_figures(project, runs):
     costs = json.loads((project / "costs.json").read_text())["variants"]
-    runs = stored(project)
     for variant in VARIANTS:
         (parent,) = [found for found in runs if found["name"] == variant]
         both = costs[variant]["seconds_per_epoch"]

@@ -235,18 +235,6 @@ def test_values_that_are_the_centre_have_its_row_and_are_trained_with_it(prepare
     assert len(trained) == len(set(trained)) == 2 * (8 - 4)
 
 
-def test_values_that_are_the_centre_are_trained_once(prepared, monkeypatch):
-    trained, original = [], training.fit
-
-    def watched(runs, *others):
-        trained.extend(run.seed for run in runs)
-        return original(runs, *others)
-
-    monkeypatch.setattr(training, "fit", watched)
-    sensitivity.measure(around("mlp", dropout=(0.0,), batch_size=(64,), images=(0,)), prepared / "train")
-    assert trained == [3, 8]
-
-
 def test_the_record_tells_what_it_was_measured_on(prepared):
     study = around("mlp", width=(0.5,))
     record = sensitivity.measure(study, prepared / "train")

@@ -634,6 +634,14 @@ def test_a_missing_or_damaged_journal_is_named(tmp_path):
         records.collect(study, sources, [], [], ORIGIN)
 
 
+@pytest.mark.parametrize(("name", "remedy"), [("costs", "dvc repro cost"), ("sensitivity", "make sensitivity")])
+def test_a_missing_table_is_named_with_its_remedy(tmp_path, name, remedy):
+    sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
+    getattr(sources, name).unlink()
+    with pytest.raises(UserError, match=rf"{name}.json: cannot be read .*{remedy}"):
+        records.collect(study, sources, [], [], ORIGIN)
+
+
 def test_no_text_of_the_page_is_too_faint_to_read(folder):
     """WCAG AA: 4.5 to 1 between every colour of text and every ground, by day and by night."""
     style = (folder / "report.html").read_text().partition("<style>")[2].partition("</style>")[0]

@@ -202,7 +202,7 @@ def collect(
 
     UserError if an evaluation was made from other settings or other data than the study's.
     """
-    costs, folder = files.read_json(sources.costs), sources.evaluations
+    costs, folder = _json(sources.costs, "dvc repro cost"), sources.evaluations
     answered = {name: predictions.read(folder / name / "predictions.npz") for name in study.study}
     images: dict[int, Digit] = {}
     variants = [
@@ -405,7 +405,7 @@ def _over_rounds(figures: Sequence[float | None]) -> Measured | None:
 
 def _sensitivity(study: params.Study, path: Path, data: str) -> Sensitivity | None:
     """What was measured with `make sensitivity`; None if that was never done."""
-    found = files.read_json(path)
+    found = _json(path, "make sensitivity")
     if not found:
         return None
     name = found["variant"]
@@ -458,6 +458,13 @@ def _events(path: Path) -> Iterable[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); remedy: dvc repro train") from None
+
+
+def _json(path: Path, remedy: str) -> Any:
+    try:
+        return files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remedy: {remedy}") from None
 
 
 def _mean_curves(variants: Sequence[Variant]) -> str:

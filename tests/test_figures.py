@@ -1,8 +1,10 @@
 """Figures: the same bytes every time, every seed to be seen, one colour per variant, nothing that is not there."""
 
+import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,3 +249,8 @@ def test_the_sample_sheet_shows_labels_size_and_range():
 def test_figures_do_not_import_torch():
     command = "import sys; from lenetlab import figures, report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_dvc_draws_the_variants_in_the_same_colours():
+    template = json.loads((Path(__file__).parents[1] / ".dvc" / "plots" / "by_variant.json").read_text())
+    assert tuple(template["encoding"]["color"]["scale"]["range"]) == figures.COLOURS

@@ -19,13 +19,12 @@ HARDEST = 24  # images that most networks misread, as many as fit a page
 EACH_WAY = 8  # images on which two variants disagree, in favour of one of them
 FAR_BELOW = 0.05  # of accuracy: what lies further below the best is not drawn to scale in the figure of sensitivity
 COSTS = ("seconds_per_epoch", "process_memory_bytes", "device_memory_bytes", "latency_seconds", "images_per_second")
-PLAIN = {"batch_norm": False, "dropout": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "augmentation": "none"}
-REGULARISERS = {
-    "batch_norm": "batch normalisation",
-    "dropout": "dropout",
-    "weight_decay": "weight decay",
-    "label_smoothing": "label smoothing",
-    "augmentation": "augmentation",
+REGULARISERS = {  # key of `regularization` -> in words, and the value that means none
+    "batch_norm": ("batch normalisation", False),
+    "dropout": ("dropout", 0.0),
+    "weight_decay": ("weight decay", 0.0),
+    "label_smoothing": ("label smoothing", 0.0),
+    "augmentation": ("augmentation", "none"),
 }
 
 
@@ -186,7 +185,6 @@ class Report:
     sensitivity: Sensitivity | None
     compute: Compute
     margin: float  # of equivalence
-    training_images: int
     test_images: int
     origin: dict[str, Any]  # commit, versions
 
@@ -227,7 +225,6 @@ def collect(
         sensitivity=_sensitivity(study, sources.sensitivity, variants[0].record["identity"]["data"]),
         compute=_compute(study, sources.journals),
         margin=study.equivalence_margin,
-        training_images=costs["conditions"]["training_images"],
         test_images=len(answered[study.study[0]].labels),
         origin=origin,
     )
@@ -367,10 +364,10 @@ def _otherwise(study: params.Study, name: str) -> str:
 def _added(rules: params.Regularization) -> list[str]:
     """The regularisers that are on, with their strength."""
     found = []
-    for key, word in REGULARISERS.items():
+    for key, (word, none) in REGULARISERS.items():
         value = getattr(rules, key)
         rates = value if isinstance(value, tuple) else (value,)
-        if any(rate != PLAIN[key] for rate in rates):
+        if any(rate != none for rate in rates):
             found.append(word if value is True else f"{word} {'/'.join(map(str, rates))}")
     return found
 

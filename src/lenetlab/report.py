@@ -25,7 +25,7 @@ SETTINGS = {  # of a sensitivity: the axis, and whether it is logarithmic
     "images": ("training images", True),
 }
 COSTS = {  # heading, unit of the column, and how a figure is written in it
-    "seconds_per_epoch": ("epoch of one training, s", lambda seconds: three_digits(seconds)),
+    "seconds_per_epoch": ("epoch of one training, s", three_digits),
     "process_memory_bytes": ("peak memory of the process, MB", lambda count: whole(count / 1e6)),
     "device_memory_bytes": ("peak memory of the device, MB", lambda count: whole(count / 1e6)),
     "latency_seconds": ("one image, µs", lambda seconds: three_digits(seconds * 1e6)),

@@ -1,5 +1,8 @@
 """Real digits for every test, without the network: the 1,797 that scikit-learn brings, scaled to 28×28."""
 
+import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,43 @@ from lenetlab import archive, index, sources
 
 # How long an example takes says something about the machine and its other users, nothing about the code.
 settings.register_profile("lenetlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("torture", settings.get_profile("lenetlab"), max_examples=3000)
 settings.load_profile("lenetlab")
+
+cases = pytest.StashKey[Counter]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--torture", metavar="FILE", help="break things as often as `make torture`, and count the cases in FILE (JSON)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[cases] = Counter()
+    if config.getoption("--torture"):
+        settings.load_profile("torture")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if file := session.config.getoption("--torture"):
+        Path(file).write_text(json.dumps(session.config.stash[cases], indent=1) + "\n")
+
+
+@pytest.fixture(scope="session")
+def large(pytestconfig: pytest.Config) -> bool:
+    """Whether to try so many cases as `make torture` does."""
+    return bool(pytestconfig.getoption("--torture"))
+
+
+@pytest.fixture(scope="session")
+def count(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """To be called with its kind for every case that was tried; the table of docs/reliability.md adds them up."""
+
+    def one_more(kind: str) -> None:
+        pytestconfig.stash[cases][kind] += 1
+
+    return one_more
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,23 @@
 """An experiment pipeline on digit images that says whether a difference is real."""
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+AGAIN = "then run the same command again: it goes on where it was"
+REMEDIES = {  # by error number: what helps where the machine, not the code, says no
+    errno.ENOSPC: f"make room on that disk, {AGAIN}",
+    errno.EDQUOT: f"make room within your quota, {AGAIN}",
+    errno.EFBIG: f"allow larger files there, {AGAIN}",
+    errno.EROFS: "work in a folder that can be written",
+    errno.EACCES: "give yourself permission for it",
+    errno.EPERM: "give yourself permission for it",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.EIO: "the disk fails: move to another one",
+    errno.ENOENT: "dvc repro makes what is missing",
+}
 
 
 class UserError(Exception):
@@ -13,13 +28,33 @@ class UserError(Exception):
         self.problems = problems
 
 
+def in_words(error: Exception) -> UserError | None:
+    """What the machine lacks and what helps; None if `error` tells of something else."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and error.errno:
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = REMEDIES.get(error.errno)
+        return UserError(place + os.strerror(error.errno) + (f"; remedy: {remedy}" if remedy else ""))
+    # torch has no class of its own for a CPU without memory
+    if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+        return UserError(
+            "out of memory; remedy: a smaller batch_size or fewer seeds at a time, or fewer processors (taskset -c 0), "
+            + AGAIN
+        )
+    return None
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """For programs: a UserError is printed without a traceback and ends with status 1, Ctrl-C with 130."""
+    """For programs: what a user can put right is told without a traceback and ends with status 1, Ctrl-C with 130."""
     try:
         yield
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except Exception as error:
+        known = in_words(error)
+        if known is None:
+            raise
+        print(f"error: {known}", file=sys.stderr)
+        raise SystemExit(1) from None

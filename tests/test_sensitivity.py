@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lenetlab import UserError, checkpoint, files, index, params, provenance, sensitivity, training
+from lenetlab import UserError, checkpoint, files, index, params, plain_errors, provenance, sensitivity, training
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 ASKED = STUDY.sensitivity
@@ -294,9 +294,9 @@ def test_what_was_interrupted_goes_on_and_ends_as_if_nothing_had_happened(
         saved.append(path)
 
     monkeypatch.setattr(checkpoint, "save", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit), plain_errors():
         sensitivity.measure(study, prepared / "train")
-    assert "finished epochs are kept, the same command goes on" in capsys.readouterr().err
+    assert "is kept, down to each epoch: the same command goes on" in capsys.readouterr().err
     again: list[Path] = []
     monkeypatch.setattr(checkpoint, "save", lambda *given: (complete(*given), again.append(given[2])))
     assert sensitivity.measure(study, prepared / "train") == whole

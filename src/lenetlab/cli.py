@@ -103,4 +103,10 @@ def _outlook(family: str, comparisons: int, seeds: int) -> str:
 
 def main() -> None:
     with plain_errors():
-        commands(standalone_mode=True)
+        try:
+            commands(standalone_mode=False)
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            error.show()
+            raise SystemExit(error.exit_code) from None

@@ -51,6 +51,12 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """What each line of a journal says; nothing, if there is none yet."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
 @contextmanager
 def folder(path: Path) -> Iterator[Path]:
     """A new, empty folder that becomes `path` when the block ends; after an error `path` is what it was before.

@@ -236,7 +236,7 @@ def _parent(children: Sequence[Run], seeds: int, unfinished: str) -> Run:
         start=min(run.start for run in children),
         end=max(run.end for run in children),
         tags={
-            **{key: value for key, value in newest.tags.items() if key != "seed"},
+            **{key: value for key, value in newest.tags.items() if key not in ("seed", "weights")},
             "fingerprint": str(newest.parent),
             "seeds": " ".join(run.tags["seed"] for run in children),
         },

@@ -2,66 +2,16 @@
 
 import csv
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
-VARIANTS, SEEDS = ("lenet5", "mlp"), (0, 5)
+from tests.projects import SEEDS, VARIANTS, clone, edit, run, stages_run
 
 pytestmark = pytest.mark.slow
-
-
-def run(folder: Path, *command: str, status: int = 0) -> str:
-    """What a command prints, both streams; run as a user would in that folder, with the environment's own python."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
-    environment = {**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
-    )
-    assert done.returncode == status, done.stdout
-    return done.stdout
-
-
-def edit(folder: Path, change) -> None:
-    path = folder / "params.yaml"
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def make_small(content: dict) -> None:
-    content |= {"seeds": list(SEEDS), "study": list(VARIANTS), "device": "cpu"}
-    content["comparisons"] = {"headline": [{"candidate": "lenet5", "baseline": "mlp"}]}
-    content["data"] |= {"source": "digits", "validation": 200}
-    content["training"] |= {"epochs": 1}
-    content["cost"] = {"rounds": 2, "batches": 2}
-
-
-def clone(folder: Path, digits_folder: Path) -> Path:
-    """The files that git would give to a new user, committed, with the small study and its digits."""
-    names = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for name in names:
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    shutil.copytree(digits_folder, folder / "digits")
-    edit(folder, make_small)
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    run(folder, "git", "config", "user.email", "test@example.org")
-    run(folder, "git", "config", "user.name", "test")
-    with (folder / ".git" / "info" / "exclude").open("a") as ignored:
-        ignored.write("digits/\n")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "--quiet", "--message", "start")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +20,6 @@ def project(tmp_path_factory, digits_folder):
     folder = clone(tmp_path_factory.mktemp("project"), digits_folder)
     (folder / "log").write_text(run(folder, "dvc", "repro"))
     return folder
-
-
-def stages_run(log: str) -> list[str]:
-    return [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage")]
 
 
 def test_every_file_of_the_contract_is_there(project):

@@ -49,7 +49,7 @@ def write_evaluation(folder: Path, name: str, learnt: dict[str, list] | None = N
             lines.append(",".join(map(str, (seed, epoch, *row))))
     (folder / name).mkdir(exist_ok=True)
     (folder / name / "curves.csv").write_text("\n".join(lines) + "\n")
-    record = {"variant": name, "layers": layers_of(name)}
+    record = {"variant": name, "layers": layers_of(name), "diverged": {}}
     if learnt:
         seeds = {str(seed): {key: values[seed] for key, values in learnt.items()} for seed in range(count)}
         record["training_set"] = seeds
@@ -343,7 +343,9 @@ def test_a_damaged_evaluation_is_the_users_to_mend(tmp_path, name):
         (tmp_path / "lenet5" / name).write_text(content) if content is not None else (
             tmp_path / "lenet5" / name
         ).unlink()
-        with pytest.raises(UserError, match=r"lenet5: cannot be read .*; remedy: dvc repro evaluate"):
+        with pytest.raises(
+            UserError, match=rf"lenet5/{name}: cannot be read .*; remedy: .*--single-item evaluate@lenet5"
+        ):
             answer(tmp_path, accuracy(value=0.985), ("lenet5",))
 
 

@@ -96,7 +96,7 @@ def test_holm_agrees_with_statsmodels(p_values):
 
 def test_one_seed_is_inconclusive_and_has_no_interval():
     study = STUDY.model_copy(update={"comparisons": {"only": STUDY.comparisons["headline"][:1]}, "seeds": (0,)})
-    (outcome,) = comparison.compare(study, {"lenet5": with_correct([990]), "mlp": with_correct([970])})
+    (outcome,) = comparison.compare(study, {"lenet5": with_correct([990]), "mlp": with_correct([970])}, {})
     assert outcome.verdict == "inconclusive"
     assert outcome.interval_seeds is outcome.interval is None
     assert outcome.p_welch == outcome.p_permutation == 1.0
@@ -110,9 +110,9 @@ def test_the_verdict_needs_both_tests_after_holm():
     found = {"lenet5": good, "mlp": bad}
     for pairs, verdict in ((6, "better"), (7, "inconclusive")):
         study = STUDY.model_copy(update={"comparisons": {"many": (pair,) * pairs}})
-        assert {outcome.verdict for outcome in comparison.compare(study, found)} == {verdict}
+        assert {outcome.verdict for outcome in comparison.compare(study, found, {})} == {verdict}
     study = STUDY.model_copy(update={"comparisons": {"a": (pair,), "b": (pair,) * 7}})
-    assert comparison.compare(study, found)[0].verdict == "better"  # another family does not count
+    assert comparison.compare(study, found, {})[0].verdict == "better"  # another family does not count
 
 
 def drawn(generator: np.random.Generator, accuracies: list[float], seeds: int = 6, images: int = 2000) -> list:
@@ -411,8 +411,8 @@ def test_sides_on_different_images_are_refused():
 def test_exchanging_the_sides_turns_the_verdict_round():
     study = STUDY.model_copy(update={"comparisons": {"only": STUDY.comparisons["headline"][:1]}})
     first, second = with_correct([980, 982, 984, 985, 981, 983]), with_correct([960, 965, 961, 964, 962, 963])
-    (there,) = comparison.compare(study, {"lenet5": first, "mlp": second})
-    (back,) = comparison.compare(study, {"lenet5": second, "mlp": first})
+    (there,) = comparison.compare(study, {"lenet5": first, "mlp": second}, {})
+    (back,) = comparison.compare(study, {"lenet5": second, "mlp": first}, {})
     assert (there.verdict, back.verdict) == ("better", "worse")
     assert there.difference == pytest.approx(-back.difference)
     assert there.interval == pytest.approx([-limit for limit in reversed(back.interval)])

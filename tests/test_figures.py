@@ -31,10 +31,13 @@ COSTS = [
     {"name": "lenet5", "mark": figures.mark(0), "accuracy": 0.99, "interval": (0.98, 0.995), "cost": 3.0},
     {"name": "mlp", "mark": figures.mark(1), "accuracy": 0.97, "interval": None, "cost": 0.5},
 ]
-COSTS = [{**one, "cost_interval": (0.9 * one["cost"], 1.1 * one["cost"])} for one in COSTS]
+COSTS = [
+    {**one, "number": place + 1, "cost_interval": (0.9 * one["cost"], 1.1 * one["cost"])}
+    for place, one in enumerate(COSTS)
+]
 RATES = [
-    SettingPoint(0.01, "0.01", 61_706, 0.98, (0.97, 0.99), 0.01),
-    SettingPoint(0.1, "0.1", 61_706, 0.1, (0.05, 0.15), 0.0),
+    SettingPoint(0.01, "0.01", 61_706, 0.98, (0.97, 0.99), 0.01, 0),
+    SettingPoint(0.1, "0.1", 61_706, 0.1, (0.05, 0.15), 0.0, 0),
 ]
 SETTING = {"name": "learning_rate", "label": "learning rate", "logarithmic": True, "points": RATES, "floor": 0.93}
 
@@ -220,7 +223,7 @@ def test_what_is_far_below_is_an_arrow_with_its_figure():
 
 def test_few_variants_have_names_in_the_figure_of_cost_and_many_have_numbers():
     assert {"lenet5", "mlp"} <= set(texts(drawn("pareto")))
-    many = [{**COSTS[0], "name": f"v{place}", "mark": figures.mark(place)} for place in range(9)]
+    many = [{**COSTS[0], "name": f"v{place}", "number": place + 1, "mark": figures.mark(place)} for place in range(9)]
     shown = texts(ElementTree.fromstring(figures.svg(figures.pareto(many, "s", [(3.0, 0.99)]), "p")))  # noqa: S314
     assert [str(number) for number in range(1, 10)] == [text for text in shown if text in set("123456789")][-9:]
     assert "v0" not in shown

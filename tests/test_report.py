@@ -86,8 +86,12 @@ class Page(HTMLParser):
         return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
 
 
-def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...], validation: bool) -> None:
-    """The files of an evaluation; about 1 - rate of the answers are wrong, by one class."""
+def write_evaluation(
+    folder: Path, name: str, rate: float, every: tuple[int, ...], validation: bool, lost: dict[int, int] | None = None
+) -> None:
+    """The files of an evaluation; about 1 - rate of the answers are wrong, by one class. `lost`: seed to epoch."""
+    lost = lost or {}
+    seeds = tuple(seed for seed in every if seed not in lost)
     random = np.random.default_rng([len(name), *seeds])
     labels = np.arange(IMAGES, dtype=np.uint8) % 10
     wrong = random.random((len(seeds), IMAGES)) >= rate
@@ -108,9 +112,9 @@ def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...
     files.write_json(folder / "seeds.json", tested)
     metrics = {
         "parameters": STUDY.variants[name].parameters,
-        "test_accuracy": float(found.accuracy.mean()),
+        "test_accuracy": float(found.accuracy.mean()) if seeds else None,
         "test_accuracy_sd": float(found.accuracy.std(ddof=1)) if len(seeds) > 1 else None,
-        "test_loss": 0.2 / EPOCHS,
+        "test_loss": 0.2 / EPOCHS if seeds else None,
     }
     files.write_json(folder / "metrics.json", metrics)
     definition = STUDY.variants[name]
@@ -122,14 +126,14 @@ def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...
             **{"data": "da7a", "code": "c0de", "torch": "2.15.0", "device": "cpu", "numerics": "float32"},
         },
         "normalization": {"mean": 0.13, "std": 0.31},
-        "fingerprints": {str(seed): f"f1f1{name}{seed}" for seed in seeds},
+        "fingerprints": {str(seed): f"f1f1{name}{seed}" for seed in every},
+        "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in lost.items()},
         "test_data": "7e57",
         "layers": models.layer_table(models.build(definition, seed=0), definition.input.size),
     }
     files.write_json(folder / "variant.json", record)
     pixels = np.arange(IMAGES, dtype=np.uint8)[:, None, None] * np.ones((28, 28), np.uint8)
-    with files.writing(folder / "mistakes.npz") as stream:
-        np.savez_compressed(stream, **mistakes.misread(found, np.arange(IMAGES) + 1000, pixels))
+    mistakes.write(mistakes.misread(found, np.arange(IMAGES) + 1000, pixels), folder / "mistakes.npz")
 
 
 def write_journals(folder: Path, seeds: tuple[int, ...]) -> None:
@@ -173,13 +177,16 @@ def sensitivity() -> dict:
     return {**around, **images, "device": "cpu: a processor", "torch": "2.15.0", "points": points}
 
 
-def written(folder: Path, seeds: tuple[int, ...], validation: bool = True) -> records.Sources:
+Lost = dict[str, dict[int, int]]  # by variant: seeds that diverged, and the epoch
+
+
+def written(folder: Path, seeds: tuple[int, ...], validation: bool = True, lost: Lost | None = None) -> records.Sources:
     """All that a report is made from."""
     sources = records.Sources(
         folder / "evaluations", folder / "journals", folder / "costs.json", folder / "sensitivity.json"
     )
     for name, rate in VARIANTS.items():
-        write_evaluation(sources.evaluations / name, name, rate, seeds, validation)
+        write_evaluation(sources.evaluations / name, name, rate, seeds, validation, (lost or {}).get(name))
         write_journals(sources.journals / name, seeds)
     (sources.evaluations / "left-over").mkdir()  # of a variant that has left the study
     files.write_json(sources.costs, costs())
@@ -187,11 +194,14 @@ def written(folder: Path, seeds: tuple[int, ...], validation: bool = True) -> re
     return sources
 
 
-def collected(folder: Path, seeds: tuple[int, ...] = (0, 1, 2, 3, 4), validation: bool = True) -> records.Report:
+def collected(
+    folder: Path, seeds: tuple[int, ...] = (0, 1, 2, 3, 4), validation: bool = True, lost: Lost | None = None
+) -> records.Report:
     study = STUDY.model_copy(update={"seeds": seeds})
-    sources = written(folder, seeds, validation)
+    sources = written(folder, seeds, validation, lost)
     found = {name: predictions.read(sources.evaluations / name / "predictions.npz") for name in study.study}
-    return records.collect(study, sources, comparison.compare(study, found), ANSWERS, ORIGIN)
+    outcomes = comparison.compare(study, found, records.diverged(sources.evaluations, study.study))
+    return records.collect(study, sources, outcomes, ANSWERS, ORIGIN)
 
 
 @pytest.fixture(scope="module")
@@ -623,18 +633,18 @@ def test_code_in_a_reason_is_marked_and_what_is_hostile_stays_text():
 
 def test_what_was_written_is_read_again(found, folder, tmp_path):
     assert records.read(folder) == (found.outcomes, found.answers, found.origin)
-    with pytest.raises(UserError, match="remedy: dvc repro compare"):
+    with pytest.raises(UserError, match=r"comparison.json: cannot be read .*--single-item compare"):
         records.read(tmp_path)
 
 
 def test_a_missing_or_damaged_journal_is_named(tmp_path):
     sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
     (sources.journals / "mlp" / "seed-1.jsonl").write_text("{half")
-    with pytest.raises(UserError, match=r"seed-1.jsonl: cannot be read .*dvc repro train"):
+    with pytest.raises(UserError, match=r"mlp/seed-1.jsonl: cannot be read .*--single-item train@mlp"):
         records.collect(study, sources, [], [], ORIGIN)
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("costs", "dvc repro cost"), ("sensitivity", "make sensitivity")])
+@pytest.mark.parametrize(("name", "remedy"), [("costs", "--single-item cost"), ("sensitivity", "make sensitivity")])
 def test_a_missing_table_is_named_with_its_remedy(tmp_path, name, remedy):
     sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
     getattr(sources, name).unlink()

@@ -221,6 +221,19 @@ def test_what_is_far_below_is_an_arrow_with_its_figure():
     assert {"0.01", "0.1"} <= set(texts(picture))
 
 
+def test_seeds_that_diverged_are_a_cross_with_their_number():
+    lost = [
+        SettingPoint(0.03, "0.03", 61_706, 0.97, None, 0.01, 1),
+        SettingPoint(0.3, "0.3", 61_706, None, None, None, 4),
+    ]
+    setting = {**SETTING, "points": [*RATES, *lost]}
+    for centre in (0.98, None):
+        picture = ElementTree.fromstring(figures.svg(figures.sensitivity([setting], centre, figures.mark(0)), "s"))  # noqa: S314
+        assert ids(picture, "s-learning_rate-diverged") == ["s-learning_rate-diverged-2", "s-learning_rate-diverged-3"]
+        assert {"1", "4", "10.0"} <= set(texts(picture))
+    assert ids(drawn("sensitivity"), "sensitivity-learning_rate-diverged") == []
+
+
 def test_few_variants_have_names_in_the_figure_of_cost_and_many_have_numbers():
     assert {"lenet5", "mlp"} <= set(texts(drawn("pareto")))
     many = [{**COSTS[0], "name": f"v{place}", "number": place + 1, "mark": figures.mark(place)} for place in range(9)]

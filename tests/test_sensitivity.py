@@ -224,6 +224,19 @@ def test_the_record_holds_what_the_kept_runs_say(prepared, root, tmp_path):
     assert files.read_json(tmp_path / "sensitivity.json") == record
 
 
+def test_a_seed_that_diverged_has_no_accuracy(prepared, root, monkeypatch):
+    study = around("mlp", width=(0.5,))
+    whole = sensitivity.measure(study, prepared / "train")
+    (folder,) = [path for path, run in kept(root).items() if run["seed"] == 8 and run["parameters"] != 61_075]
+    record = files.read_json(folder / "run.json")
+    files.write_json(folder / "run.json", {**record, "training_set": None, "diverged": {"epoch": 1, "step": 3}})
+    monkeypatch.setattr(training, "fit", never)
+    found = sensitivity.measure(study, prepared / "train")
+    assert found["points"][0] == whole["points"][0]
+    for key in ("validation_accuracy", "training_accuracy"):
+        assert found["points"][1][key] == {**whole["points"][1][key], "8": None}
+
+
 def test_values_that_are_the_centre_have_its_row_and_are_trained_with_it(prepared, monkeypatch):
     trained = watched(monkeypatch)
     record = sensitivity.measure(around("mlp", **SMALL, dropout=(0.0,), batch_size=(64,)), prepared / "train")

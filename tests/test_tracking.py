@@ -369,6 +369,7 @@ def test_a_variant_whose_seeds_all_diverged_has_a_run_without_results(tmp_path):
     parent, *children = tracking.of_variant(tmp_path, "mlp")
     assert {run.status for run in (parent, *children)} == {"FAILED"}
     assert parent.tags["accuracy"] == "diverged"
+    assert "Test accuracy" not in parent.tags["mlflow.note.content"]
     assert parent.tags["verdict"] == "worse than lenet5"  # as the fabricated comparison has it
     assert {key: value for key, (value, _) in parent.points.items()} == {
         ("cost_seconds_per_epoch", 0): pytest.approx(0.6)

@@ -306,7 +306,7 @@ def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> 
     )
     mean, deviation = final["test_accuracy"], final["test_accuracy_sd"]
     figures = {key: final[key] for key in TESTED if final[key] is not None}
-    said = {"accuracy": "diverged" if mean is None else _percent(mean), "interval": "needs two seeds"}
+    said = {"accuracy": _percent(mean) if seeds else "diverged", "interval": "needs two seeds" if seeds else "–"}
     if seeds > 1:
         half = float(stdtrit(seeds - 1, 0.975)) * deviation / math.sqrt(seeds)
         low, high = max(0.0, mean - half), min(1.0, mean + half)
@@ -318,12 +318,19 @@ def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> 
     last = _last(parent)
     parent.points |= {(key, last): (value, parent.end) for key, value in figures.items()}
     parent.tags |= said
-    warned = parent.tags.get("mlflow.note.content")
-    parent.tags["mlflow.note.content"] = (f"{warned}\n\n" if warned else "") + (
-        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over the seeds ({seeds}), the runs below "
-        f"this one. 95 % interval of the mean: {said['interval']}.\n\nVerdict: **{verdict or 'not compared yet'}**."
-        "\n\nMetrics are means over the seeds. Curves, confusion and mistakes are under *Artifacts*."
+    which = "the seeds that finished" if "diverged" in parent.tags else "the seeds"
+    reached = (
+        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over {which} ({seeds}), the runs below "
+        f"this one. 95 % interval of the mean: {said['interval']}."
     )
+    shown = f"Metrics are means over {which}. Curves, confusion and mistakes are under *Artifacts*."
+    told = [
+        parent.tags.get("mlflow.note.content"),  # that seeds diverged
+        reached if seeds else None,
+        f"Verdict: **{verdict or 'not compared yet'}**.",
+        shown if seeds else None,
+    ]
+    parent.tags["mlflow.note.content"] = "\n\n".join(filter(None, told))
     parent.artifacts = {place: path for place, path in _below(folder).items() if "/" not in place}
 
 

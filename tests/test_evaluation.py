@@ -116,15 +116,14 @@ def diverged(runs: Path, target: Path, lost: dict[int, int]) -> Path:
     shutil.copytree(runs, target)
     for seed, epoch in lost.items():
         folder = target / f"seed-{seed}"
-        record = json.loads((folder / "run.json").read_text())
+        record = files.read_manifest(folder / "run.json")
         lines = (folder / "curves.csv").read_text().splitlines(keepends=True)
         (folder / "curves.csv").write_text("".join(lines[:epoch]))
         kept = ["curves.csv", *(checkpoint.weights_name(done) for done in range(1, epoch))]
-        for name in set(record["files"]) - set(kept):
+        for name in set(record.pop("files")) - set(kept):
             (folder / name).unlink()
         record |= {"training_set": None, "diverged": {"epoch": epoch, "step": 12}}
-        record["files"] = {name: files.sha256_file(folder / name) for name in kept}
-        files.write_json(folder / "run.json", record)
+        files.write_manifest(folder / "run.json", {name: files.sha256_file(folder / name) for name in kept}, **record)
     return target
 
 

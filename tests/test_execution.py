@@ -1,5 +1,6 @@
 """Many runs, in one process or several: the same bits, nothing lost, nothing left behind."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenetlab import UserError, checkpoint, execution, files, params
+from lenetlab import UserError, checkpoint, execution, files, in_words, params, training
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 
@@ -99,8 +100,59 @@ def test_a_damaged_finished_run_is_trained_again(prepared, tmp_path):
     first = trained(prepared, tmp_path, study_of((0,)), "mlp")
     plan = execution.plan(study_of((0,)), "mlp", prepared / "train")
     (plan.folders[0] / "epoch-02.safetensors").write_bytes(b"damaged")
-    (plan.folders[0] / "state.safetensors").unlink()
+    assert not training.finished(plan.folders[0])
     assert trained(prepared, tmp_path, study_of((0,)), "mlp") == first
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_what_the_machine_lacks_is_told_by_any_process(prepared, tmp_path, monkeypatch, cores):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/full")
+
+    monkeypatch.setattr("lenetlab.device.cores", lambda: cores)
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises((UserError, OSError)) as caught:
+        trained(prepared, tmp_path, study_of((0, 1)), "mlp")
+    assert "runs/full: No space left on device; remedy: make room" in str(in_words(caught.value))
+
+
+def test_a_diverged_seed_is_kept_as_such_and_not_trained_again(prepared, tmp_path, capsys):
+    study = study_of((0, 1), learning_rate=100.0)
+    first = trained(prepared, tmp_path, study, "lenet5")
+    records = [files.read_json(tmp_path / "runs" / f"seed-{seed}" / "run.json") for seed in (0, 1)]
+    assert all(record["diverged"]["epoch"] in (1, 2) for record in records)
+    assert trained(prepared, tmp_path, study, "lenet5") == first
+    assert "2 of 2 seeds were done before" in capsys.readouterr().err
+    last = (tmp_path / "journals" / "seed-1.jsonl").read_text().splitlines()[-1]
+    assert files.json.loads(last)["status"] == "diverged"
+
+
+@pytest.mark.slow
+def test_two_processes_that_train_the_same_take_turns(prepared, tmp_path):
+    """The second waits, says so, and finds all done; the files are those of one process alone."""
+    alone = trained(prepared, tmp_path / "alone", study_of(epochs=20))
+    script = (
+        "import sys; from pathlib import Path; from tests import test_execution as own\n"
+        "own.trained(Path(sys.argv[1]), Path(sys.argv[2]), own.study_of(epochs=20))"
+    )
+    environment = {**os.environ, "DVC_ROOT": str(tmp_path / "together")}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(prepared), str(tmp_path / name)],
+            cwd=Path(__file__).parents[1],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("first", "second")
+    ]
+    told = "".join(process.communicate(timeout=300)[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert told.count("another process trains it; waiting for that") == 1
+    assert told.count("3 of 3 seeds were done before") == 1
+    for name in ("first", "second"):
+        kept = (tmp_path / name / "runs").rglob("*")
+        assert {str(p.relative_to(tmp_path / name)): files.sha256_file(p) for p in kept if p.is_file()} == alone
 
 
 @pytest.mark.parametrize("processes", [1, 2])

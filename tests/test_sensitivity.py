@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from lenetlab import UserError, checkpoint, files, index, params, provenance, sensitivity, training
+from lenetlab import (
+    UserError,
+    checkpoint,
+    execution,
+    files,
+    index,
+    params,
+    plain_errors,
+    provenance,
+    sensitivity,
+    training,
+)
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 ASKED = STUDY.sensitivity
@@ -224,17 +235,17 @@ def test_the_record_holds_what_the_kept_runs_say(prepared, root, tmp_path):
     assert files.read_json(tmp_path / "sensitivity.json") == record
 
 
-def test_a_seed_that_diverged_has_no_accuracy(prepared, root, monkeypatch):
-    study = around("mlp", width=(0.5,))
-    whole = sensitivity.measure(study, prepared / "train")
-    (folder,) = [path for path, run in kept(root).items() if run["seed"] == 8 and run["parameters"] != 61_075]
-    record = files.read_json(folder / "run.json")
-    files.write_json(folder / "run.json", {**record, "training_set": None, "diverged": {"epoch": 1, "step": 3}})
-    monkeypatch.setattr(training, "fit", never)
-    found = sensitivity.measure(study, prepared / "train")
-    assert found["points"][0] == whole["points"][0]
-    for key in ("validation_accuracy", "training_accuracy"):
-        assert found["points"][1][key] == {**whole["points"][1][key], "8": None}
+def test_a_seed_that_diverged_has_no_accuracy(tmp_path):
+    curves, header = "1,0.5,0.8,0.4,0.9\n2,0.3,0.9,0.2,0.95\n", ",".join(training.CURVES) + "\n"
+    for seed, lost in ((3, None), (5, {"epoch": 3, "step": 2}), (8, {"epoch": 1, "step": 7})):
+        files.write_text(tmp_path / f"{seed}" / "curves.csv", header + curves * (lost is None or lost["epoch"] > 1))
+        learnt = None if lost else {"loss": 0.1, "accuracy": 0.99}
+        files.write_json(tmp_path / f"{seed}" / "run.json", {"diverged": lost, "training_set": learnt})
+    runs = [training.Run(STUDY.variants["mlp"], STUDY.training, seed, {"parameters": 61_075}, {}) for seed in (3, 5, 8)]
+    plan = execution.Plan("mlp", tuple(runs), {seed: tmp_path / f"{seed}" for seed in (3, 5, 8)}, None, None)
+    found = sensitivity._result(sensitivity.Point("learning_rate", 0.1, STUDY), plan)
+    assert found["validation_accuracy"] == {"3": 0.95, "5": None, "8": None}
+    assert found["training_accuracy"] == {"3": 0.99, "5": None, "8": None}
 
 
 def test_values_that_are_the_centre_have_its_row_and_are_trained_with_it(prepared, monkeypatch):
@@ -307,9 +318,9 @@ def test_what_was_interrupted_goes_on_and_ends_as_if_nothing_had_happened(
         saved.append(path)
 
     monkeypatch.setattr(checkpoint, "save", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit), plain_errors():
         sensitivity.measure(study, prepared / "train")
-    assert "finished epochs are kept, the same command goes on" in capsys.readouterr().err
+    assert "is kept, down to each epoch: the same command goes on" in capsys.readouterr().err
     again: list[Path] = []
     monkeypatch.setattr(checkpoint, "save", lambda *given: (complete(*given), again.append(given[2])))
     assert sensitivity.measure(study, prepared / "train") == whole

@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional
 
 from lenetlab import (
-    UserError,
     augmentation,
     checkpoint,
     dataset,
@@ -48,7 +47,10 @@ def digits_of(prepared: Path, run: training.Run, split: str = "training", most: 
 
 
 def trained(run: training.Run, digits: dataset.Digits, validation: dataset.Digits, folder: Path) -> Iterator[dict]:
-    return training.fit([run], digits, validation, [folder])
+    """The records of the epochs."""
+    for event in training.fit([run], digits, validation, [folder]):
+        if event["event"] == "epoch":
+            yield event
 
 
 def fitted(prepared: Path, run: training.Run, folder: Path) -> list[dict]:
@@ -109,37 +111,112 @@ def test_a_stopped_run_goes_on_exactly_where_it_was(prepared, tmp_path, optimize
     assert deterministic(tmp_path / "parts") == deterministic(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("forgotten", ["model.", "optimizer.", "epoch"])
-def test_a_checkpoint_that_forgot_something_would_be_noticed(prepared, tmp_path, monkeypatch, forgotten):
+FORGOTTEN = {  # part of what resuming takes up -> what a run that resumes without it would do
+    "weights": lambda state, fresh: _restore(state, fresh, "model."),
+    "optimizer": lambda state, fresh: _restore(state, fresh, "optimizer."),
+    "epoch": lambda state, fresh: setattr(state, "epoch", fresh.epoch),
+    "journal position": lambda state, _: state.journals[0].clear(),
+    "weights of earlier epochs": lambda state, _: state.digests[0].clear(),
+}
+
+
+def _restore(state: checkpoint.State, fresh: checkpoint.State, prefix: str) -> None:
+    for name, value in fresh.member(0).items():
+        if name.startswith(prefix):
+            state.member(0)[name].copy_(value)
+
+
+def stopped_after_one_epoch(prepared: Path, run: training.Run, folder: Path) -> None:
+    parts = trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), folder)
+    next(parts)
+    parts.close()
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("part", FORGOTTEN)
+def test_a_checkpoint_that_forgot_something_would_be_noticed(prepared, tmp_path, monkeypatch, count, part):
     """The control of the test above: without any one part of the state, the bits differ."""
     run = run_of()
     fitted(prepared, run, tmp_path / "whole")
-    (tmp_path / "parts").mkdir()
-    next(trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts"))
+    stopped_after_one_epoch(prepared, run, tmp_path / "parts")
     complete = checkpoint.load
 
-    def partial(state: checkpoint.State, index: int, path: Path) -> None:
-        fresh = training.start([run], CPU)
-        complete(state, index, path)
-        if forgotten == "epoch":
-            state.epoch = 0
-        for name, value in fresh.member(index).items():
-            if name.startswith(forgotten):
-                state.member(index)[name].copy_(value)
+    def partial(state: checkpoint.State, index: int, folder: Path) -> None:
+        complete(state, index, folder)
+        FORGOTTEN[part](state, training.start([run], CPU))
 
     monkeypatch.setattr(checkpoint, "load", partial)
     fitted(prepared, run, tmp_path / "parts")
+    count("controls: a part of the state left out")
     assert deterministic(tmp_path / "parts") != deterministic(tmp_path / "whole")
 
 
-def test_finished_means_every_file_as_it_was_written(prepared, tmp_path):
+@pytest.mark.torture
+@pytest.mark.parametrize("part", ["order", "augmentation", "dropout", "schedule"])
+def test_chance_or_a_schedule_that_began_anew_would_be_noticed(prepared, tmp_path, monkeypatch, count, part):
+    """None of these is kept, since each follows from seed and epoch; with those of another epoch, a run differs."""
+    run = run_of(augmentation="affine", schedule="cosine")
+    fitted(prepared, run, tmp_path / "whole")
+    stopped_after_one_epoch(prepared, run, tmp_path / "parts")
+    stream, rate = training.stream, training.learning_rate
+    if part == "schedule":
+        monkeypatch.setattr(training, "learning_rate", lambda settings, step, steps: rate(settings, step % 13, steps))
+    else:
+        monkeypatch.setattr(training, "stream", lambda seed, epoch, use: stream(seed, epoch - (use == part), use))
+    fitted(prepared, run, tmp_path / "parts")
+    count("controls: a part of the state left out")
+    assert deterministic(tmp_path / "parts") != deterministic(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["state-02.safetensors", "epoch-02.safetensors", "progress-02.json"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_damaged_file_is_named_and_the_epoch_before_it_is_gone_on_from(prepared, tmp_path, capsys, name, harm):
+    run = run_of()
+    fitted(prepared, run, tmp_path / "whole")
+    parts = trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts")
+    next(parts), next(parts)
+    parts.close()
+    damage(tmp_path / "parts" / name, harm)
+    assert len(fitted(prepared, run, tmp_path / "parts")) == 2  # the second epoch again, and the third
+    assert deterministic(tmp_path / "parts") == deterministic(tmp_path / "whole")
+    named = f"{tmp_path / 'parts' / name}: {'missing' if harm == 'remove' else 'damaged'}"
+    assert (named in capsys.readouterr().err) == ((name, harm) != ("progress-02.json", "remove"))
+
+
+def damage(path: Path, harm: str) -> None:
+    content = bytearray(path.read_bytes())
+    if harm == "flip":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content[: len(content) // 2] if harm == "cut" else content)
+    if harm == "remove":
+        path.unlink()
+
+
+def test_damaged_weights_of_an_early_epoch_are_made_again_from_the_start(prepared, tmp_path, capsys):
+    run = run_of("mlp")
+    fitted(prepared, run, tmp_path / "whole")
+    parts = trained(run, digits_of(prepared, run), digits_of(prepared, run, "validation", 50), tmp_path / "parts")
+    next(parts), next(parts)
+    parts.close()
+    damage(tmp_path / "parts" / "epoch-01.safetensors", "flip")
+    assert len(fitted(prepared, run, tmp_path / "parts")) == 3
+    assert deterministic(tmp_path / "parts") == deterministic(tmp_path / "whole")
+    assert "epoch-01.safetensors: damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["epoch-02.safetensors", "curves.csv", "run.json", "journal.jsonl", "finished.json"])
+def test_finished_means_every_file_as_it_was_written(prepared, tmp_path, capsys, name):
     fitted(prepared, run_of("mlp"), tmp_path / "run")
     assert training.finished(tmp_path / "run")
-    weights = tmp_path / "run" / "epoch-02.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
+    damage(tmp_path / "run" / name, "flip")
     assert not training.finished(tmp_path / "run")
+    assert f"{tmp_path / 'run' / name}: damaged" in capsys.readouterr().err
+
+
+def test_two_states_are_kept_and_no_more(prepared, tmp_path):
+    fitted(prepared, run_of("mlp", epochs=4), tmp_path / "run")
+    kept = {path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(("state", "progress"))}
+    assert kept == {"state-03.safetensors", "state-04.safetensors", "progress-03.json", "progress-04.json"}
 
 
 def test_the_journal_tells_every_epoch_once(prepared, tmp_path):
@@ -376,13 +453,87 @@ def test_without_validation_data_there_is_no_validation_curve(prepared, tmp_path
     assert (tmp_path / "curves.csv").read_text().splitlines()[1].endswith(",,")
 
 
-def test_a_loss_that_is_no_number_ends_the_run_in_words(prepared, tmp_path):
-    run = run_of("mlp")
-    digits = digits_of(prepared, run)
-    digits.images[0] = float("inf")
-    with pytest.raises(UserError, match="mlp, seed 3: the loss is not a number in epoch 1; remedy: a lower"):
-        list(trained(run, digits, digits_of(prepared, run, "validation"), tmp_path))
-    assert not training.finished(tmp_path)
+def several(prepared: Path, runs: list[training.Run], folder: Path) -> list[dict]:
+    """Seeds trained side by side, below `folder`; all events."""
+    folders = [folder / str(run.seed) for run in runs]
+    return list(
+        training.fit(runs, digits_of(prepared, runs[0]), digits_of(prepared, runs[0], "validation", 50), folders)
+    )
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int, step: int) -> list[int]:
+    """Make the loss of one seed infinite in one batch; returns the list of the steps that update anything after it."""
+    updates, train, update = [], group.Group.train, optimizer.Optimizer.step
+    chance = training.draw
+    at = {}
+
+    def draw(variant, state, count, where):
+        at.update(epoch=state.epoch + 1, step=0, seeds=list(state.seeds))
+        return chance(variant, state, count, where)
+
+    def logits(network, images, kept):
+        at["step"] += 1
+        found = train(network, images, kept)
+        if (at["epoch"], at["step"]) == (epoch, step) and seed in at["seeds"]:
+            found = found.index_fill(0, torch.tensor([n for n, own in enumerate(at["seeds"]) if own == seed]), math.inf)
+        return found
+
+    def steps(self, gradients, rate, earlier):
+        updates.append((tuple(at["seeds"]), at["epoch"], at["step"]))
+        update(self, gradients, rate, earlier)
+
+    monkeypatch.setattr(training, "draw", draw)
+    monkeypatch.setattr(group.Group, "train", logits)
+    monkeypatch.setattr(optimizer.Optimizer, "step", steps)
+    return updates
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(1, 1), (2, 5), (3, 13)])
+def test_a_loss_that_is_no_number_stops_its_seed_before_the_update_and_no_other(
+    prepared, tmp_path, monkeypatch, epoch, step
+):
+    runs = [run_of(seed=seed) for seed in (3, 4, 5)]
+    several(prepared, runs, tmp_path / "well")
+    updates = poisoned(monkeypatch, 4, epoch, step)
+    events = several(prepared, runs, tmp_path / "one")
+    assert ((3, 4, 5), epoch, step) not in updates
+    (end,) = [event for event in events if event.get("status") == "diverged"]
+    assert (end["epoch"], end["step"]) == (epoch, step)
+    for seed in (3, 5):
+        assert deterministic(tmp_path / "one" / str(seed)) == deterministic(tmp_path / "well" / str(seed))
+    lost, before = deterministic(tmp_path / "one" / "4"), deterministic(tmp_path / "well" / "4")
+    earlier = {checkpoint.weights_name(done) for done in range(1, epoch)}
+    assert set(lost) == {*earlier, "curves.csv", "run.json"}
+    assert all(lost[name] == before[name] for name in earlier)
+    record = files.read_json(tmp_path / "one" / "4" / "run.json")
+    assert record["diverged"] == {"epoch": epoch, "step": step}
+    assert record["training_set"] is None
+    assert set(record["files"]) == {*earlier, "curves.csv"}
+    assert training.finished(tmp_path / "one" / "4")
+    assert len((tmp_path / "one" / "4" / "curves.csv").read_text().splitlines()) == epoch
+    last = (tmp_path / "one" / "4" / "journal.jsonl").read_text().splitlines()[-1]
+    assert files.json.loads(last) == end
+
+
+def test_weights_that_are_no_numbers_after_an_epoch_are_never_kept(prepared, tmp_path, monkeypatch):
+    """A gradient may overflow where the loss is still a number."""
+    run, update = run_of("mlp", epochs=2), optimizer.Optimizer.step
+
+    def step(self, gradients, rate, earlier):
+        update(self, gradients, rate, earlier)
+        if earlier == 25:  # the last of two times 13
+            next(iter(self.buffers.values()))[0] = math.inf
+
+    monkeypatch.setattr(optimizer.Optimizer, "step", step)
+    events = several(prepared, [run], tmp_path)
+    assert [event["event"] for event in events] == ["epoch", "end"]
+    assert files.read_json(tmp_path / "3" / "run.json")["diverged"] == {"epoch": 2, "step": 13}
+    assert not (tmp_path / "3" / "epoch-02.safetensors").exists()
+
+
+def test_a_learning_rate_far_too_high_diverges_and_says_so(prepared, tmp_path):
+    events = several(prepared, [run_of("lenet5", seed=seed, learning_rate=100.0) for seed in (0, 1)], tmp_path)
+    assert [event["status"] for event in events if event["event"] == "end"] == ["diverged", "diverged"]
 
 
 def test_label_smoothing_does_not_change_what_is_reported(prepared):

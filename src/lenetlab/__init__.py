@@ -1,11 +1,14 @@
 """An experiment pipeline on digit images that says whether a difference is real."""
 
+import ctypes
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+PARENT = os.getppid()  # what started this program
 AGAIN = "then run the same command again: it goes on where it was"
 REMEDIES = {  # by error number: what helps where the machine, not the code, says no
     errno.ENOSPC: f"make room on that disk, {AGAIN}",
@@ -45,12 +48,27 @@ def in_words(error: Exception) -> UserError | None:
     return None
 
 
+def die_with_parent() -> None:
+    """On Linux, have this process killed as soon as the one that started it is gone; elsewhere nothing."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """For programs: what a user can put right is told without a traceback and ends with status 1, Ctrl-C with 130."""
+    """For programs: what a user can put right is told without a traceback and ends with status 1, Ctrl-C with 130.
+
+    A `dvc repro` that is killed leaves its stages behind; they end with it.
+    """
+    if "DVC_STAGE" in os.environ:
+        die_with_parent()
+        if os.getppid() != PARENT:
+            raise SystemExit(1)
     try:
         yield
     except KeyboardInterrupt:
+        print("\nstopped; what is finished is kept, down to each epoch: the same command goes on", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         known = in_words(error)

@@ -1,4 +1,4 @@
-"""The command line: lenetlab check, sensitivity, report, sync, ui."""
+"""The command line: lenetlab check, sensitivity, report, sync, reproduce, ui."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from lenetlab import UserError, claims, files, params, plain_errors, tracking
 
 PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
 PREPARED, SENSITIVITY = Path("data/prepared/train"), Path("docs/sensitivity.json")
-EVALUATIONS, JOURNALS, COSTS, REPORTS = Path("evaluations"), Path("journals"), Path("costs.json"), Path("reports")
+RUNS, JOURNALS, EVALUATIONS, REPORTS = Path("runs"), Path("journals"), Path("evaluations"), Path("reports")
+COSTS = Path("costs.json")
 MNIST_TEST = 10_000  # images
 
 
@@ -77,6 +78,30 @@ def sync() -> None:
     )
 
 
+@commands.command(
+    help="Train a recorded run again from its record alone, and say whether the same came out. RUN is the id or the"
+    " name of a seed's run in MLflow; --variant and --seed take the record on disk. Ends with status 1 if not."
+)
+@click.argument("run", required=False)
+@click.option("--variant", help="such as lenet5")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1))
+def reproduce(run: str | None, variant: str | None, seed: int | None) -> None:
+    if (run is None) == (variant is None) or (variant is None) != (seed is None):
+        raise UserError("reproduce: needs either RUN, or both --variant and --seed")
+    study = params.load(PARAMS)
+    told = tracking.recorded(run) if run else None
+    from lenetlab import reproduction  # imports torch
+
+    if told:
+        record = reproduction.Recorded(**told)
+    else:
+        record = reproduction.recorded(RUNS / variant / f"seed-{seed}", JOURNALS / variant / f"seed-{seed}.jsonl")
+    found = reproduction.reproduce(record, study, PREPARED)
+    click.echo(reproduction.in_words(record, found))
+    if found.outcome == "different":
+        raise SystemExit(1)
+
+
 @commands.command(help="Open the runs in MLflow's pages, for this machine only; prints the address of a prepared view.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
@@ -103,4 +128,10 @@ def _outlook(family: str, comparisons: int, seeds: int) -> str:
 
 def main() -> None:
     with plain_errors():
-        commands(standalone_mode=True)
+        try:
+            commands(standalone_mode=False)
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            error.show()
+            raise SystemExit(error.exit_code) from None

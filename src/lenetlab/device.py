@@ -37,6 +37,15 @@ def resolve(requested: str) -> torch.device:
     return torch.device(requested)
 
 
+def has(requested: str) -> bool:
+    """Whether a device that params.yaml may ask for is on this machine."""
+    try:
+        resolve(requested)
+    except UserError:
+        return False
+    return True
+
+
 def pin() -> None:
     """One thread and deterministic algorithms, for this process: other numbers of threads give other bits.
 
@@ -55,10 +64,10 @@ def pin() -> None:
 
 
 def describe(device: torch.device) -> str:
-    """The hardware in words, such as `cpu: AMD EPYC 9B14`."""
+    """The hardware in words, such as `cpu: AMD EPYC 9B14 (AVX512)`: what decides how sums are rounded."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {_processor()}"
+    return f"{device.type}: {_processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def peak_memory(device: torch.device) -> int:

@@ -143,6 +143,8 @@ def _answers(
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    if not training.finished(folder):
-        raise UserError(f"{folder}: not a finished training, or a file of it is damaged; remedy: dvc repro train")
-    return files.read_json(folder / "run.json")
+    try:
+        return files.read_manifest(folder / training.RECORD)
+    except files.Damaged as damage:
+        remedy = f"dvc checkout --force {folder.parent}, or dvc repro --force --single-item train@{folder.parent.name}"
+        raise UserError(f"{damage}; remedy: {remedy}") from None

@@ -1,13 +1,12 @@
 """Many runs: in this process or side by side in several, with the same bits either way."""
 
-import ctypes
 import math
 import multiprocessing
-import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import connection
@@ -17,7 +16,20 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
-from lenetlab import UserError, checkpoint, dataset, device, files, group, models, params, provenance, training
+from lenetlab import (
+    UserError,
+    checkpoint,
+    dataset,
+    device,
+    die_with_parent,
+    files,
+    group,
+    in_words,
+    models,
+    params,
+    provenance,
+    training,
+)
 
 T = TypeVar("T")
 Task = Callable[[], Iterator[Any]]  # something to do that yields what happens on the way
@@ -75,19 +87,34 @@ def train(plan: Plan, runs: Path, journals: Path) -> None:
     with files.folder(runs) as outputs, files.folder(journals) as logs:
         for run in plan.runs:
             folder, name = plan.folders[run.seed], f"seed-{run.seed}"
-            record = files.read_json(folder / "run.json")
+            record = files.read_json(folder / training.RECORD)
             (outputs / name).mkdir()
-            for kept_file in (*record["files"], "run.json"):
+            for kept_file in (*record["files"], training.RECORD):
                 shutil.copyfile(folder / kept_file, outputs / name / kept_file)
-            shutil.copyfile(folder / "journal.jsonl", logs / f"{name}.jsonl")
+            shutil.copyfile(folder / training.JOURNAL, logs / f"{name}.jsonl")
 
 
 def finish(plans: Sequence[Plan]) -> None:
     """Train what is not finished yet of these plans; the folder of each run then holds all of it.
 
     The seeds of one plan are shared out among the processes; of several plans, each is a process's task as a whole.
-    Ctrl-C loses no finished epoch: the next call goes on there.
+    Ctrl-C loses no finished epoch: the next call goes on there. While another process trains the same, this one waits.
     """
+    with ExitStack() as locks:
+        for plan in sorted(plans, key=_lock):  # in one order, so that no two processes wait for each other
+            locks.enter_context(files.locked(_lock(plan), _told_once(plan.variant)))
+        _finish(plans)
+
+
+def _lock(plan: Plan) -> Path:
+    return files.root() / ".lenetlab" / "resume" / f"{plan.runs[0].record['parent_fingerprint']}.lock"
+
+
+def _told_once(variant: str) -> Callable[[], None]:
+    return cache(lambda: print(f"{variant}: another process trains it; waiting for that", file=sys.stderr))
+
+
+def _finish(plans: Sequence[Plan]) -> None:
     waiting = [[run for run in plan.runs if not training.finished(plan.folders[run.seed])] for plan in plans]
     name, runs = plans[0].variant, [run for plan in plans for run in plan.runs]
     kept = len(runs) - sum(map(len, waiting))
@@ -96,8 +123,6 @@ def finish(plans: Sequence[Plan]) -> None:
         print(f"{name}: {kept} of {len(runs)} {what} were done before and are kept", file=sys.stderr)
     if kept == len(runs):
         return
-    if "DVC_STAGE" in os.environ:
-        die_with_parent()  # a `dvc repro` that is killed leaves its stages behind
     data, where = plans[0].prepared, plans[0].where
 
     @cache  # what plans have in common is read once
@@ -112,14 +137,11 @@ def finish(plans: Sequence[Plan]) -> None:
     ]
     done = sum(_epochs_done(plan, run) for plan, part in zip(plans, waiting, strict=True) for run in part)
     epochs = sum(run.training.epochs for part in waiting for run in part)
-    try:
-        with tqdm(total=epochs, initial=done, desc=name, unit="epoch", dynamic_ncols=True) as bar:
-            for _, record in perform(tasks, min(processes, len(tasks))):
+    with tqdm(total=epochs, initial=done, desc=name, unit="epoch", dynamic_ncols=True) as bar:
+        for _, event in perform(tasks, min(processes, len(tasks))):
+            if event["event"] == "epoch":
                 bar.update()
-                bar.set_postfix_str(f"loss {record['train_loss']:.4f}", refresh=False)
-    except KeyboardInterrupt:
-        print(f"\n{name}: stopped; finished epochs are kept, the same command goes on", file=sys.stderr)
-        raise
+                bar.set_postfix_str(f"loss {event['train_loss']:.4f}", refresh=False)
 
 
 def _tasks(
@@ -141,7 +163,7 @@ def _tasks(
 
 
 def _epochs_done(plan: Plan, run: training.Run) -> int:
-    return checkpoint.epochs_done(plan.folders[run.seed] / "state.safetensors")
+    return checkpoint.epochs_done(plan.folders[run.seed])
 
 
 def workers(where: torch.device, tasks: int) -> int:
@@ -159,7 +181,7 @@ def split(members: Sequence[T], processes: int, where: torch.device) -> list[Seq
 def perform(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
     """Do all tasks, so many at a time; yields (number of the task, what it yielded) as it comes.
 
-    A UserError of a task ends all of them and is raised here; so does a process that dies.
+    An error of a task ends all of them; what a user can put right is raised here, as is that a process has died.
     """
     if processes == 1:
         for number, task in enumerate(tasks):
@@ -202,7 +224,10 @@ def _events(children: dict[Any, Any]) -> Iterator[tuple[int, Any]]:
 def _cause(status: int) -> str:
     if status >= 0:
         return f"exit status {status}"
-    return f"signal {signal.Signals(-status).name}" + (": out of memory?" if -status == signal.SIGKILL else "")
+    name = signal.Signals(-status).name
+    return f"signal {name}" + (
+        ": out of memory? fewer processors need less (taskset -c 0)" if name == "SIGKILL" else ""
+    )
 
 
 def _work(tasks: Sequence[Task], following: Any, sender: Any) -> None:
@@ -217,13 +242,9 @@ def _work(tasks: Sequence[Task], following: Any, sender: Any) -> None:
         try:
             for event in tasks[number]():
                 sender.send((number, event))
-        except UserError as error:
-            sender.send((number, error))
+        except Exception as error:
+            known = in_words(error)
+            if known is None:
+                raise
+            sender.send((number, known))
             return
-
-
-def die_with_parent() -> None:
-    """On Linux, have this process killed as soon as the one that started it is gone; elsewhere nothing."""
-    if sys.platform == "linux":
-        PR_SET_PDEATHSIG = 1
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -66,6 +66,15 @@ def origin() -> dict[str, Any]:
     }
 
 
+def changed_since(commit: str | None, module: str = "training") -> list[str]:
+    """The files, of those that `code_digest` counts, that differ from a commit's; none if that cannot be told."""
+    sources = [str(PACKAGE / f"{name}.py") for name in modules_reached(module)]
+    try:
+        return _output("git", "diff", "--name-only", "--relative", f"{commit}", "--", *sources).splitlines()
+    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return []
+
+
 def _imports(source: Path) -> set[str]:
     known = {path.stem for path in PACKAGE.glob("*.py")}
     found = set()

@@ -11,7 +11,10 @@ from zipfile import BadZipFile
 
 from lenetlab import UserError, files
 
-DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, csv.Error, zlib.error, BadZipFile)
+DAMAGED = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RecursionError),
+    *(csv.Error, zlib.error, BadZipFile),
+)
 
 
 @contextmanager

@@ -155,7 +155,9 @@ def of_variant(outputs: Path, variant: str) -> list[Run]:
     if not children:
         return []
     for child in children:
-        for place, path in _below(outputs / "runs" / variant / f"seed-{child.tags['seed']}").items():
+        kept = outputs / "runs" / variant / f"seed-{child.tags['seed']}"
+        child.tags |= _weights(_json(kept / "run.json", stage, "files") or {"files": {}})
+        for place, path in _below(kept).items():
             child.artifacts[f"checkpoints/{place}" if path.suffix == ".safetensors" else place] = path
     folder = outputs / "evaluations" / variant
     evaluation = _json(folder / "variant.json", f"evaluate@{variant}", "fingerprints", "test_data", "diverged")
@@ -200,6 +202,13 @@ def of_comparison(outputs: Path) -> list[Run]:
             artifacts=_below(folder),
         )
     ]
+
+
+def _weights(record: Mapping[str, Any]) -> dict[str, str]:
+    """A tag with the beginning of the digest of every epoch's weights, in order; a thousand of them fit."""
+    names = [name for name in record["files"] if name.startswith("epoch-")]
+    digests = [record["files"][name][:7] for name in sorted(names, key=lambda name: (len(name), name))]
+    return {"weights": " ".join(digests)} if digests else {}
 
 
 def _children(journals: Iterable[Sequence[dict]], unfinished: str) -> list[Run]:
@@ -257,7 +266,7 @@ def _parent(children: Sequence[Run], seeds: int, unfinished: str) -> Run:
         start=min(run.start for run in children),
         end=max(run.end for run in children),
         tags={
-            **{key: value for key, value in newest.tags.items() if key not in ("seed", "diverged")},
+            **{key: value for key, value in newest.tags.items() if key not in ("seed", "diverged", "weights")},
             "fingerprint": str(newest.parent),
             "seeds": " ".join(run.tags["seed"] for run in children),
             **marked,
@@ -388,7 +397,9 @@ def _tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
 
 def _training_tags(start: dict) -> dict[str, str]:
     own = {"variant": start["variant"], "seed": str(start["seed"])}
-    return _tags("train", start["fingerprint"], start["identity"]["data"]) | own | _origin_tags(start["provenance"])
+    whole = {"identity": json.dumps(start["identity"]), "origin": json.dumps(start["provenance"])}  # for `reproduce`
+    tags = _tags("train", start["fingerprint"], start["identity"]["data"])
+    return tags | own | _origin_tags(start["provenance"]) | whole
 
 
 def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:
@@ -424,11 +435,6 @@ def _percent(fraction: float) -> str:
 
 def _below(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def _journal(path: Path) -> list[dict]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
 
 
 def _json(path: Path, stage: str, *keys: str) -> Any:
@@ -503,6 +509,18 @@ class Store:
                 held.status = run.status
                 self.sign()
 
+    def find(self, run: str) -> Any:
+        """MLflow's run of that id or name, the newest of several; UserError if there is none."""
+        name = run.replace("'", "")  # no name here has one, and MLflow's conditions cannot quote it
+        for condition in (f"attributes.run_id = '{name}'", f"attributes.run_name = '{name}'"):
+            if found := self._search(condition):
+                return found[-1]
+        raise UserError(f"MLflow has no run {run!r}; allowed: the id or the name of one, such as 'mlp seed 0'")
+
+    def curve(self, found: Any, key: str) -> list[float]:
+        """The values of a metric, by step."""
+        return [point.value for point in sorted(self._history(found, key), key=lambda point: point.step)]
+
     def end_the_dead(self, resume: Path) -> None:
         """RUNNING runs without progress, left by a crash or a power cut, end as their journals say or as KILLED.
 
@@ -513,7 +531,9 @@ class Store:
         for found in self._search("attributes.status = 'RUNNING' and tags.stage = 'train'"):
             families.setdefault(found.data.tags.get("mlflow.parentRunId", found.info.run_id), []).append(found)
         for family in families.values():
-            journals = [_journal(resume / found.data.tags["fingerprint"] / "journal.jsonl") for found in family]
+            journals = [
+                files.read_json_lines(resume / found.data.tags["fingerprint"] / "journal.jsonl") for found in family
+            ]
             last = max(
                 *(journal[-1]["time"] for journal in journals if journal),
                 *(found.info.start_time / 1000 for found in family),
@@ -759,7 +779,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _live(task: dict, unfinished: str) -> list[Run]:
-    journals = [_journal(Path(folder) / "journal.jsonl") for folder in task["live"]]
+    journals = [files.read_json_lines(Path(folder) / "journal.jsonl") for folder in task["live"]]
     return of_training(journals, len(journals), unfinished)
 
 
@@ -811,6 +831,27 @@ def sync(variants: Sequence[str]) -> dict[str, int]:
         store.put(*of_comparison(outputs))
         store.end_the_dead(resume)
         return dict(store.added)
+
+
+def recorded(run: str) -> dict[str, Any]:
+    """What MLflow's run of a seed, by its id or its name, tells of a training, from tags and metrics alone."""
+    with _told_plainly(), opened(place()) as store:
+        found = store.find(run)
+        tags = found.data.tags
+        missing = sorted({"identity", "seed", "fingerprint", "weights"} - set(tags))
+        if missing:
+            raise UserError(
+                f"MLflow's run {run!r} has no tag {', '.join(missing)}; allowed: a finished training of one seed,"
+                " such as 'mlp seed 0'; lenetlab sync sends what is missing"
+            )
+        return {
+            "identity": json.loads(tags["identity"]),
+            "seed": int(tags["seed"]),
+            "fingerprint": tags["fingerprint"],
+            "weights": tags["weights"].split(),
+            "accuracy": store.curve(found, "train_accuracy"),
+            "origin": json.loads(tags.get("origin", "{}")),
+        }
 
 
 def ui(port: int) -> None:

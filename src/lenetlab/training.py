@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from lenetlab import UserError, augmentation, checkpoint, dataset, device, files, group, models, optimizer, params
+from lenetlab import augmentation, checkpoint, dataset, device, files, group, models, optimizer, params
 
 CURVES = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+RECORD, JOURNAL = "run.json", "journal.jsonl"
+FINISHED = "finished.json"  # in the folder for resuming: the digests of these two
 WARM_UP = 0.3  # share of the steps in which one-cycle rises, from 1/25 of the highest rate, as Smith & Topin 2018
 
 
@@ -40,13 +43,22 @@ class Chance:
     kept: dict[str, torch.Tensor]  # by dropout layer, bool (members, N, width)
 
 
+class Diverged(Exception):
+    """What some members of a group compute is no number any more. `epoch` and `step`, its batch, count from 1."""
+
+    def __init__(self, members: Sequence[int], epoch: int, step: int) -> None:
+        super().__init__(f"members {members} diverged in epoch {epoch}, step {step}")
+        self.members, self.epoch, self.step = members, epoch, step
+
+
 def start(runs: Sequence[Run], where: torch.device) -> checkpoint.State:
     """The state of these runs before the first epoch. They are seeds of one variant, and are trained as one group."""
     members = group.filled(runs, where)
     network = group.Group([models.build(run.variant, run.seed).to(where) for run in members])
     decay = runs[0].variant.regularization.weight_decay
     steps = optimizer.Optimizer(runs[0].training, decay, network.weights)
-    return checkpoint.State(network, steps, [run.seed for run in members], journals=[[] for _ in members])
+    seeds = [run.seed for run in members]
+    return checkpoint.State(network, steps, seeds, journals=[[] for _ in seeds], digests=[{} for _ in seeds])
 
 
 def train_epoch(run: Run, state: checkpoint.State, digits: dataset.Digits) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,7 +83,10 @@ def steps_per_epoch(run: Run, digits: dataset.Digits) -> int:
 def train_step(
     run: Run, state: checkpoint.State, digits: dataset.Digits, chance: Chance, step: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One batch of the coming epoch. Per member, the sum of its cross-entropies and how many it got right."""
+    """One batch of the coming epoch. Per member, the sum of its cross-entropies and how many it got right.
+
+    Diverged, before anything is changed, if a member's loss is no number.
+    """
     settings, rules = run.training, run.variant.regularization
     steps = steps_per_epoch(run, digits)
     batch = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
@@ -87,6 +102,7 @@ def train_step(
     ).flatten(0, 1)
     losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
     mean_losses = losses.view(chosen.shape).mean(1)
+    _require_numbers(mean_losses.isfinite(), state.epoch + 1, step + 1)
     gradients = torch.autograd.grad(mean_losses.sum(), list(state.network.weights.values()))
     done = state.epoch * steps + step
     state.optimizer.step(gradients, learning_rate(settings, done, settings.epochs * steps), done)
@@ -126,47 +142,73 @@ def fit(
 ) -> Iterator[dict[str, Any]]:
     """Train runs side by side to the last epoch, from where their folders end, all at the same, and keep all there.
 
-    Yields the record of each epoch and run. UserError if a loss stops being a number.
+    Yields each event of the journals but starts. A run that diverges ends there, with the epochs it has finished; the
+    others go on from these.
     """
-    where = training.labels.device
-    state = start(runs, where)
-    for index, (run, folder) in enumerate(zip(runs, folders, strict=True)):
-        if (folder / "state.safetensors").exists():
-            checkpoint.load(state, index, folder / "state.safetensors")
+    going = list(zip(runs, folders, strict=True))
+    while going:
+        state = _resumed(going, training.labels.device)
+        try:
+            yield from _epochs(going, state, training, validation)
+            return
+        except Diverged as found:
+            members = {min(member, len(going) - 1) for member in found.members}  # beyond are copies of the last
+            where = {"epoch": found.epoch, "step": found.step}
+        for member in members:
+            yield finish(*going[member], state, member, None, where)
+        going = [pair for member, pair in enumerate(going) if member not in members]
+
+
+def _resumed(going: Sequence[tuple[Run, Path]], where: torch.device) -> checkpoint.State:
+    state = start([run for run, _ in going], where)
+    for index, (run, folder) in enumerate(going):
+        checkpoint.load(state, index, folder)
         begin = {"event": "start", "time": time.time(), **run.record, "provenance": run.origin}
         state.journals[index].append(begin)
         write_journal(state.journals[index], folder)
-    while state.epoch < runs[0].training.epochs:
+    return state
+
+
+def _epochs(
+    going: Sequence[tuple[Run, Path]], state: checkpoint.State, training: dataset.Digits, validation: dataset.Digits
+) -> Iterator[dict[str, Any]]:
+    settings, steps = going[0][0].training, steps_per_epoch(going[0][0], training)
+    while state.epoch < settings.epochs:
         began = time.perf_counter()
-        trained = train_epoch(runs[0], state, training)
-        result = state.result()
-        validated = measure(result, validation)
+        trained = train_epoch(going[0][0], state, training)
+        validated = measure(state.result(), validation)
+        _require_numbers(_sound(state, trained, validated), state.epoch, steps)
         curves = [
             torch.stack(part).T.tolist() if part else [(None, None)] * len(state.seeds) for part in (trained, validated)
         ]
         spent = {
-            "seconds": (time.perf_counter() - began) / len(runs),
-            "peak_memory_bytes": device.peak_memory(where),
-            "side_by_side": len(runs),
+            "seconds": (time.perf_counter() - began) / len(going),
+            "peak_memory_bytes": device.peak_memory(training.labels.device),
+            "side_by_side": len(going),
         }
-        for index, (run, folder, measured) in enumerate(zip(runs, folders, zip(*curves, strict=True), strict=False)):
+        for index, ((_, folder), measured) in enumerate(zip(going, zip(*curves, strict=True), strict=False)):
             record = dict(zip(CURVES, (state.epoch, *measured[0], *measured[1]), strict=True))
-            if not math.isfinite(record["train_loss"]):
-                raise UserError(
-                    f"{run.record['variant']}, seed {run.seed}: the loss is not a number in epoch {state.epoch}; "
-                    "remedy: a lower learning_rate"
-                )
             state.journals[index].append({"event": "epoch", "time": time.time(), **spent, **record})
-            checkpoint.save_weights(result.member(index), folder / checkpoint.weights_name(state.epoch))
-            checkpoint.save(state, index, folder / "state.safetensors")  # from here on the epoch counts
+            checkpoint.save(state, index, folder)  # from here on the epoch counts
             write_journal(state.journals[index], folder)
             yield state.journals[index][-1]
-    losses, accuracies = measure(state.result(), training)
-    for index, (run, folder) in enumerate(zip(runs, folders, strict=True)):
-        journal = state.journals[index]
-        journal.append({"event": "end", "time": time.time(), "status": "finished"})
-        write_journal(journal, folder)
-        finish(run, journal, {"loss": losses[index].item(), "accuracy": accuracies[index].item()}, folder)
+    learnt = measure(state.result(), training)
+    _require_numbers(_sound(state, learnt), state.epoch, steps)
+    for index, (run, folder) in enumerate(going):
+        yield finish(run, folder, state, index, {"loss": learnt[0][index].item(), "accuracy": learnt[1][index].item()})
+
+
+def _require_numbers(sound: torch.Tensor, epoch: int, step: int) -> None:
+    """Diverged names the members for which `sound` (members) is not true."""
+    if not sound.all():
+        raise Diverged((~sound).nonzero().flatten().tolist(), epoch, step)
+
+
+def _sound(state: checkpoint.State, *measures: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
+    """Bool (members): whether all that a member consists of, and its losses, are numbers."""
+    losses = torch.stack([measured[0].isfinite() for measured in measures if measured]).all(0)
+    members = [all(value.isfinite().all() for value in state.member(at).values()) for at in range(len(state.seeds))]
+    return losses & torch.tensor(members, device=losses.device)
 
 
 def measure(network: group.Group, digits: dataset.Digits) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -178,32 +220,49 @@ def measure(network: group.Group, digits: dataset.Digits) -> tuple[torch.Tensor,
     return torch.stack(losses), (logits.argmax(2) == digits.labels).double().mean(1)
 
 
-def finish(run: Run, journal: list[dict[str, Any]], learnt: dict[str, float], folder: Path) -> None:
-    """Write the curves, and last the record with the digests of all that a finished run consists of.
+def finish(
+    run: Run,
+    folder: Path,
+    state: checkpoint.State,
+    member: int,
+    learnt: dict[str, float] | None,
+    diverged: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """Write journal and curves, and last the records with the digests of all that the run consists of.
 
-    `learnt`: loss and accuracy on the training images in evaluation mode, at the end.
+    `learnt`: loss and accuracy on the training images in evaluation mode, at the end. `diverged`: epoch and step.
+    Returns the last event of the journal.
     """
+    status = {"status": "diverged", **diverged} if diverged else {"status": "finished"}
+    journal = [*state.journals[member], {"event": "end", "time": time.time(), **status}]
+    write_journal(journal, folder)
     table = io.StringIO()
     writer = csv.DictWriter(table, CURVES, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(line for line in journal if line["event"] == "epoch")
     files.write_text(folder / "curves.csv", table.getvalue())
-    kept = ["curves.csv", *(checkpoint.weights_name(epoch) for epoch in range(1, run.training.epochs + 1))]
-    digests = {name: files.sha256_file(folder / name) for name in kept}
-    files.write_json(folder / "run.json", {**run.record, "training_set": learnt, "files": digests})
+    digests = {"curves.csv": files.sha256(table.getvalue().encode()), **state.digests[member]}
+    files.write_manifest(folder / RECORD, digests, **run.record, training_set=learnt, diverged=diverged)
+    own = {name: files.sha256_file(folder / name) for name in (RECORD, JOURNAL)}
+    files.write_manifest(folder / FINISHED, own)  # the journal is no function of the run, so the record leaves it out
+    return journal[-1]
 
 
 def finished(folder: Path) -> bool:
-    """Whether a training was completed there and every file of it is as it was written."""
-    try:
-        record = files.read_json(folder / "run.json")
-        return all(files.sha256_file(folder / name) == digest for name, digest in record["files"].items())
-    except (OSError, ValueError, KeyError):
+    """Whether a training came to its end in this folder for resuming; what is damaged there is named."""
+    if not (folder / FINISHED).exists():
         return False
+    try:
+        files.read_manifest(folder / FINISHED)
+        files.read_manifest(folder / RECORD)
+    except files.Damaged as damage:
+        print(f"warning: {damage}; what depends on it is trained again", file=sys.stderr)
+        return False
+    return True
 
 
 def write_journal(lines: list[dict[str, Any]], folder: Path) -> None:
-    files.write_text(folder / "journal.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
+    files.write_text(folder / JOURNAL, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
 
 
 def stream(seed: int, epoch: int, purpose: str) -> torch.Generator:

@@ -1,0 +1,149 @@
+"""A recorded training, made again from its record alone, and compared with it bit for bit."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from lenetlab import UserError, curves, dataset, device, execution, files, params, provenance, training
+
+VERSIONS = ("torch", "numpy", "python")
+# Two processors round differently, and training makes much of little. On the way from AVX-512 to AVX2 and to plain
+# instructions, no accuracy of lenet5, mlp or lenet5-regularized on the training images changed by more than
+# 0.0017 in any of ten epochs (benchmarks/rounding.py); another seed changes it by up to 0.008.
+TOLERANCE = 0.004  # of training accuracy, in every epoch
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a record tells of one training: all that decides its bits, and what came out."""
+
+    identity: dict[str, Any]
+    seed: int
+    fingerprint: str
+    weights: list[str]  # of each epoch, the digest or how it begins
+    accuracy: list[float]  # of each epoch, on the training images as they were met
+    origin: Mapping[str, Any]  # commit, versions, hardware, as far as they are known
+
+
+@dataclass(frozen=True)
+class Verdict:
+    outcome: Literal["identical", "equal within tolerance on other hardware", "different"]
+    epoch: int | None  # the first whose weights differ
+    farthest: float  # difference of training accuracy in any epoch
+    reasons: list[str]  # what is not as it was recorded
+
+
+def recorded(folder: Path, journal: Path) -> Recorded:
+    """What stands on disk of a training, such as `runs/mlp/seed-0` and `journals/mlp/seed-0.jsonl`."""
+    try:
+        record = files.read_manifest(folder / training.RECORD)
+    except files.Damaged as damage:
+        raise UserError(f"{damage}; remedy: dvc checkout, or dvc repro") from None
+    weights = sorted((name for name in record["files"] if name.startswith("epoch")), key=_epoch)
+    starts = [line for line in files.read_json_lines(journal) if line["event"] == "start"]
+    return Recorded(
+        identity=record["identity"],
+        seed=record["seed"],
+        fingerprint=record["fingerprint"],
+        weights=[record["files"][name] for name in weights],
+        accuracy=[float(row["train_accuracy"]) for row in curves.read(folder / "curves.csv")],
+        origin=starts[-1]["provenance"] if starts else {},
+    )
+
+
+def reproduce(record: Recorded, study: params.Study, prepared_folder: Path) -> Verdict:
+    """Train again what `record` describes, in a folder of its own, and compare. `study` is only asked for the device.
+
+    UserError if the record does not agree with its own fingerprint, or tells of what this code does not know.
+    """
+    if provenance.fingerprint(record.identity, record.seed) != record.fingerprint:
+        raise UserError("the record does not agree with its own fingerprint: it was changed after the training")
+    prepared = dataset.load(prepared_folder)
+    plan = execution.plan_on(prepared, _as_recorded(record, study), record.identity["variant"])
+    run = plan.runs[0]
+    folder = files.root() / ".lenetlab" / "reproduce" / run.record["fingerprint"]
+    execution.finish([replace(plan, folders={record.seed: folder})])
+    found = recorded(folder, folder / training.JOURNAL)
+    shutil.rmtree(folder)  # it was kept only to go on from, and another time all is to be made anew
+    return verdict(record, found)
+
+
+def verdict(record: Recorded, found: Recorded) -> Verdict:
+    """How what was `found` compares with the record."""
+    epoch = _first_different(record.weights, found.weights)
+    reasons = list(_reasons(record, found))
+    farthest = max((abs(a - b) for a, b in zip(record.accuracy, found.accuracy, strict=False)), default=0.0)
+    if epoch is None:
+        return Verdict("identical", None, farthest, reasons)
+    same_recipe = all(record.identity[key] == found.identity[key] for key in ("data", "code", "definition", "training"))
+    elsewhere = any(reason.startswith((*VERSIONS, "hardware")) for reason in reasons)
+    if same_recipe and elsewhere and len(record.weights) == len(found.weights) and farthest <= TOLERANCE:
+        return Verdict("equal within tolerance on other hardware", epoch, farthest, reasons)
+    return Verdict("different", epoch, farthest, reasons)
+
+
+def in_words(record: Recorded, found: Verdict) -> str:
+    """The verdict as a line, and a line for each thing that is not as it was recorded."""
+    what = f"{record.identity['variant']}, seed {record.seed}: {found.outcome}"
+    if found.outcome == "identical":
+        what += f"; the weights of all {len(record.weights)} epochs are the same, bit for bit"
+    else:
+        what += f", first at epoch {found.epoch}; training accuracy is at most {100 * found.farthest:.2f} points apart"
+    unknown = [] if found.reasons or found.epoch is None else ["nothing that is recorded explains it: faulty hardware?"]
+    heading = ["not as it was recorded:"] if found.reasons else []
+    return "\n".join([what, *heading, *(f"  {reason}" for reason in found.reasons), *unknown])
+
+
+def _as_recorded(record: Recorded, study: params.Study) -> params.Study:
+    """A study of that one training; on this machine's usual device, where it has none of the recorded type."""
+    name, type_ = record.identity["variant"], record.identity["device"]
+    try:
+        definition = params.Variant.model_validate(record.identity["definition"])
+        settings = params.Training.model_validate(record.identity["training"])
+    except ValidationError as error:
+        commit = record.origin.get("commit")
+        raise UserError(
+            f"the record was made by other code, whose settings this one does not know ({error.error_count()} of them);"
+            f" remedy: git checkout {commit or 'the commit that made it'}"
+        ) from None
+    one = {"study": (name,), "seeds": (record.seed,), "comparisons": {}, "training": settings}
+    one |= {"variants": {name: definition}, "device": type_ if device.has(type_) else "auto"}
+    return study.model_copy(update=one)
+
+
+def _first_different(one: Sequence[str], other: Sequence[str]) -> int | None:
+    """The first epoch, from 1, of which the digests differ as far as both are known, or which one of them lacks."""
+    for epoch, (first, second) in enumerate(zip(one, other, strict=False), start=1):
+        if not (first.startswith(second) or second.startswith(first)):
+            return epoch
+    return None if len(one) == len(other) else min(len(one), len(other)) + 1
+
+
+def _reasons(record: Recorded, found: Recorded) -> Iterator[str]:
+    """All that is not as it was recorded, a line each."""
+    then, now = record.identity, found.identity
+    if then["code"] != now["code"]:
+        changed = provenance.changed_since(record.origin.get("commit"))
+        yield f"code: other than that of the record{', in ' + ', '.join(changed) if changed else ''}"
+    if then["data"] != now["data"]:
+        yield f"data: {now['data'][:12]} instead of {then['data'][:12]}"
+    for key in ("definition", "training"):
+        if then[key] != now[key]:
+            yield f"parameters: {key} is read otherwise by this code"
+    for key in VERSIONS:
+        before, after = record.origin.get(key), found.origin[key]
+        if before not in (None, after):
+            yield f"{key}: {after} instead of {before}"
+    if "torch" not in record.origin and then["torch"] != now["torch"]:
+        yield f"torch: {now['torch']} instead of {then['torch']}"
+    before, after = record.origin.get("device", then["device"]), found.origin["device"]
+    if before not in (after, after.partition(":")[0]):
+        yield f"hardware: {after} instead of {before}"
+
+
+def _epoch(name: str) -> int:
+    return int(name.removeprefix("epoch-").removesuffix(".safetensors"))

@@ -153,8 +153,9 @@ def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, 
         write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]], keys)
         for epoch in range(1, len(events) - 1):
             files.write_bytes(folder / f"epoch-{epoch:02}.safetensors", f"{variant} {seed} {epoch}".encode())
-        files.write_json(
-            folder / "run.json", {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
+        record = {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
+        files.write_manifest(
+            folder / "run.json", {path.name: files.sha256_file(path) for path in sorted(folder.iterdir())}, **record
         )
 
 

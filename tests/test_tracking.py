@@ -90,20 +90,30 @@ def journal(variant: str, seed: int, epochs: int, until: int | None = None, end:
             "device": "cpu: Some Processor",
         },
     }
-    events = [start, *(epoch_record(variant, seed, epoch) for epoch in range(1, (until or epochs) + 1))]
+    events = [
+        start,
+        *(epoch_record(variant, seed, epoch) for epoch in range(1, (epochs if until is None else until) + 1)),
+    ]
     if end:
         events.append({"event": "end", "time": events[-1]["time"] + 0.5, "status": end})
+    if end == "diverged":
+        events[-1] |= {"epoch": len(events) - 1, "step": 12}
     return events
+
+
+def diverged(variant: str, seed: int, epochs: int, epoch: int) -> list[dict]:
+    """The journal of a seed that was stopped in that epoch."""
+    return journal(variant, seed, epochs, until=epoch - 1, end="diverged")
 
 
 def write_journal(path: Path, events: list[dict]) -> None:
     files.write_text(path, "".join(json.dumps(event) + "\n" for event in events))
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
+def write_csv(path: Path, rows: list[dict], columns: tuple[str, ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, rows[0])
+        writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -128,39 +138,47 @@ def make_prepared(outputs: Path) -> None:
     files.write_bytes(folder / "samples.png", PNG)
 
 
-def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3) -> None:
+Lost = dict[int, int]  # seeds that diverged, and the epoch
+
+
+def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
     for name in ("runs", "journals"):  # as `dvc repro` does it
         shutil.rmtree(outputs / name / variant, ignore_errors=True)
     for seed in range(seeds):
-        events = journal(variant, seed, epochs)
+        end = (lost or {}).get(seed)
+        events = diverged(variant, seed, epochs, end) if end else journal(variant, seed, epochs)
         write_journal(outputs / "journals" / variant / f"seed-{seed}.jsonl", events)
         folder = outputs / "runs" / variant / f"seed-{seed}"
         keys = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]])
-        for epoch in range(1, epochs + 1):
+        write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]], keys)
+        for epoch in range(1, len(events) - 1):
             files.write_bytes(folder / f"epoch-{epoch:02}.safetensors", f"{variant} {seed} {epoch}".encode())
-        files.write_json(
-            folder / "run.json", {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
+        record = {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
+        files.write_manifest(
+            folder / "run.json", {path.name: files.sha256_file(path) for path in sorted(folder.iterdir())}, **record
         )
 
 
-def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3) -> None:
+def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
+    finished = [seed for seed in range(seeds) if seed not in (lost or {})]
     folder = outputs / "evaluations" / variant
     shutil.rmtree(folder, ignore_errors=True)
-    last = [test_row(variant, seed, epochs) for seed in range(seeds)]
-    accuracies = [row["test_accuracy"] for row in last]
-    metrics = {"parameters": SHAPES[variant][0], "test_accuracy": float(np.mean(accuracies))}
-    metrics["test_accuracy_sd"] = float(np.std(accuracies, ddof=1)) if seeds > 1 else None
-    files.write_json(
-        folder / "metrics.json", metrics | {"test_loss": float(np.mean([row["test_loss"] for row in last]))}
-    )
-    files.write_json(folder / "seeds.json", {str(seed): row for seed, row in enumerate(last)})
+    last = {str(seed): test_row(variant, seed, epochs) for seed in finished}
+    accuracies, losses = ([row[key] for row in last.values()] for key in ("test_accuracy", "test_loss"))
+    metrics = {
+        "parameters": SHAPES[variant][0],
+        "test_accuracy": float(np.mean(accuracies)) if last else None,
+        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(last) > 1 else None,
+        "test_loss": float(np.mean(losses)) if last else None,
+    }
+    files.write_json(folder / "metrics.json", metrics)
+    files.write_json(folder / "seeds.json", last)
     rows = [
         {"seed": seed, "epoch": epoch, **test_row(variant, seed, epoch)}
-        for seed in range(seeds)
+        for seed in finished
         for epoch in range(1, epochs + 1)
     ]
-    write_csv(folder / "curves.csv", rows)
+    write_csv(folder / "curves.csv", rows, ("seed", "epoch", "test_loss", "test_accuracy"))
     starts = [journal(variant, seed, epochs)[0] for seed in range(seeds)]
     files.write_json(
         folder / "variant.json",
@@ -169,20 +187,26 @@ def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3
             "fingerprints": {str(seed): start["fingerprint"] for seed, start in enumerate(starts)},
             "parent_fingerprint": starts[0]["parent_fingerprint"],
             "test_data": files.sha256(b"test"),
+            "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in (lost or {}).items()},
         },
     )
-    for name in ("curves.png", "confusion.png", "mistakes.png", *(f"seed-{seed}/curves.png" for seed in range(seeds))):
+    common = ("curves.png", "confusion.png", "mistakes.png") if finished else ()
+    for name in (*common, *(f"seed-{seed}/curves.png" for seed in finished)):
         files.write_bytes(folder / name, PNG)
 
 
 def make_reports(outputs: Path) -> None:
-    def accuracy(variant: str) -> float:
+    def accuracy(variant: str) -> float | None:
         return files.read_json(outputs / "evaluations" / variant / "metrics.json")["test_accuracy"]
+
+    def difference(candidate: str, baseline: str) -> float | None:
+        means = accuracy(candidate), accuracy(baseline)
+        return None if None in means else means[0] - means[1]
 
     pairs = [("lenet5", "mlp", "better"), ("lenet5-regularized", "lenet5", "inconclusive")]
     entries = [
         {"candidate": candidate, "baseline": baseline, "family": "headline", "verdict": verdict}
-        | {"difference": accuracy(candidate) - accuracy(baseline)}
+        | {"difference": difference(candidate, baseline)}
         for candidate, baseline, verdict in pairs
     ]
     files.write_json(outputs / "reports" / "comparison.json", entries)
@@ -296,6 +320,8 @@ def test_a_mean_waits_for_every_seed():
 @pytest.mark.parametrize(
     ("ends", "status"),
     [
+        (("finished", "diverged"), "FAILED"),
+        (("diverged", "diverged"), "FAILED"),
         (("finished", "finished"), "FINISHED"),
         (("finished", "failed"), "FAILED"),
         (("finished", None), "KILLED"),
@@ -309,6 +335,77 @@ def test_a_variant_ends_as_its_seeds_do(ends, status):
 
 def test_a_variant_goes_on_while_a_seed_has_not_begun():
     assert tracking.of_training([journal("mlp", 0, 3), []], 2, "RUNNING")[0].status == "RUNNING"
+
+
+def test_a_seed_that_diverged_is_marked_and_keeps_its_curves_and_checkpoints(tmp_path):
+    for make in (make_training, make_evaluation):
+        make(tmp_path, "mlp", seeds=4, lost={1: 3, 3: 1})
+    parent, *children = tracking.of_variant(tmp_path, "mlp")
+    assert [(run.status, run.tags.get("diverged")) for run in children] == [
+        ("FINISHED", None),
+        ("FAILED", "epoch 3, batch 12"),
+        ("FINISHED", None),
+        ("FAILED", "epoch 1, batch 12"),
+    ]
+    lost = children[1]
+    assert {step for key, step in lost.points if key == "train_loss"} == {1, 2}
+    assert {"checkpoints/epoch-01.safetensors", "checkpoints/epoch-02.safetensors"} <= set(lost.artifacts)
+    assert not [key for run in (lost, children[3]) for key, _ in run.points if key.startswith("test_")]
+    assert "accuracy" not in lost.tags
+    assert (parent.status, parent.tags["diverged"], parent.tags["seeds"]) == ("FAILED", "seeds 1, 3", "0 1 2 3")
+    note = parent.tags["mlflow.note.content"]
+    assert note.startswith("**2 of 4 seeds diverged** (1 in epoch 3, batch 12; 3 in epoch 1, batch 12)")
+    assert "Test accuracy" in note
+    expected = (children[0].points["train_loss", 3][0] + children[2].points["train_loss", 3][0]) / 2
+    assert parent.points["train_loss", 3][0] == pytest.approx(expected)
+    assert parent.points["test_accuracy_sd", 3][0] > 0  # of the two that finished
+
+
+def test_a_variant_whose_seeds_all_diverged_has_a_run_without_results(tmp_path):
+    make_all(tmp_path)
+    for make in (make_training, make_evaluation):
+        make(tmp_path, "mlp", lost={0: 1, 1: 2})
+    make_reports(tmp_path)
+    files.write_json(tmp_path / "costs.json", {"variants": {"mlp": {"seconds_per_epoch": [0.5, 0.7]}}})
+    parent, *children = tracking.of_variant(tmp_path, "mlp")
+    assert {run.status for run in (parent, *children)} == {"FAILED"}
+    assert parent.tags["accuracy"] == "diverged"
+    assert "Test accuracy" not in parent.tags["mlflow.note.content"]
+    assert parent.tags["verdict"] == "worse than lenet5"  # as the fabricated comparison has it
+    assert {key: value for key, (value, _) in parent.points.items()} == {
+        ("cost_seconds_per_epoch", 0): pytest.approx(0.6)
+    }
+    assert all(math.isfinite(value) for run in (parent, *children) for value, _ in run.points.values())
+
+
+def test_a_training_of_which_a_seed_has_diverged_goes_on_with_the_others():
+    going = journal("mlp", 0, 3, until=2, end=None)
+    parent, one, other = tracking.of_training([going, diverged("mlp", 1, 3, 2)], 2, "RUNNING")
+    assert [run.status for run in (parent, one, other)] == ["RUNNING", "RUNNING", "FAILED"]
+    assert parent.points["train_loss", 2] == one.points["train_loss", 2]
+    assert parent.tags["diverged"] == "seed 1"
+    first, *_ = tracking.of_training([diverged("mlp", 0, 3, 1), []], 2, "RUNNING")
+    assert (first.status, first.points) == ("RUNNING", {})
+
+
+@pytest.mark.parametrize(
+    ("place", "maker"),
+    [
+        ("journals/mlp/seed-1.jsonl", "train@mlp"),
+        ("evaluations/mlp/variant.json", "evaluate@mlp"),
+        ("evaluations/mlp/seeds.json", "evaluate@mlp"),
+        ("evaluations/mlp/metrics.json", "evaluate@mlp"),
+        ("evaluations/mlp/curves.csv", "evaluate@mlp"),
+        ("costs.json", "cost"),
+        ("reports/comparison.json", "compare"),
+    ],
+)
+def test_a_damaged_output_is_named_with_what_helps(tmp_path, place, maker):
+    make_all(tmp_path)
+    for content in ("", "{", "[{}]", "{}\n", "5"):
+        files.write_text(tmp_path / place, content)
+        with pytest.raises(UserError, match=f"{place}: cannot be read .*dvc checkout --force .*--single-item {maker}$"):
+            tracking.of_variant(tmp_path, "mlp")
 
 
 def test_missing_validation_figures_are_left_out():

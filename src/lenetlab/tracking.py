@@ -7,7 +7,6 @@ publishing twice changes nothing, and an empty store is filled from the files al
 Not shown: commit and device of `prepare`, since its files are a function of the data alone.
 """
 
-import csv
 import fcntl
 import gc
 import json
@@ -29,7 +28,7 @@ from sqlite3 import connect as open_database
 from statistics import fmean
 from typing import IO, Any
 
-from lenetlab import UserError, files
+from lenetlab import UserError, files, reading
 
 # mlflow and scipy are imported in the functions that need them. Importing mlflow takes 3 to 4 s, more than most stages:
 # it happens in a process of its own while the stage works.
@@ -106,7 +105,9 @@ class Run:
 
 def of_prepare(outputs: Path) -> list[Run]:
     paths = {"training": outputs / "data/prepared/train", "test": outputs / "data/prepared/test"}
-    profiles = {use: _json(path / "profile.json") for use, path in paths.items()}
+    profiles = {
+        use: _json(path / "profile.json", "prepare", "digest", "splits", "duplicates") for use, path in paths.items()
+    }
     if None in profiles.values():
         return []
     digests = {use: profile["digest"] for use, profile in profiles.items()}
@@ -144,36 +145,46 @@ def of_training(journals: Iterable[Sequence[dict]], seeds: int, unfinished: str)
 
 def of_variant(outputs: Path, variant: str) -> list[Run]:
     """A variant's run and those of its seeds, from all there is of its training, evaluation and comparison."""
-    children = _children(map(files.read_json_lines, (outputs / "journals" / variant).glob("*.jsonl")), "KILLED")
+    stage, journals = f"train@{variant}", (outputs / "journals" / variant).glob("*.jsonl")
+    children = []
+    for path in journals:
+        events = reading.events(path, stage)
+        with reading.named(path, stage):
+            children += _children([events], "KILLED")
+    children.sort(key=_number)
     if not children:
         return []
     for child in children:
         kept = outputs / "runs" / variant / f"seed-{child.tags['seed']}"
-        child.tags |= _weights(_json(kept / "run.json") or {"files": {}})
+        child.tags |= _weights(_json(kept / "run.json", stage, "files") or {"files": {}})
         for place, path in _below(kept).items():
             child.artifacts[f"checkpoints/{place}" if path.suffix == ".safetensors" else place] = path
     folder = outputs / "evaluations" / variant
-    evaluation = _json(folder / "variant.json")
+    evaluation = _json(folder / "variant.json", f"evaluate@{variant}", "fingerprints", "test_data", "diverged")
     if not evaluation or evaluation["fingerprints"] != {run.tags["seed"]: run.fingerprint for run in children}:
         return [_parent(children, len(children), "KILLED"), *children]  # none, or that of an earlier training
-    for run in children:
+    finished = _finished(children)
+    for run in finished:
         _add_test(run, folder, evaluation["test_data"])
     parent = _parent(children, len(children), "KILLED")
-    _add_summary(parent, len(children), folder, _verdict(outputs, variant))
-    _add_costs(parent, (_json(outputs / "costs.json") or {"variants": {}})["variants"].get(variant, {}))
+    _add_summary(parent, len(finished), folder, _verdict(outputs, variant))
+    _add_costs(
+        parent, (_json(outputs / "costs.json", "cost", "variants") or {"variants": {}})["variants"].get(variant, {})
+    )
     return [parent, *children]
 
 
 def of_comparison(outputs: Path) -> list[Run]:
     """One run for each set of results; a report that is only rendered anew stays with its run."""
     folder = outputs / "reports"
-    entries = _json(folder / "comparison.json")
+    entries = _entries(folder)
     if entries is None:
         return []
     written = (folder / "comparison.json").stat().st_mtime
     verdicts = Counter(entry["verdict"] for entry in entries)
     said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    note = (folder / "report.md").read_text(encoding="utf-8")
+    with reading.named(folder / "report.md", "compare"):
+        note = (folder / "report.md").read_text(encoding="utf-8")
     if len(note) > 7900:  # MLflow cuts a tag at 8000 characters
         note = note[:7900].rpartition("\n")[0] + "\n\n*The rest is in `report.md`, under Artifacts.*"
     return [
@@ -183,7 +194,7 @@ def of_comparison(outputs: Path) -> list[Run]:
             end=written,
             tags={
                 **_tags("compare", files.sha256_json(entries)),
-                **_origin_tags(files.read_json(folder / "origin.json")),
+                **_origin_tags(reading.record(folder / "origin.json", "compare", "commit", "dirty", "experiment")),
                 "verdict": said,
                 "mlflow.note.content": note,
             },
@@ -202,18 +213,29 @@ def _weights(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _children(journals: Iterable[Sequence[dict]], unfinished: str) -> list[Run]:
     runs = [_seed(journal, unfinished) for journal in journals if journal]
-    return sorted(runs, key=lambda run: int(run.tags["seed"]))
+    return sorted(runs, key=_number)
+
+
+def _number(run: Run) -> int:
+    return int(run.tags["seed"])
+
+
+def _finished(children: Sequence[Run]) -> list[Run]:
+    """Those that did not diverge, or not yet."""
+    return [run for run in children if "diverged" not in run.tags]
 
 
 def _seed(journal: Sequence[dict], unfinished: str) -> Run:
     start, last = journal[0], journal[-1]
+    status = last["status"] if last["event"] == "end" else None
+    stopped = {"diverged": f"epoch {last['epoch']}, batch {last['step']}"} if status == "diverged" else {}
     return Run(
         name=f"{start['variant']} seed {start['seed']}",
         start=start["time"],
         end=last["time"],
-        tags=_training_tags([event for event in journal if event["event"] == "start"][-1]),
+        tags=_training_tags([event for event in journal if event["event"] == "start"][-1]) | stopped,
         params=_params(start),
-        status={"finished": "FINISHED", "failed": "FAILED"}[last["status"]] if last["event"] == "end" else unfinished,
+        status={"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}[status] if status else unfinished,
         parent=start["parent_fingerprint"],
         points={
             (name, event["epoch"]): (event[key], event["time"])
@@ -227,51 +249,73 @@ def _seed(journal: Sequence[dict], unfinished: str) -> Run:
 
 
 def _parent(children: Sequence[Run], seeds: int, unfinished: str) -> Run:
-    """Means over all the seeds, of the epochs that each of them has: a point once sent stays true."""
+    """Means over all the seeds, of the epochs that each of them has: a point once sent stays true.
+
+    Unless a seed diverges: it is in no mean, since the means at the end are of the others.
+    """
+    finished, lost = _finished(children), [run.tags["seed"] for run in children if "diverged" in run.tags]
     newest = max(children, key=lambda run: run.start)
     statuses = {run.status for run in children} | ({unfinished} if len(children) < seeds else set())
-    shared = set.intersection(*(set(run.points) for run in children)) if len(children) == seeds else set()
+    shared = set.intersection(*(set(run.points) for run in finished)) if finished and len(children) == seeds else set()
+    marked = {}
+    if lost:
+        marked["diverged"] = f"seed{'s' * (len(lost) > 1)} {', '.join(lost)}"
+        marked["mlflow.note.content"] = _divergence(children, seeds)
     return Run(
         name=newest.tags["variant"],
         start=min(run.start for run in children),
         end=max(run.end for run in children),
         tags={
-            **{key: value for key, value in newest.tags.items() if key not in ("seed", "weights")},
+            **{key: value for key, value in newest.tags.items() if key not in ("seed", "diverged", "weights")},
             "fingerprint": str(newest.parent),
             "seeds": " ".join(run.tags["seed"] for run in children),
+            **marked,
         },
         params=newest.params,
         status=next(status for status in ("RUNNING", "FAILED", "KILLED", "FINISHED") if status in statuses),
         points={
-            point: (fmean(run.points[point][0] for run in children), max(run.points[point][1] for run in children))
+            point: (fmean(run.points[point][0] for run in finished), max(run.points[point][1] for run in finished))
             for point in sorted(shared)
         },
         data=dict(newest.data),
     )
 
 
+def _divergence(children: Sequence[Run], seeds: int) -> str:
+    """What the page of a variant opens with."""
+    told = [f"{run.tags['seed']} in {run.tags['diverged']}" for run in children if "diverged" in run.tags]
+    return (
+        f"**{len(told)} of {seeds} seeds diverged** ({'; '.join(told)}): weights or loss stopped being numbers, and"
+        " training ended there. No comparison with this variant is decided."
+    )
+
+
 def _add_test(child: Run, folder: Path, test_data: str) -> None:
     """The test curves of a seed, dated when the weights that were tested had been trained."""
-    seed = child.tags["seed"]
-    with (folder / "curves.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
+    seed, stage = child.tags["seed"], f"evaluate@{folder.name}"
+    rows = reading.rows(folder / "curves.csv", stage, "seed", "epoch", *TESTED)
+    with reading.named(folder / "curves.csv", stage):
+        for row in rows:
             if row["seed"] == seed:
                 epoch = int(row["epoch"])
                 when = child.points["train_loss", epoch][1]
                 child.points |= {(key, epoch): (float(row[key]), when) for key in TESTED}
-    child.tags["accuracy"] = _percent(files.read_json(folder / "seeds.json")[seed]["test_accuracy"])
+    final = reading.record(folder / "seeds.json", stage, f"{seed}/test_accuracy")
+    child.tags["accuracy"] = _percent(final[seed]["test_accuracy"])
     child.artifacts |= _below(folder / f"seed-{seed}")
     child.data["test"] = ("data/prepared/test", test_data)
 
 
 def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> None:
-    """Final figures, once more as tags that are rounded for the eye; pictures; the verdict."""
+    """Final figures of so many seeds, once more as tags that are rounded for the eye; pictures; the verdict."""
     from scipy.special import stdtrit  # quantiles of the t distribution
 
-    final = files.read_json(folder / "metrics.json")
+    final = reading.record(
+        folder / "metrics.json", f"evaluate@{folder.name}", "test_accuracy", "test_accuracy_sd", "test_loss"
+    )
     mean, deviation = final["test_accuracy"], final["test_accuracy_sd"]
-    figures = {key: final[key] for key in TESTED}
-    said = {"accuracy": _percent(mean), "interval": "needs two seeds"}
+    figures = {key: final[key] for key in TESTED if final[key] is not None}
+    said = {"accuracy": _percent(mean) if seeds else "diverged", "interval": "needs two seeds" if seeds else "–"}
     if seeds > 1:
         half = float(stdtrit(seeds - 1, 0.975)) * deviation / math.sqrt(seeds)
         low, high = max(0.0, mean - half), min(1.0, mean + half)
@@ -280,41 +324,69 @@ def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> 
         said["interval"] = f"{100 * low:.2f}–{_percent(high)}"
     if verdict:
         said["verdict"] = verdict
-    last = max(epoch for _, epoch in parent.points)
+    last = _last(parent)
     parent.points |= {(key, last): (value, parent.end) for key, value in figures.items()}
     parent.tags |= said
-    parent.tags["mlflow.note.content"] = (
-        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over the seeds ({seeds}), the runs below "
-        f"this one. 95 % interval of the mean: {said['interval']}.\n\nVerdict: **{verdict or 'not compared yet'}**."
-        "\n\nMetrics are means over the seeds. Curves, confusion and mistakes are under *Artifacts*."
+    which = "the seeds that finished" if "diverged" in parent.tags else "the seeds"
+    reached = (
+        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over {which} ({seeds}), the runs below "
+        f"this one. 95 % interval of the mean: {said['interval']}."
     )
+    shown = f"Metrics are means over {which}. Curves, confusion and mistakes are under *Artifacts*."
+    told = [
+        parent.tags.get("mlflow.note.content"),  # that seeds diverged
+        reached if seeds else None,
+        f"Verdict: **{verdict or 'not compared yet'}**.",
+        shown if seeds else None,
+    ]
+    parent.tags["mlflow.note.content"] = "\n\n".join(filter(None, told))
     parent.artifacts = {place: path for place, path in _below(folder).items() if "/" not in place}
 
 
 def _add_costs(parent: Run, measured: Mapping[str, Any]) -> None:
     """What the variant costs: means over the rounds of its measurement."""
-    last = max(epoch for _, epoch in parent.points)
+    last = _last(parent)
     for key, figures in measured.items():
         rounds = figures if isinstance(figures, list) else [figures]
         if key not in ("parameters", "on_processor") and None not in rounds:
             parent.points["cost_" + key, last] = fmean(rounds), parent.end
 
 
+def _last(parent: Run) -> int:
+    """Where figures of the end stand; where no seed finished there is no end."""
+    return max((epoch for _, epoch in parent.points), default=0)
+
+
 def _verdict(outputs: Path, variant: str) -> str | None:
     """What the comparison says of a variant; None if there is none, or only one of earlier results."""
-    entries = _json(outputs / "reports" / "comparison.json")
+    entries = _entries(outputs / "reports")
     said = []
     for entry in entries or ():
         pair = entry["candidate"], entry["baseline"]
         if variant in pair:
-            metrics = [_json(outputs / "evaluations" / name / "metrics.json") for name in pair]
-            means = [found["test_accuracy"] if found else math.nan for found in metrics]
-            if not math.isclose(means[0] - means[1], entry["difference"], abs_tol=1e-9):
+            paths = {name: outputs / "evaluations" / name / "metrics.json" for name in pair}
+            metrics = [_json(path, f"evaluate@{name}", "test_accuracy") for name, path in paths.items()]
+            if None in metrics or not _same(*(found["test_accuracy"] for found in metrics), entry["difference"]):
                 return None
             side = pair.index(variant)
             words = VERDICTS.get(entry["verdict"], (f"{entry['verdict']} against",) * 2)
             said.append(f"{words[side]} {pair[1 - side]}")
     return "; ".join(said) or (None if entries is None else "not compared")
+
+
+def _same(candidate: float | None, baseline: float | None, difference: float | None) -> bool:
+    """Whether a difference was made from these means; there is none where no seed of a side finished."""
+    if None in (candidate, baseline) or difference is None:
+        return None in (candidate, baseline) and difference is None
+    return math.isclose(candidate - baseline, difference, abs_tol=1e-9)
+
+
+def _entries(reports: Path) -> list[dict] | None:
+    """Of comparison.json; None where nothing was compared yet."""
+    path = reports / "comparison.json"
+    if not path.exists():
+        return None
+    return reading.entries(path, "compare", "candidate", "baseline", "difference", "verdict")
 
 
 def _tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
@@ -365,8 +437,8 @@ def _below(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def _json(path: Path) -> Any:
-    return files.read_json(path) if path.exists() else None
+def _json(path: Path, stage: str, *keys: str) -> Any:
+    return reading.record(path, stage, *keys) if path.exists() else None
 
 
 # From runs to MLflow.

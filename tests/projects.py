@@ -12,12 +12,14 @@ import yaml
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 VARIANTS, SEEDS = ("lenet5", "mlp"), (0, 5)
+USER = {"USER": "mmustermann", "LOGNAME": "mmustermann", "FAKE_SECRET_TOKEN": "hidden-from-all"}
+AUTHOR = ("Maxi Mustermann", "maxi@example.org")
 
 
 def environment() -> dict[str, str]:
     """That of a user, with the environment's own python first."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
-    return {**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    return {**kept, **USER, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
 
 
 def run(folder: Path, *command: str, status: int = 0) -> str:
@@ -54,8 +56,8 @@ def clone(folder: Path, digits_folder: Path, change: Callable[[dict], None] = ma
     shutil.copytree(digits_folder, folder / "digits")
     edit(folder, change)
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    run(folder, "git", "config", "user.email", "test@example.org")
-    run(folder, "git", "config", "user.name", "test")
+    run(folder, "git", "config", "user.name", AUTHOR[0])
+    run(folder, "git", "config", "user.email", AUTHOR[1])
     with (folder / ".git" / "info" / "exclude").open("a") as ignored:
         ignored.write("digits/\n")
     run(folder, "git", "add", ".")

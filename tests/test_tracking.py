@@ -2,17 +2,15 @@
 
 import contextlib
 import csv
-import http.server
 import json
 import math
 import shutil
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -428,15 +426,6 @@ def test_the_module_loads_neither_mlflow_nor_torch():
 # What MLflow holds.
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """A folder with an empty store: making one takes longer than the tests that use it."""
-    folder = tmp_path_factory.mktemp("store")
-    with tracking.opened(tracking.Place(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
-        pass
-    return folder
-
-
 @pytest.fixture
 def root(template, tmp_path, monkeypatch):
     """The working folder of a study, with an empty store."""
@@ -750,52 +739,6 @@ def test_a_killed_stage_leaves_no_run_running(root, resume):
     wait_for(lambda: {run.info.status for run in all_runs(root).values()} == {"KILLED"})
 
 
-asked = threading.Event()  # a faulty server has had a request
-
-
-class Silent(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        asked.set()
-        time.sleep(30)
-
-
-class Failing(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        asked.set()
-        self.send_error(500)
-
-    do_POST = do_GET
-
-    def log_message(self, *words) -> None:
-        pass
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("handler", [None, Silent, Failing])
-def test_a_faulty_server_costs_seconds_and_one_warning(handler, root, monkeypatch, capfd):
-    make_training(root, "mlp")
-    asked.clear()
-    with contextlib.ExitStack() as stack:
-        port = 9  # nobody listens there
-        if handler:
-            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
-            server.daemon_threads, server.block_on_close = True, False
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            port = server.server_address[1]
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
-        with tracking.follow("train", "mlp"):
-            if handler:
-                assert asked.wait(60)  # else the time to import mlflow would count
-            finished = time.monotonic()
-        assert time.monotonic() - finished < (5 if handler else 60)
-    warning = capfd.readouterr().err
-    assert warning.count("\n") == 1
-    assert "lenetlab sync" in warning
-    assert "secret" not in warning
-
-
 @pytest.mark.slow
 def test_processes_that_open_a_new_store_at_once_do_not_clash(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
@@ -810,8 +753,38 @@ def test_processes_that_open_a_new_store_at_once_do_not_clash(tmp_path, monkeypa
     assert capfd.readouterr().err == ""
 
 
+def descendants(process: int) -> set[int]:
+    """With the process itself."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # one that has ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(") ")[2].split()[1])
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def listening(processes: set[int]) -> set[tuple[str, int]]:
+    """Addresses and ports; an address of version 6 as the system writes it."""
+    sockets = set()
+    for process in processes:
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                sockets.add(str(descriptor.readlink()))
+    found = set()
+    for table in (path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()):
+        for row in table.read_text().splitlines()[1:]:
+            _, local, _, state, *rest = row.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in sockets:
+                address, port = local.split(":")
+                name = socket.inet_ntoa(bytes.fromhex(address)[::-1]) if len(address) == 8 else address
+                found.add((name, int(port, 16)))
+    return found
+
+
 @pytest.mark.slow
-def test_the_pages_are_served_and_end_quietly(root):
+def test_the_pages_are_served_to_this_machine_alone_and_end_quietly(root):
     make_all(root)
     tracking.sync(["mlp"])
     with socket.socket() as probe:
@@ -834,6 +807,11 @@ def test_the_pages_are_served_and_end_quietly(root):
         run = all_runs(root)["mlp"].info.run_id
         artifact = f"http://127.0.0.1:{port}/get-artifact?run_uuid={run}&path=curves.png"
         assert urllib.request.urlopen(artifact, timeout=30).read() == PNG  # noqa: S310
+        foreign = urllib.request.Request(artifact, headers={"Host": f"10.example.org:{port}"})  # noqa: S310
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(foreign, timeout=30)  # noqa: S310
+        if Path("/proc/net/tcp").exists():
+            assert listening(descendants(pages.pid)) == {("127.0.0.1", port)}
         pages.send_signal(signal.SIGINT)
         assert pages.wait(timeout=20) == 0
         assert "Traceback" not in (root / "errors").read_text()

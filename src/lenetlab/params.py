@@ -19,6 +19,7 @@ MOST_PROBLEMS = 50  # listed by one message
 MOST_NAMES = 100  # listed by one line
 MOST_ENTRIES = 10_000  # that merges (<<) may put into a block
 LONGEST_NUMBER = 40  # characters
+DEEPEST = 20  # blocks and lists within each other; the longest path has six
 
 
 def setting(allowed: str, **limits: Any) -> Any:
@@ -212,9 +213,25 @@ class Study(Record):
     sensitivity: Sensitivity
     variants: dict[Name, Variant] = setting("variants by name: lower-case letters, digits, - and _")
 
+    def listed(self, variant: str) -> str:
+        """The same name; UserError unless it is one of `study`."""
+        if variant not in self.study:
+            allowed = f"allowed: {listed(self.study)}"
+            raise UserError(f"{shown(variant)} is not in `study` of params.yaml; {allowed}")
+        return variant
+
     def training_of(self, variant: str) -> Training:
         """The training settings of a variant: the common ones and what it overrides."""
         return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))
+
+
+def arguments(command: list[str], *names: str) -> list[str]:
+    """What a stage was called with, as many words as there are names. UserError tells how it has to be called."""
+    _, *given = command
+    if len(given) != len(names):
+        found = " ".join(map(shown, given)) or "nothing"
+        raise UserError(f"{command[0]}: called with {found}; allowed: {' '.join(['python', command[0], *names])}")
+    return given
 
 
 BLOCKS = {"data": Data, "training": Training, "cost": Cost, "sensitivity": Sensitivity}
@@ -241,10 +258,8 @@ def read_yaml(path: Path) -> Any:
     """What a YAML file holds. UserError if it cannot be read, is not YAML, or names a key twice."""
     try:
         return yaml.load(text(path, LARGEST_FILE), Loader=_Loader)  # noqa: S506  a SafeLoader
-    except RecursionError:
-        raise UserError(f"{path}: not a YAML file: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: not a YAML file: {said(error)}") from None
 
 
 def text(path: Path, most: int) -> str:
@@ -301,7 +316,12 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.YAMLError("more than 100 aliases")
         elif getattr(event, "tag", None):  # of another type than the text has by itself, which PyYAML does not check
             raise _refused(f"the tag {shown(event.tag)} is not allowed; allowed: values without tags", event)
-        return super().compose_node(parent, index)
+        self.depth = getattr(self, "depth", 0) + 1
+        if self.depth > DEEPEST:  # which also makes PyYAML slow
+            raise yaml.YAMLError("nested too deeply")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def _refused(problem: str, where: yaml.Node | yaml.Event) -> yaml.YAMLError:
@@ -362,6 +382,12 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 3
 _SHORT.maxdict = _SHORT.maxlist = _SHORT.maxset = _SHORT.maxtuple = 30
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 100
+
+
+def said(error: Exception) -> str:
+    """What a parser says of a file, in one line, without characters that would garble it."""
+    line = " ".join(str(error).split())
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)[:500]
 
 
 def shown(value: Any) -> str:

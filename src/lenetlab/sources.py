@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from tqdm import tqdm
 
 from lenetlab import UserError, archive, files
-from lenetlab.params import Record, dotted, headed, shown, text
+from lenetlab.params import Record, dotted, headed, said, shown, text
 
 CONNECT_SECONDS = 5  # then the next mirror
 READ_SECONDS = 15  # without a byte
@@ -81,12 +81,16 @@ def fetch(source: Path, raw: Path) -> None:
 
     A folder's PNG files are packed as they are, by number; MNIST is written as PNG files numbered by its order.
     """
-    if source.is_dir():
+    try:
+        folder = source.is_dir()
+    except OSError as error:
+        raise UserError(f"data.source: {shown(str(source))}: {error.strerror}; {REMEDY}") from None
+    if folder:
         train, test = _own(source)
     elif source.suffix == ".toml":
         train, test = _declared(source)
     else:
-        raise UserError(f"data.source: {str(source)!r} is not a folder and not a .toml file that exists; {REMEDY}")
+        raise UserError(f"data.source: {shown(str(source))} is not a folder and not a .toml file that exists; {REMEDY}")
     _tell(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
     with files.writing(raw / "train.tar") as first, files.writing(raw / "test.tar") as second:
         archive.write(first, train)
@@ -125,7 +129,7 @@ def declaration(path: Path) -> Declaration:
     except RecursionError:
         raise UserError(f"{path}: not a TOML file: nested too deeply") from None
     except ValueError as error:
-        raise UserError(f"{path}: not a TOML file: {error}") from None
+        raise UserError(f"{path}: not a TOML file: {said(error)}") from None
 
 
 def _declared(source: Path) -> list[Iterator[tuple[str, bytes]]]:

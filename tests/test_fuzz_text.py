@@ -42,8 +42,8 @@ NASTY = [
     "{<<: 5}", "{<<: [1]}", "{<<: {a: b}}", "[]", "{}", "[[]]", "[{}]", "{a: {a: {a: {}}}}", "{a: 1, a: 2}",
     "{? [a] : b}", "{1: 2}", "{~: 2}", "{2001-12-31: 2}", "{.inf: 2}", "[" * 2000, '"\\ud800"', '"\\e[31m"', '"a\\nb"',
     '"\\0"', '{"a\\nb": 1}', '{"\\ud800": 1}', '{"\\e[31m": 1}', "x" * 9000, "{" + "x" * 120 + ": 1}", "'",
-    '"', "|", ">", "- -", "? ?", "%", "@", "`", "\t", "a\tb", "\x00", "\x1b[31m", "\ufeff", "\u2028", "\u202e", "é", "٣",
-    "../..", "/dev/zero",
+    '"', "|", ">", "- -", "? ?", "%", "@", "`", "\t", "a\tb", "\x00", "\x1b[31m", "\ufeff", "\u2028", "\u202e",
+    "é", "٣", "../..", "/dev/zero",
 ]  # fmt: skip
 
 plain = (
@@ -229,7 +229,7 @@ for bomb in bombs:
 
 
 def test_no_file_fills_the_memory_or_takes_for_ever(tmp_path, count, large):
-    run_frugally(BOMBS, tmp_path / "bomb.yaml", 1 if large else 6, memory=600_000_000)
+    run_frugally(BOMBS, tmp_path / "bomb.yaml", 1 if large else 10, memory=600_000_000)
     for _ in range(19):
         count("params.yaml")
         count("claims.yaml")

@@ -35,7 +35,8 @@ MAGIC = b"ustar\x0000"
 EMPTY = bytes(BLOCK)
 FOLDER, LONG_NAME, EXTENDED = b"5", b"L", b"x"
 SPARSE = b"GNU.sparse"
-ATTRIBUTES = (LONG_NAME, EXTENDED, b"K", b"g")  # those of links and of whole archives are of no use here
+OF_ALL = b"g"
+ATTRIBUTES = (LONG_NAME, EXTENDED, OF_ALL, b"K")  # those of links are of no use here
 KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -248,13 +249,15 @@ def _attributes(kind: bytes, content: bytes, at: int) -> dict[bytes, bytes]:
     if kind == LONG_NAME:
         return {b"path": content}
     found, start = {}, 0
-    while kind == EXTENDED and start < len(content):
+    while kind in (EXTENDED, OF_ALL) and start < len(content):
         length = content[start : start + 6].partition(b" ")[0]
         line = content[start : start + int(length)] if length.isdigit() and len(length) < 6 else b""
         key, equals, value = line[len(length) + 1 : -1].partition(b"=")
-        if not equals or not line.endswith(b"\n") or key == b"size":  # only a file of more than 8 GiB has a size here
+        of_one = key == b"path" or key.startswith(SPARSE)
+        # Only a file of more than 8 GiB has a size here, and no two files have the same path.
+        if not equals or not line.endswith(b"\n") or key == b"size" or (of_one and kind == OF_ALL):
             raise UserError(f"damaged: the attributes at byte {at} make no sense for a PNG file")
-        if key == b"path" or key.startswith(SPARSE):
+        if of_one:
             found[b"path" if key == b"path" else SPARSE] = value
         start += len(line)
     return found

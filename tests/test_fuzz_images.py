@@ -134,6 +134,8 @@ names = st.sampled_from(
 ) | st.binary(max_size=100)
 
 
+@example(name=b"1_1.png", size=b"", kind=b"L", magic=archive.MAGIC, prefix=b"", content=b"", true=True)
+@example(name=b"1_1.png", size=b"", kind=b"g", magic=archive.MAGIC, prefix=b"", content=b"12 path=..\n", true=True)
 @given(
     name=names,
     size=sizes,

@@ -201,7 +201,7 @@ def _in_tar(content: mmap.mmap) -> Iterator[_Member]:
             continue
         refused = "" if kind in (b"0", b"\0") else KINDS.get(kind, f"of the unknown kind {kind!r}")
         if attributes:
-            name = _text(attributes.get(b"path", b"")) or name
+            name = _text(attributes[b"path"]) if b"path" in attributes else name
             refused = "a sparse file" if SPARSE in attributes else refused
             attributes = {}
         if kind != FOLDER:

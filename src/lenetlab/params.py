@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lenetlab import UserError
 
 NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
-LARGEST_FILE = 300_000  # bytes; PyYAML reads some 60,000 a second
+LARGEST_FILE = 200_000  # bytes; PyYAML reads some 60,000 a second
 MOST_PROBLEMS = 50  # listed by one message
 MOST_NAMES = 100  # listed by one line
 MOST_ENTRIES = 10_000  # that merges (<<) may put into a block

@@ -135,6 +135,7 @@ names = st.sampled_from(
 
 
 @example(name=b"1_1.png", size=b"", kind=b"L", magic=archive.MAGIC, prefix=b"", content=b"", true=True)
+@example(name=b"", size=b"", kind=b"\0", magic=archive.MAGIC, prefix=b"a", content=b"", true=True)
 @example(name=b"1_1.png", size=b"", kind=b"g", magic=archive.MAGIC, prefix=b"", content=b"12 path=..\n", true=True)
 @given(
     name=names,
@@ -152,7 +153,8 @@ def test_any_header_with_a_right_checksum(folder, count, name, size, kind, magic
     fields[6] = b"%06o\0 " % sum(archive.HEADER.pack(*fields))
     packed = archive.HEADER.pack(*fields) + content + bytes(-len(content) % 512) + own({"2_2.png": b""})
     lines, found = read(folder, packed)
-    expected = by_tarfile(packed)
+    # GNU's old form keeps times where the prefix is, which GNU tar knows and tarfile does not.
+    expected = by_tarfile(packed) if magic == archive.MAGIC or not prefix else None
     if not lines and expected is not None:
         assert dict(found) == expected
     count("archives")

@@ -224,9 +224,10 @@ def _parsed(header: bytes, at: int) -> tuple[str, int, bytes]:
     if size < 0:
         raise UserError(f"damaged: the header at byte {at} tells no size")
     name = _text(name)
+    kind = FOLDER if kind == b"\0" and name.endswith("/") else kind
     if prefix[0] and magic == MAGIC:
         name = f"{_text(prefix)}/{name}"
-    return name, size, FOLDER if kind == b"\0" and name.endswith("/") else kind
+    return name, size, kind
 
 
 def _text(field: bytes) -> str:

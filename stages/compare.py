@@ -1,5 +1,6 @@
 """Compare the variants and write the report: python stages/compare.py"""
 
+import sys
 from pathlib import Path
 
 from lenetlab import files, params, plain_errors, tracking
@@ -33,4 +34,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with plain_errors():
+        params.arguments(sys.argv)
         main()

@@ -10,6 +10,7 @@ PREPARED = Path("data/prepared/test")
 
 def main(variant: str) -> None:
     study = params.load(Path("params.yaml"))
+    study.listed(variant)  # before a folder of that name is made
     with tracking.follow("evaluate", variant), files.folder(Path("evaluations") / variant) as outputs:
         # Not before: these load torch and matplotlib, which takes as long as MLflow needs, in the other process.
         from lenetlab import curves, evaluation, figures, mistakes
@@ -33,4 +34,4 @@ def main(variant: str) -> None:
 
 if __name__ == "__main__":
     with plain_errors():
-        main(*sys.argv[1:])
+        main(*params.arguments(sys.argv, "VARIANT"))

@@ -327,14 +327,14 @@ def test_every_figure_is_taken_in_a_process_of_its_own():
 @pytest.mark.parametrize(("where", "method"), [("cpu", "fork"), ("cuda", "spawn"), ("cuda:1", "spawn")])
 def test_a_process_that_uses_a_gpu_is_not_forked(monkeypatch, where, method):
     asked, given = [], multiprocessing.get_context
-    monkeypatch.setattr(cost, "get_context", lambda name: asked.append(name) or given("fork"))
+    monkeypatch.setattr(multiprocessing, "get_context", lambda name: asked.append(name) or given("fork"))
     cost._apart(own_process, None, None, where)
     assert asked == [method]
 
 
 def test_a_measured_process_that_dies_is_an_error_and_leaves_none(monkeypatch, prepared):
     monkeypatch.setattr(cost, "_measured", dies)
-    with pytest.raises(UserError, match="a measured process died"):
+    with pytest.raises(UserError, match="a worker process died: signal SIGKILL"):
         cost.measure(STUDY, prepared / "train")
     assert multiprocessing.active_children() == []
 

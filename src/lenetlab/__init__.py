@@ -36,7 +36,8 @@ def in_words(error: Exception) -> UserError | None:
     if isinstance(error, UserError):
         return error
     if isinstance(error, OSError) and error.errno:
-        place = f"{error.filename}: " if error.filename else ""
+        name = str(error.filename or "")
+        place = f"{name if name.isprintable() else repr(name)}: " if name else ""
         remedy = REMEDIES.get(error.errno)
         return UserError(place + os.strerror(error.errno) + (f"; remedy: {remedy}" if remedy else ""))
     # torch has no class of its own for a CPU without memory

@@ -49,11 +49,16 @@ def weights_name(epoch: int) -> str:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Into a model of the same shape. UserError if the file is damaged or another network's."""
+    """Into a model of the same shapes and types. UserError if the file is damaged or another network's."""
     try:
-        model.load_state_dict(safetensors.torch.load(path.read_bytes()))
+        tensors = safetensors.torch.load(path.read_bytes())
+        for name, own in model.state_dict().items():
+            if name in tensors and tensors[name].dtype != own.dtype:
+                raise ValueError(f"{name} is of {tensors[name].dtype}, not of {own.dtype}")
+        model.load_state_dict(tensors)
     except (OSError, RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: not the weights of this network: {error}") from None
+        why = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: not the weights of this network ({why}); remedy: dvc checkout --force") from None
 
 
 def save(state: State, index: int, folder: Path) -> None:

@@ -1,10 +1,8 @@
 """What the variants of a study cost, under the same conditions: one after another, round by round, on one thread."""
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lenetlab import UserError, dataset, device, die_with_parent, files, group, models, params, provenance, training
+from lenetlab import dataset, device, execution, files, group, models, params, provenance, training
 
 BATCH = 250  # images that are read at once
 READINGS = 200  # of one image; their median is the latency
@@ -65,11 +63,12 @@ def _defined(variant: params.Variant) -> dict[str, int]:
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns in a new process, which dies with this one. A GPU cannot be used after a fork."""
     method = "fork" if arguments[2] == "cpu" else "spawn"
-    try:
-        with ProcessPoolExecutor(1, mp_context=get_context(method), initializer=die_with_parent) as process:
-            return process.submit(function, *arguments).result()
-    except BrokenProcessPool:
-        raise UserError("cost: a measured process died: out of memory? remedy: a smaller network") from None
+    [(_, found)] = execution.perform([partial(_once, function, *arguments)], 1, method)
+    return found
+
+
+def _once(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    yield function(*arguments)
 
 
 def _measured(

@@ -53,8 +53,7 @@ def plan(study: params.Study, variant: str, prepared_folder: Path) -> Plan:
 
 def plan_on(prepared: dataset.Prepared, study: params.Study, variant: str) -> Plan:
     """The same on data that were read before."""
-    if variant not in study.study:
-        raise UserError(f"{variant!r} is not in `study` of params.yaml; allowed: {', '.join(study.study)}")
+    study.listed(variant)
     device.pin()
     where = device.resolve(study.device)
     images, most = int((prepared.splits == "training").sum()), study.training_of(variant).images
@@ -178,26 +177,27 @@ def split(members: Sequence[T], processes: int, where: torch.device) -> list[Seq
     return [members[len(members) * place // groups : len(members) * (place + 1) // groups] for place in range(groups)]
 
 
-def perform(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Any]]:
+def perform(tasks: Sequence[Task], processes: int, method: str | None = None) -> Iterator[tuple[int, Any]]:
     """Do all tasks, so many at a time; yields (number of the task, what it yielded) as it comes.
 
-    An error of a task ends all of them; what a user can put right is raised here, as is that a process has died.
+    One process is this one, unless a `method` is given by which new ones are started: fork or spawn. An error of a task
+    ends all of them; what a user can put right is raised here, as is that a process has died.
     """
-    if processes == 1:
+    if processes == 1 and method is None:
         for number, task in enumerate(tasks):
             for event in task():
                 yield number, event
         return
-    context = multiprocessing.get_context("fork")  # the data and torch are there already, and are not copied
+    context = multiprocessing.get_context(method or "fork")  # what is there already, data and torch, is not copied
     following = context.Value("i", 0)
     children = {}
-    for _ in range(processes):
-        receiver, sender = context.Pipe(duplex=False)
-        child = context.Process(target=_work, args=(tasks, following, sender), daemon=True)
-        child.start()
-        sender.close()  # so that the pipe ends with the child, and no later child holds it open
-        children[receiver] = child
     try:
+        for _ in range(processes):
+            receiver, sender = context.Pipe(duplex=False)
+            child = context.Process(target=_work, args=(tasks, following, sender), daemon=True)
+            child.start()
+            sender.close()  # so that the pipe ends with the child, and no later child holds it open
+            children[receiver] = child
         yield from _events(dict(children))
     finally:
         for child in children.values():

@@ -21,7 +21,7 @@ from lenetlab import device
 ROOT = Path(__file__).parents[1]
 PAGE = resource.getpagesize()
 MOST = 60_000_000  # bytes, the size of the small disk
-ROOMS = 6  # sizes to try of each stage where many are tried
+ROOMS = 5  # sizes to try of each stage where many are tried
 
 pytestmark = [
     pytest.mark.slow,
@@ -376,7 +376,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_of(command, processes, wh
     if processes > device.cores():
         pytest.skip(f"needs {processes} processors")
     stage = STAGES[command.partition(" ")[0]]._replace(command=command, makes=("runs", "journals", "costs.json"))
-    for megabytes in (20, 50, 100, 150, 200) if large else (100,):
+    for megabytes in (20, 50, 100, 150) if large else (100,):
         start(stage, whole, tmp_path / "project")
         edit(tmp_path / "project", ask_much)
         words = [sys.executable, "-c", WITH_LITTLE_MEMORY, str(megabytes), str(processes), *stage.words[1:]]

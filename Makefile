@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui experiments page report sensitivity sync check study bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
+.PHONY: help setup repro test ui experiments page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,13 @@ sensitivity: check  ## how the result changes with one setting at a time; a quar
 
 study: check  ## train the whole catalogue as an experiment; an hour; docs/study
 	@python -m benchmarks.study run
+
+torture: setup  ## break everything that can break, thousands of times, an hour; docs/reliability.md
+	@python -m benchmarks.torture
+
+audit: setup  ## look up the locked packages among known vulnerabilities, and the code for unsafe habits
+	@ruff check --select S
+	@uv tool run pip-audit@2.10.1 --strict --disable-pip --requirement requirements.lock
 
 sync: setup  ## bring MLflow up to date with the outputs on disk
 	@lenetlab sync

@@ -153,7 +153,7 @@ class Finding:
 
 def finding(pairs: Sequence[Pair], truths: Sequence[float]) -> Finding:
     study, names = declared(len(pairs))
-    outcomes = comparison.compare(study, dict(zip(names, (side for pair in pairs for side in pair), strict=True)))
+    outcomes = comparison.compare(study, dict(zip(names, (side for pair in pairs for side in pair), strict=True)), {})
     verdicts = {outcome.verdict for outcome in outcomes}
     return Finding(
         **{verdict: verdict in verdicts for verdict in ("better", "worse", "equivalent", "inconclusive")},

@@ -1,5 +1,6 @@
 """Compare the variants and write the report: python stages/compare.py"""
 
+import sys
 from pathlib import Path
 
 from lenetlab import files, params, plain_errors, tracking
@@ -16,10 +17,15 @@ def main() -> None:
 
         stated = claims.load(CLAIMS, study)
         answered = {name: predictions.read(EVALUATIONS / name / "predictions.npz") for name in study.study}
-        outcomes = comparison.compare(study, answered)
-        found = answers.decide(stated, study, outcomes, EVALUATIONS, files.read_json(COSTS)["variants"])
+        outcomes = comparison.compare(study, answered, records.diverged(EVALUATIONS, study.study))
+        costs = records.costs(COSTS, study.study)["variants"]
+        found = answers.decide(stated, study, outcomes, EVALUATIONS, costs)
         sources = records.Sources(EVALUATIONS, JOURNALS, COSTS, SENSITIVITY)
-        report.write(records.collect(study, sources, outcomes, found, provenance.origin()), outputs)
+        collected = records.collect(study, sources, outcomes, found, provenance.origin())
+        report.write(collected, outputs)
+    for variant in collected.variants:
+        if variant.diverged:
+            print(f"{variant.name}: diverged: {variant.diverged}")
     for outcome in outcomes:
         confounded = f"; confounded by {', '.join(outcome.confounds)}" if outcome.confounds else ""
         print(f"{outcome.candidate} against {outcome.baseline}: {outcome.verdict}; {outcome.reason}{confounded}")
@@ -28,4 +34,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with plain_errors():
+        params.arguments(sys.argv)
         main()

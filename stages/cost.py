@@ -24,4 +24,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with plain_errors():
+        params.arguments(sys.argv)
         main()

@@ -1,5 +1,6 @@
 """Obtain the images that `data.source` names and pack them into two archives: python stages/fetch.py"""
 
+import sys
 from pathlib import Path
 
 from lenetlab import params, plain_errors, sources
@@ -14,4 +15,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with plain_errors():
+        params.arguments(sys.argv)
         main()

@@ -1,5 +1,6 @@
 """Check every image, split off validation data, write index, pixels and profile: python stages/prepare.py"""
 
+import sys
 from pathlib import Path
 
 from lenetlab import index, params, plain_errors, tracking
@@ -28,4 +29,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with plain_errors():
+        params.arguments(sys.argv)
         main()

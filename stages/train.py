@@ -10,6 +10,7 @@ PREPARED = Path("data/prepared/train")  # the test set is no dependency of this 
 
 def main(variant: str) -> None:
     study = params.load(Path("params.yaml"))
+    study.listed(variant)
     plan = execution.plan(study, variant, PREPARED)
     with tracking.follow("train", variant, live=plan.folders):
         execution.train(plan, Path("runs") / variant, Path("journals") / variant)
@@ -17,4 +18,4 @@ def main(variant: str) -> None:
 
 if __name__ == "__main__":
     with plain_errors():
-        main(*sys.argv[1:])
+        main(*params.arguments(sys.argv, "VARIANT"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
-from lenetlab import archive, index, sources
+from lenetlab import archive, index, sources, tracking
 
 # How long an example takes says something about the machine and its other users, nothing about the code.
 settings.register_profile("lenetlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -82,4 +82,13 @@ def prepared(raw: Path) -> Path:
     """The folder with train/ and test/, as the stage prepare leaves it; 200 validation images."""
     folder = raw.parent / "prepared"
     index.prepare(raw, folder / "train", folder / "test", validation=200, validation_seed=0, duplicates="error")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with MLflow's store, empty: making one takes longer than the tests that use it."""
+    folder = tmp_path_factory.mktemp("store")
+    with tracking.opened(tracking.Place(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
+        pass
     return folder

@@ -26,7 +26,9 @@ def with_study(*names: str) -> params.Study:
     return STUDY.model_copy(update={"study": names})
 
 
-def write_evaluation(folder: Path, name: str, learnt: dict[str, list] | None = None, **columns: list) -> None:
+def write_evaluation(
+    folder: Path, name: str, learnt: dict[str, list] | None = None, lost: tuple[int, ...] = (), **columns: list
+) -> None:
     """The files that claims are held against. A column has an entry per seed: its last figure, or one for each epoch.
 
     `learnt`: loss and accuracy on the training images in evaluation mode, per seed; left out like an old evaluation if
@@ -50,6 +52,7 @@ def write_evaluation(folder: Path, name: str, learnt: dict[str, list] | None = N
     (folder / name).mkdir(exist_ok=True)
     (folder / name / "curves.csv").write_text("\n".join(lines) + "\n")
     record = {"variant": name, "layers": layers_of(name)}
+    record["diverged"] = {str(seed): {"epoch": 1, "step": 12} for seed in lost}
     if learnt:
         seeds = {str(seed): {key: values[seed] for key, values in learnt.items()} for seed in range(count)}
         record["training_set"] = seeds
@@ -63,7 +66,7 @@ def answer(
     return found
 
 
-def outcome(candidate: str, baseline: str, verdict: str, difference: float = 0.0) -> comparison.Outcome:
+def outcome(candidate: str, baseline: str, verdict: str, difference: float | None = 0.0) -> comparison.Outcome:
     """With what a claim looks at; the rest is left empty."""
     fields = dict.fromkeys(field.name for field in dataclasses.fields(comparison.Outcome))
     told = {"candidate": candidate, "baseline": baseline, "verdict": verdict, "difference": difference}
@@ -324,6 +327,59 @@ def test_what_diverged_or_was_not_measured_decides_nothing(tmp_path, missing):
     assert answer(tmp_path, both, ("lenet5",)).verdict == "refuted"  # by the test accuracy, which is 0.5
 
 
+LOSSES = {"loss": [0.1, 0.1], "accuracy": [0.99, 0.99]}
+WHY = "2 of 4 seeds of lenet5 diverged (seeds 2 and 3): what the others reach is not what it reaches"
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        accuracy(value=0.985),
+        accuracy(value=0.5, at_least=True),
+        accuracy(value=0.98, within=0.01, epoch=2),
+        accuracy(values={"train_accuracy": 0.5, "test_accuracy": 0.985}),
+        entry(kind="loss", variant="lenet5", loss=0.5, accuracy=0.98),
+        *(relation(measure=measure, expected="less") for measure in ("train_loss", "test_loss", "gap")),
+        relation(measure=["seconds", "test_loss"], expected="more"),
+        relation(measure="epochs_to", accuracy=0.9, expected="less"),
+    ],
+)
+def test_what_a_variant_reaches_is_undecided_where_a_seed_of_it_diverged(tmp_path, stated):
+    write_evaluation(tmp_path, "lenet5", LOSSES, lost=(2, 3), test_accuracy=[0.98, 0.99])
+    write_evaluation(tmp_path, "mlp", LOSSES, test_accuracy=[0.95, 0.96])
+    costs = {name: {"seconds_per_epoch": rounds} for name, rounds in (("lenet5", [2.0, 2.1]), ("mlp", [1.0, 1.1]))}
+    found = answer(tmp_path, stated, ("lenet5", "mlp"), costs=costs)
+    assert found.verdict == "undecided"
+    assert WHY in found.reason
+
+
+def test_a_variant_that_reaches_nothing_leaves_every_figure_of_it_undecided(tmp_path):
+    write_evaluation(tmp_path, "lenet5", lost=(0, 1), test_accuracy=[])
+    found = answer(tmp_path, accuracy(value=0.985), ("lenet5",))
+    assert (found.verdict, found.found) == ("undecided", "–")
+    assert found.reason == "all 2 seeds of lenet5 diverged: it reaches nothing"
+
+
+def test_what_needs_no_accuracy_is_decided_all_the_same(tmp_path):
+    write_evaluation(tmp_path, "lenet5", LOSSES, lost=(2, 3), test_accuracy=[0.98, 0.99])
+    write_evaluation(tmp_path, "mlp", lost=(0, 1), test_accuracy=[])
+    rounds = {"lenet5": [2.0, 2.1, 2.0, 2.2, 2.1, 2.0], "mlp": [1.0, 1.1, 1.0, 1.2, 1.1, 1.0]}
+    costs = {name: {"seconds_per_epoch": values} for name, values in rounds.items()}
+    for stated in (
+        entry(kind="parameters", variant="lenet5", value=61706),
+        relation(measure="parameters", expected="similar"),
+        relation(measure="seconds", expected="more"),
+    ):
+        assert answer(tmp_path, stated, ("lenet5", "mlp"), costs=costs).verdict == "confirmed"
+
+
+def test_a_comparison_without_a_difference_is_undecided_in_either_order(tmp_path):
+    said = outcome("mlp", "lenet5", "inconclusive", None)
+    found = answer(tmp_path, relation(expected="better"), ("lenet5", "mlp"), (said,))
+    assert (found.verdict, found.found) == ("undecided", "–")
+    assert "inconclusive, said the tests" in found.reason
+
+
 def test_only_the_study_counts_and_what_is_not_evaluated_is_said_to_be_missing(tmp_path):
     write_evaluation(tmp_path, "lenet5", test_accuracy=[0.98, 0.99])  # left over: not in the study
     one = answer(tmp_path, accuracy(value=0.985), ("mlp",))
@@ -343,7 +399,9 @@ def test_a_damaged_evaluation_is_the_users_to_mend(tmp_path, name):
         (tmp_path / "lenet5" / name).write_text(content) if content is not None else (
             tmp_path / "lenet5" / name
         ).unlink()
-        with pytest.raises(UserError, match=r"lenet5: cannot be read .*; remedy: dvc repro evaluate"):
+        with pytest.raises(
+            UserError, match=rf"lenet5/{name}: cannot be read .*; remedy: .*--single-item evaluate@lenet5"
+        ):
             answer(tmp_path, accuracy(value=0.985), ("lenet5",))
 
 

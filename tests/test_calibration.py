@@ -104,6 +104,14 @@ def test_the_limits_are_those_of_statsmodels(images, data):
     assert found.bins[0].interval == pytest.approx(proportion_confint(right, images, method="wilson"), abs=1e-12)
 
 
+def test_without_a_seed_there_is_no_calibration():
+    none = np.empty((0, 3))
+    nobody = predictions.Predictions(
+        np.arange(0), np.zeros(3, np.uint8), none.astype(np.uint8), none.astype(np.float32)
+    )
+    assert calibration.calibration(nobody) is None
+
+
 @pytest.mark.parametrize("number", range(BINS))
 def test_a_limit_between_two_bins_belongs_to_the_lower_one(number):
     """As in Guo et al. 2017: above (m - 1) / M, up to m / M; what is just above it is in the next."""

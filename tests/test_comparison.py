@@ -1,5 +1,7 @@
 """The statistics, held to worked examples and other implementations."""
 
+import json
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
@@ -96,7 +98,7 @@ def test_holm_agrees_with_statsmodels(p_values):
 
 def test_one_seed_is_inconclusive_and_has_no_interval():
     study = STUDY.model_copy(update={"comparisons": {"only": STUDY.comparisons["headline"][:1]}, "seeds": (0,)})
-    (outcome,) = comparison.compare(study, {"lenet5": with_correct([990]), "mlp": with_correct([970])})
+    (outcome,) = comparison.compare(study, {"lenet5": with_correct([990]), "mlp": with_correct([970])}, {})
     assert outcome.verdict == "inconclusive"
     assert outcome.interval_seeds is outcome.interval is None
     assert outcome.p_welch == outcome.p_permutation == 1.0
@@ -110,9 +112,9 @@ def test_the_verdict_needs_both_tests_after_holm():
     found = {"lenet5": good, "mlp": bad}
     for pairs, verdict in ((6, "better"), (7, "inconclusive")):
         study = STUDY.model_copy(update={"comparisons": {"many": (pair,) * pairs}})
-        assert {outcome.verdict for outcome in comparison.compare(study, found)} == {verdict}
+        assert {outcome.verdict for outcome in comparison.compare(study, found, {})} == {verdict}
     study = STUDY.model_copy(update={"comparisons": {"a": (pair,), "b": (pair,) * 7}})
-    assert comparison.compare(study, found)[0].verdict == "better"  # another family does not count
+    assert comparison.compare(study, found, {})[0].verdict == "better"  # another family does not count
 
 
 def drawn(generator: np.random.Generator, accuracies: list[float], seeds: int = 6, images: int = 2000) -> list:
@@ -411,8 +413,8 @@ def test_sides_on_different_images_are_refused():
 def test_exchanging_the_sides_turns_the_verdict_round():
     study = STUDY.model_copy(update={"comparisons": {"only": STUDY.comparisons["headline"][:1]}})
     first, second = with_correct([980, 982, 984, 985, 981, 983]), with_correct([960, 965, 961, 964, 962, 963])
-    (there,) = comparison.compare(study, {"lenet5": first, "mlp": second})
-    (back,) = comparison.compare(study, {"lenet5": second, "mlp": first})
+    (there,) = comparison.compare(study, {"lenet5": first, "mlp": second}, {})
+    (back,) = comparison.compare(study, {"lenet5": second, "mlp": first}, {})
     assert (there.verdict, back.verdict) == ("better", "worse")
     assert there.difference == pytest.approx(-back.difference)
     assert there.interval == pytest.approx([-limit for limit in reversed(back.interval)])
@@ -476,6 +478,102 @@ def test_the_confusion_permutes_with_the_classes(seed):
     before, after = predictions.confusion(labels, predicted), predictions.confusion(renamed[labels], renamed[predicted])
     assert before.sum() == 150
     assert np.array_equal(after[np.ix_(renamed, renamed)], before)
+
+
+# Seeds that diverged.
+
+
+def of_seeds(counts: dict[int, int], images: int = 1000) -> Predictions:
+    """By seed, so many of the images are read correctly; none at all if no seed finished."""
+    labels = np.zeros(images, dtype=np.uint8)
+    predicted = (np.arange(images) >= np.array(list(counts.values()), dtype=int)[:, None]).astype(np.uint8)
+    return Predictions(np.array(list(counts), dtype=np.int64), labels, predicted, predicted * np.float32(1))
+
+
+def headline(pairs: int = 1) -> params.Study:
+    return STUDY.model_copy(update={"comparisons": {"only": STUDY.comparisons["headline"][:pairs]}})
+
+
+def test_a_variant_of_which_a_seed_diverged_is_neither_better_nor_worse():
+    """Where the others would have decided: without the two that diverged it is better."""
+    good = of_seeds({seed: 980 + seed for seed in (0, 2, 3, 5, 6, 7)})
+    bad = of_seeds({seed: 900 + seed for seed in range(6)})
+    (outcome,) = comparison.compare(headline(), {"lenet5": good, "mlp": bad}, {"lenet5": [], "mlp": []})
+    assert outcome.verdict == "better"
+    (there,) = comparison.compare(headline(), {"lenet5": good, "mlp": bad}, {"lenet5": [1, 4]})
+    assert there.verdict == "inconclusive"
+    assert there.reason == (
+        "2 of 8 seeds of lenet5 diverged (seeds 1 and 4): what the others reach is not what it reaches"
+    )
+    for key in ("difference", "interval", "p_welch", "p_permutation_holm", "superiority", "share_seeds"):
+        assert getattr(there, key) == getattr(outcome, key), key
+    (back,) = comparison.compare(headline(), {"lenet5": bad, "mlp": good}, {"mlp": [1, 4]})
+    assert (back.verdict, back.reason) == ("inconclusive", there.reason.replace("lenet5", "mlp"))
+
+
+def test_no_number_of_seeds_settles_what_diverges():
+    sides = dict(zip(("lenet5", "mlp"), shared(9_900, 9_893, spread=8), strict=True))
+    needed = [comparison.compare(headline(), sides, lost)[0].seeds_needed for lost in ({}, {"mlp": [6]})]
+    assert needed[0] > 6
+    assert needed[1] is None
+
+
+def test_where_both_sides_diverged_both_are_told():
+    sides = {"lenet5": of_seeds({0: 980}), "mlp": of_seeds({})}
+    (outcome,) = comparison.compare(headline(), sides, {"lenet5": [3], "mlp": [0, 3]})
+    assert outcome.reason == (
+        "1 of 2 seeds of lenet5 diverged (seed 3): what the others reach is not what it reaches;"
+        " all 2 seeds of mlp diverged: it reaches nothing"
+    )
+
+
+def test_without_a_seed_on_a_side_there_are_no_figures_and_p_is_1():
+    whole, none = of_seeds({0: 980, 1: 981, 2: 983}), of_seeds({})
+    for candidate, baseline in ((whole, none), (none, whole), (none, none)):
+        assert comparison.difference(candidate, baseline) is None
+        assert comparison.welch(candidate, baseline) == (None, 1.0)
+        assert comparison.permutation(candidate, baseline) == 1.0
+        assert comparison.superiority(candidate, baseline) == (None, None)
+        assert comparison.spread_of(candidate, baseline) is None
+        assert comparison.seeds_and_images(candidate, baseline) is None
+        assert comparison.mcnemar(candidate, baseline) == []
+    assert comparison.training_deviation(none) is None
+    other = Predictions(none.seeds, none.labels + 1, none.predicted, none.probability)
+    with pytest.raises(UserError, match="different test images"):
+        comparison.difference(whole, other)
+
+
+def test_networks_are_paired_by_their_seed_where_it_finished_on_both_sides():
+    candidate, baseline = of_seeds({0: 980, 2: 985, 5: 990}), of_seeds({5: 970, 1: 960, 0: 900})
+    pairs = comparison.mcnemar(candidate, baseline)
+    assert [(pair.seed, pair.baseline_seed, pair.only_candidate) for pair in pairs] == [(0, 0, 80), (5, 5, 20)]
+
+
+FINISHED = st.dictionaries(st.integers(0, 5), st.integers(900, 1000), max_size=6)
+
+
+@given(FINISHED, FINISHED, FINISHED)
+@settings(max_examples=40, deadline=None)
+def test_any_seeds_may_diverge(first, second, third):
+    """All of it is JSON; nothing is decided of who lost a seed; and it makes no one else's correction milder."""
+    sides = {"lenet5": of_seeds(first), "mlp": of_seeds(second), "lenet5-regularized": of_seeds(third)}
+    lost = {name: sorted(set(range(6)) - set(side.seeds.tolist())) for name, side in sides.items()}
+    study = headline(pairs=2)
+    outcomes = comparison.compare(study, sides, lost)
+    json.dumps([asdict(outcome) for outcome in outcomes], allow_nan=False)
+    for outcome in outcomes:
+        named = [name for name in (outcome.candidate, outcome.baseline) if lost[name]]
+        assert all(f"seeds of {name} diverged" in outcome.reason for name in named)
+        assert not named or outcome.verdict == "inconclusive"
+        assert (outcome.difference is None) == (
+            not all(len(sides[n].seeds) for n in (outcome.candidate, outcome.baseline))
+        )
+        alone = study.model_copy(
+            update={"comparisons": {"a": (params.Comparison(candidate=outcome.candidate, baseline=outcome.baseline),)}}
+        )
+        (single,) = comparison.compare(alone, sides, lost)
+        assert outcome.p_welch_holm >= single.p_welch_holm
+        assert outcome.p_permutation_holm >= single.p_permutation_holm
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from lenetlab import (
     UserError,
     augmentation,
     checkpoint,
+    curves,
     dataset,
     evaluation,
     execution,
+    files,
     group,
+    mistakes,
     models,
     params,
     predictions,
@@ -105,6 +109,66 @@ def test_damaged_weights_are_named_and_not_evaluated(evaluated, prepared, tmp_pa
     (tmp_path / "seed-9" / "epoch-01.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="seed-9"):
         evaluation.evaluate(SMALL, "lenet5-regularized", tmp_path, prepared / "test")
+
+
+def diverged(runs: Path, target: Path, lost: dict[int, int]) -> Path:
+    """The same runs, of which these seeds were stopped in an epoch."""
+    shutil.copytree(runs, target)
+    for seed, epoch in lost.items():
+        folder = target / f"seed-{seed}"
+        record = files.read_manifest(folder / "run.json")
+        lines = (folder / "curves.csv").read_text().splitlines(keepends=True)
+        (folder / "curves.csv").write_text("".join(lines[:epoch]))
+        kept = ["curves.csv", *(checkpoint.weights_name(done) for done in range(1, epoch))]
+        for name in set(record.pop("files")) - set(kept):
+            (folder / name).unlink()
+        record |= {"training_set": None, "diverged": {"epoch": epoch, "step": 12}}
+        files.write_manifest(folder / "run.json", {name: files.sha256_file(folder / name) for name in kept}, **record)
+    return target
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_seed_that_diverged_is_named_and_in_no_figure(evaluated, prepared, tmp_path, epoch):
+    runs = diverged(evaluated / "runs", tmp_path / "runs", {9: epoch})
+    found = evaluation.evaluate(SMALL, "lenet5-regularized", runs, prepared / "test")
+    evaluation.write(found, tmp_path / "some")
+    alone = evaluation.evaluate(
+        SMALL.model_copy(update={"seeds": (4,)}), "lenet5-regularized", evaluated / "runs", prepared / "test"
+    )
+    evaluation.write(alone, tmp_path / "alone")
+    for name in ("metrics.json", "seeds.json", "curves.csv", "predictions.npz", "mistakes.npz"):
+        assert (tmp_path / "some" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    record = json.loads((tmp_path / "some" / "variant.json").read_text())
+    assert record["diverged"] == {"9": {"epoch": epoch, "step": 12}}
+    assert list(record["fingerprints"]) == ["4", "9"]
+    assert list(record["training_set"]) == ["4"]
+    assert json.loads((tmp_path / "alone" / "variant.json").read_text())["diverged"] == {}
+
+
+def test_where_every_seed_diverged_there_are_the_same_files_without_rows(evaluated, prepared, tmp_path):
+    runs = diverged(evaluated / "runs", tmp_path / "runs", {4: 2, 9: 1})
+    found = evaluation.evaluate(SMALL, "lenet5-regularized", runs, prepared / "test")
+    evaluation.write(found, tmp_path / "none")
+    names = sorted(path.name for path in (evaluated / "evaluation").iterdir())
+    assert sorted(path.name for path in (tmp_path / "none").iterdir()) == names
+    metrics = json.loads((tmp_path / "none" / "metrics.json").read_text())
+    assert metrics == {"parameters": 61_750, "test_accuracy": None, "test_accuracy_sd": None, "test_loss": None}
+    assert json.loads((tmp_path / "none" / "seeds.json").read_text()) == {}
+    read, whole = (
+        predictions.read(folder / "predictions.npz") for folder in (tmp_path / "none", evaluated / "evaluation")
+    )
+    assert (read.seeds.shape, read.predicted.shape, read.probability.shape) == ((0,), (0, 360), (0, 360))
+    assert [part.dtype for part in vars(read).values()] == [part.dtype for part in vars(whole).values()]
+    assert read.labels.tolist() == whole.labels.tolist()
+    misread, before = (
+        mistakes.read(folder / "mistakes.npz", "evaluate") for folder in (tmp_path / "none", evaluated / "evaluation")
+    )
+    assert misread["pixels"].shape == (0, 28, 28)
+    assert {column: values.dtype for column, values in misread.items()} == {
+        column: values.dtype for column, values in before.items()
+    }
+    assert curves.tested(tmp_path / "none" / "curves.csv", "evaluate") == {}
+    assert found.confusion.sum() == 0
 
 
 def test_weights_of_another_network_are_refused(evaluated):

@@ -31,10 +31,13 @@ COSTS = [
     {"name": "lenet5", "mark": figures.mark(0), "accuracy": 0.99, "interval": (0.98, 0.995), "cost": 3.0},
     {"name": "mlp", "mark": figures.mark(1), "accuracy": 0.97, "interval": None, "cost": 0.5},
 ]
-COSTS = [{**one, "cost_interval": (0.9 * one["cost"], 1.1 * one["cost"])} for one in COSTS]
+COSTS = [
+    {**one, "number": place + 1, "cost_interval": (0.9 * one["cost"], 1.1 * one["cost"])}
+    for place, one in enumerate(COSTS)
+]
 RATES = [
-    SettingPoint(0.01, "0.01", 61_706, 0.98, (0.97, 0.99), 0.01),
-    SettingPoint(0.1, "0.1", 61_706, 0.1, (0.05, 0.15), 0.0),
+    SettingPoint(0.01, "0.01", 61_706, 0.98, (0.97, 0.99), 0.01, 0),
+    SettingPoint(0.1, "0.1", 61_706, 0.1, (0.05, 0.15), 0.0, 0),
 ]
 SETTING = {"name": "learning_rate", "label": "learning rate", "logarithmic": True, "points": RATES, "floor": 0.93}
 
@@ -218,9 +221,22 @@ def test_what_is_far_below_is_an_arrow_with_its_figure():
     assert {"0.01", "0.1"} <= set(texts(picture))
 
 
+def test_seeds_that_diverged_are_a_cross_with_their_number():
+    lost = [
+        SettingPoint(0.03, "0.03", 61_706, 0.97, None, 0.01, 1),
+        SettingPoint(0.3, "0.3", 61_706, None, None, None, 4),
+    ]
+    setting = {**SETTING, "points": [*RATES, *lost]}
+    for centre in (0.98, None):
+        picture = ElementTree.fromstring(figures.svg(figures.sensitivity([setting], centre, figures.mark(0)), "s"))  # noqa: S314
+        assert ids(picture, "s-learning_rate-diverged") == ["s-learning_rate-diverged-2", "s-learning_rate-diverged-3"]
+        assert {"1", "4", "10.0"} <= set(texts(picture))
+    assert ids(drawn("sensitivity"), "sensitivity-learning_rate-diverged") == []
+
+
 def test_few_variants_have_names_in_the_figure_of_cost_and_many_have_numbers():
     assert {"lenet5", "mlp"} <= set(texts(drawn("pareto")))
-    many = [{**COSTS[0], "name": f"v{place}", "mark": figures.mark(place)} for place in range(9)]
+    many = [{**COSTS[0], "name": f"v{place}", "number": place + 1, "mark": figures.mark(place)} for place in range(9)]
     shown = texts(ElementTree.fromstring(figures.svg(figures.pareto(many, "s", [(3.0, 0.99)]), "p")))  # noqa: S314
     assert [str(number) for number in range(1, 10)] == [text for text in shown if text in set("123456789")][-9:]
     assert "v0" not in shown

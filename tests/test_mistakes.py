@@ -101,6 +101,20 @@ def test_where_no_image_is_misread_there_are_columns_without_rows():
     assert mistakes.disagreements(found, found, 5) == ([], [])
 
 
+def test_where_no_seed_finished_nothing_is_misread():
+    labels, none = np.array([5, 3], np.uint8), np.empty((0, 2), np.uint8)
+    nobody = predictions.Predictions(np.arange(0), labels, none, none.astype(np.float32))
+    misread = mistakes.misread(nobody, np.arange(2), pixels_of(2))
+    assert {column: len(values) for column, values in misread.items()} == dict.fromkeys(mistakes.COLUMNS, 0)
+    somebody = answers([5, 3], [5, 8], [6, 8])
+    alone = mistakes.hardest({"a": somebody}, 5)
+    assert alone == mistakes.hardest({"a": somebody, "b": nobody}, 5)
+    assert [one.networks for one in alone] == [2, 2]
+    assert mistakes.hardest({"b": nobody}, 5) == []
+    for sides in ((somebody, nobody), (nobody, somebody), (nobody, nobody)):
+        assert mistakes.disagreements(*sides, 5) == ([], [])
+
+
 def test_wrong_answers_are_counted_by_answer_and_right_ones_not():
     counts = mistakes.wrong_answers(answers([1, 2, 0], [7, 2, 9], [7, 2, 0], [3, 2, 9]))
     assert counts.shape == (10, 3)

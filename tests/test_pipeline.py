@@ -1,67 +1,22 @@
 """The whole pipeline through `dvc repro`, in a clone of its own, with its results and its MLflow store read back."""
 
+import contextlib
 import csv
 import json
 import os
+import re
 import shutil
-import subprocess
+import socket
+import sqlite3
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
-VARIANTS, SEEDS = ("lenet5", "mlp"), (0, 5)
+from tests.projects import AUTHOR, ROOT, SEEDS, USER, VARIANTS, clone, edit, run, stages_run
 
 pytestmark = pytest.mark.slow
-
-
-def run(folder: Path, *command: str, status: int = 0) -> str:
-    """What a command prints, both streams; run as a user would in that folder, with the environment's own python."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
-    environment = {**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
-    )
-    assert done.returncode == status, done.stdout
-    return done.stdout
-
-
-def edit(folder: Path, change) -> None:
-    path = folder / "params.yaml"
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def make_small(content: dict) -> None:
-    content |= {"seeds": list(SEEDS), "study": list(VARIANTS), "device": "cpu"}
-    content["comparisons"] = {"headline": [{"candidate": "lenet5", "baseline": "mlp"}]}
-    content["data"] |= {"source": "digits", "validation": 200}
-    content["training"] |= {"epochs": 1}
-    content["cost"] = {"rounds": 2, "batches": 2}
-
-
-def clone(folder: Path, digits_folder: Path) -> Path:
-    """The files that git would give to a new user, committed, with the small study and its digits."""
-    names = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for name in names:
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    shutil.copytree(digits_folder, folder / "digits")
-    edit(folder, make_small)
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    run(folder, "git", "config", "user.email", "test@example.org")
-    run(folder, "git", "config", "user.name", "test")
-    with (folder / ".git" / "info" / "exclude").open("a") as ignored:
-        ignored.write("digits/\n")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "--quiet", "--message", "start")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +25,6 @@ def project(tmp_path_factory, digits_folder):
     folder = clone(tmp_path_factory.mktemp("project"), digits_folder)
     (folder / "log").write_text(run(folder, "dvc", "repro"))
     return folder
-
-
-def stages_run(log: str) -> list[str]:
-    return [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage")]
 
 
 def test_every_file_of_the_contract_is_there(project):
@@ -119,6 +70,9 @@ def test_the_comparison_follows_from_the_predictions(project):
 
 READ_STORE = """
 import json
+from hashlib import sha256
+from pathlib import Path
+
 from mlflow import MlflowClient
 
 client = MlflowClient("sqlite:///mlflow.db")
@@ -140,6 +94,15 @@ print(json.dumps([
         "name": found.info.run_name,
         "status": found.info.status,
         "tags": found.data.tags,
+        "params": found.data.params,
+        "stamps": {
+            key: [metric.timestamp for metric in client.get_metric_history(found.info.run_id, key)]
+            for key in found.data.metrics
+        },
+        "digests": {
+            path: sha256((Path(found.info.artifact_uri) / path).read_bytes()).hexdigest()
+            for path in artifacts(found.info.run_id)
+        },
         "metrics": {key: history(found.info.run_id, key) for key in found.data.metrics},
         "artifacts": list(artifacts(found.info.run_id)),
         "datasets": [used.dataset.name for used in found.inputs.dataset_inputs],
@@ -215,6 +178,64 @@ def test_mlflow_keeps_the_costs_and_the_figures(project, runs):
     (comparison,) = [found for found in runs if found["name"] == "comparison"]
     kept = {path.name for path in (project / "reports" / "figures").iterdir()}
     assert {f"figures/{name}" for name in kept} <= set(comparison["artifacts"])
+
+
+def without_ids(found: list[dict]) -> dict[str, dict]:
+    """What tells one record from another, by the runs' names; which run a run stands below is told by its variant."""
+    return {
+        run["name"]: {
+            **{key: run[key] for key in ("status", "params", "metrics", "stamps", "digests", "datasets")},
+            "tags": {key: value for key, value in run["tags"].items() if key != "mlflow.parentRunId"},
+            "below": [above["name"] for above in found if above["id"] == run["tags"].get("mlflow.parentRunId")],
+        }
+        for run in found
+    }
+
+
+def test_mlflow_is_rebuilt_from_the_outputs_here_and_where_dvc_has_restored_them(project, runs, tmp_path):
+    remote, other = tmp_path / "remote", tmp_path / "other"
+    run(tmp_path, "git", "clone", "--quiet", str(project), str(other))
+    shutil.copy(project / "dvc.lock", other)
+    for folder in (project, other):  # as `dvc remote add --local --default` writes it
+        (folder / ".dvc" / "config.local").write_text(f"[core]\nremote = kept\n['remote \"kept\"']\nurl = {remote}\n")
+    run(project, "dvc", "push", "--quiet")
+    run(other, "dvc", "pull", "--quiet")
+    (project / "mlflow.db").unlink()
+    shutil.rmtree(project / "mlruns")
+    for folder in (other, project):
+        assert "8 runs" in run(folder, "lenetlab", "sync")
+        assert without_ids(stored(folder)) == without_ids(runs)
+
+
+def readable(content: bytes) -> str:
+    """A text, or the longer words of what is none."""
+    if b"\0" not in content:
+        return content.decode()
+    return "\n".join(word.decode() for word in re.findall(rb"[ -~]{6,}", content))
+
+
+def test_nothing_that_is_kept_tells_of_the_place_the_user_or_secrets(project):
+    places = [path for path in (str(project), str(ROOT), str(Path.home())) if len(path) > 4]
+    machine = (
+        [socket.gethostname()] if re.search(r"\d|-", socket.gethostname()) else []
+    )  # a plain word may stand anywhere
+    private = [*places, *machine, *AUTHOR, *USER.values()]
+    named = ("TOKEN", "SECRET", "PASSWORD", "KEY")
+    private += [value for name, value in os.environ.items() if any(part in name for part in named) and len(value) > 7]
+    told = re.compile("|".join(rf"(?<![\w-]){re.escape(text)}(?![\w-])" for text in private))
+    pictures = re.compile(r"data:[\w/+;-]+,[\w/+=]+")
+    kept = [project / "costs.json", project / "dvc.lock"]
+    for folder in ("runs", "journals", "evaluations", "reports", "mlruns"):
+        kept += (path for path in (project / folder).rglob("*") if path.is_file())
+    # In what is packed a short name may stand by chance: so pictures within the page are left out.
+    texts = {str(path.relative_to(project)): readable(path.read_bytes()) for path in kept}
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as store:
+        # MLflow gives its own experiment, which nobody uses here, an absolute place.
+        store.execute("DELETE FROM experiments WHERE name = 'Default'")
+        texts["mlflow.db"] = "\n".join(store.iterdump())
+    assert len(texts) > 100
+    found = {name: told.findall(pictures.sub("", text)) for name, text in texts.items()}
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 def test_the_report_is_laid_out_again_from_what_lies_on_disk(project):

@@ -86,8 +86,12 @@ class Page(HTMLParser):
         return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
 
 
-def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...], validation: bool) -> None:
-    """The files of an evaluation; about 1 - rate of the answers are wrong, by one class."""
+def write_evaluation(
+    folder: Path, name: str, rate: float, every: tuple[int, ...], validation: bool, lost: dict[int, int] | None = None
+) -> None:
+    """The files of an evaluation; about 1 - rate of the answers are wrong, by one class. `lost`: seed to epoch."""
+    lost = lost or {}
+    seeds = tuple(seed for seed in every if seed not in lost)
     random = np.random.default_rng([len(name), *seeds])
     labels = np.arange(IMAGES, dtype=np.uint8) % 10
     wrong = random.random((len(seeds), IMAGES)) >= rate
@@ -108,9 +112,9 @@ def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...
     files.write_json(folder / "seeds.json", tested)
     metrics = {
         "parameters": STUDY.variants[name].parameters,
-        "test_accuracy": float(found.accuracy.mean()),
+        "test_accuracy": float(found.accuracy.mean()) if seeds else None,
         "test_accuracy_sd": float(found.accuracy.std(ddof=1)) if len(seeds) > 1 else None,
-        "test_loss": 0.2 / EPOCHS,
+        "test_loss": 0.2 / EPOCHS if seeds else None,
     }
     files.write_json(folder / "metrics.json", metrics)
     definition = STUDY.variants[name]
@@ -122,14 +126,14 @@ def write_evaluation(folder: Path, name: str, rate: float, seeds: tuple[int, ...
             **{"data": "da7a", "code": "c0de", "torch": "2.15.0", "device": "cpu", "numerics": "float32"},
         },
         "normalization": {"mean": 0.13, "std": 0.31},
-        "fingerprints": {str(seed): f"f1f1{name}{seed}" for seed in seeds},
+        "fingerprints": {str(seed): f"f1f1{name}{seed}" for seed in every},
+        "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in lost.items()},
         "test_data": "7e57",
         "layers": models.layer_table(models.build(definition, seed=0), definition.input.size),
     }
     files.write_json(folder / "variant.json", record)
     pixels = np.arange(IMAGES, dtype=np.uint8)[:, None, None] * np.ones((28, 28), np.uint8)
-    with files.writing(folder / "mistakes.npz") as stream:
-        np.savez_compressed(stream, **mistakes.misread(found, np.arange(IMAGES) + 1000, pixels))
+    mistakes.write(mistakes.misread(found, np.arange(IMAGES) + 1000, pixels), folder / "mistakes.npz")
 
 
 def write_journals(folder: Path, seeds: tuple[int, ...]) -> None:
@@ -173,13 +177,16 @@ def sensitivity() -> dict:
     return {**around, **images, "device": "cpu: a processor", "torch": "2.15.0", "points": points}
 
 
-def written(folder: Path, seeds: tuple[int, ...], validation: bool = True) -> records.Sources:
+Lost = dict[str, dict[int, int]]  # by variant: seeds that diverged, and the epoch
+
+
+def written(folder: Path, seeds: tuple[int, ...], validation: bool = True, lost: Lost | None = None) -> records.Sources:
     """All that a report is made from."""
     sources = records.Sources(
         folder / "evaluations", folder / "journals", folder / "costs.json", folder / "sensitivity.json"
     )
     for name, rate in VARIANTS.items():
-        write_evaluation(sources.evaluations / name, name, rate, seeds, validation)
+        write_evaluation(sources.evaluations / name, name, rate, seeds, validation, (lost or {}).get(name))
         write_journals(sources.journals / name, seeds)
     (sources.evaluations / "left-over").mkdir()  # of a variant that has left the study
     files.write_json(sources.costs, costs())
@@ -187,11 +194,14 @@ def written(folder: Path, seeds: tuple[int, ...], validation: bool = True) -> re
     return sources
 
 
-def collected(folder: Path, seeds: tuple[int, ...] = (0, 1, 2, 3, 4), validation: bool = True) -> records.Report:
+def collected(
+    folder: Path, seeds: tuple[int, ...] = (0, 1, 2, 3, 4), validation: bool = True, lost: Lost | None = None
+) -> records.Report:
     study = STUDY.model_copy(update={"seeds": seeds})
-    sources = written(folder, seeds, validation)
+    sources = written(folder, seeds, validation, lost)
     found = {name: predictions.read(sources.evaluations / name / "predictions.npz") for name in study.study}
-    return records.collect(study, sources, comparison.compare(study, found), ANSWERS, ORIGIN)
+    outcomes = comparison.compare(study, found, records.diverged(sources.evaluations, study.study))
+    return records.collect(study, sources, outcomes, ANSWERS, ORIGIN)
 
 
 @pytest.fixture(scope="module")
@@ -453,6 +463,166 @@ def test_one_seed_and_no_validation_data_make_a_report(tmp_path):
     assert [row[4:6] for row in page.tables["comparison-table"][1::2]] == [["–", "–"]] * 2
 
 
+# Seeds that diverged: of the regularised network two of five, of the MLP all.
+
+
+@pytest.fixture(scope="module")
+def some_lost(tmp_path_factory) -> records.Report:
+    lost = {"lenet5-regularized": {1: 1, 4: 3}, "mlp": dict.fromkeys(range(5), 1)}
+    return collected(tmp_path_factory.mktemp("lost"), lost=lost)
+
+
+@pytest.fixture(scope="module")
+def lost_folder(some_lost, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("lost-reports")
+    report.write(some_lost, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def lost_page(lost_folder) -> Page:
+    return Page((lost_folder / "report.html").read_text())
+
+
+SOME = "lenet5-regularized diverged: 2 of 5 seeds (1 in epoch 1, 4 in epoch 3)."
+ALL = "mlp diverged: 5 of 5 seeds (0 in epoch 1, 1 in epoch 1, 2 in epoch 1, 3 in epoch 1, 4 in epoch 1)."
+
+
+def test_page_and_markdown_tell_which_seeds_diverged(lost_folder, lost_page):
+    for text in (lost_page.text, (lost_folder / "report.md").read_text().replace(INVISIBLE, " ")):
+        assert SOME in text
+        assert ALL in text
+        assert "stays open, since all 5 seeds of mlp diverged: it reaches nothing." in text
+        assert "2 of 5 seeds of lenet5-regularized diverged (seeds 1 and 4): what the others reach" in text
+        assert "nan" not in text.lower()
+        assert "None" not in text
+
+
+def test_a_seed_that_diverged_stands_in_the_table_as_such(some_lost, lost_folder, lost_page):
+    head, *rows = lost_page.tables["seed-table"]
+    assert head[6:] == [f"seed {seed}" for seed in range(5)]
+    lenet5, mlp, regularized = rows
+    assert mlp == ["mlp", "61,075", *["–"] * 4, *["diverged"] * 5]
+    assert [cell == "diverged" for cell in regularized[6:]] == [False, True, False, False, True]
+    accuracies = [100 * some_lost.variants[2].accuracies[seed] for seed in (0, 2, 3)]
+    assert regularized[2] == f"{sum(accuracies) / 3:.2f}"
+    assert "diverged" not in lenet5
+    assert all(row in markdown_rows(lost_folder) for row in rows)
+    assert lost_page.tables["comparison-table"][1][2:8] == ["inconclusive", "–", "–", "–", "1.0", "1.0"]
+    assert lost_page.tables["calibration-table"][2] == ["mlp", *["–"] * 4]
+    assert lost_page.tables["cost-table"][2][2] == "–"
+    assert lost_page.tables["cost-table"][2][5].startswith("0.6")  # what it costs is measured all the same
+
+
+def test_pictures_leave_out_what_has_no_result_and_mark_what_has_some(lost_folder, lost_page):
+    names = {path.stem for path in (lost_folder / "figures").iterdir()}
+    assert {"network-mlp", "curves-lenet5-regularized", "seeds", "calibration", "pareto-seconds_per_epoch"} <= names
+    assert not {"curves-mlp", "confusion-mlp", "mistakes-mlp", "disputed-lenet5-mlp"} & names
+    points = [name for name in lost_page.having("id") if name.startswith("seeds-seed-")]
+    assert len(points) == 5 + 3
+    for name in ("seeds", "pareto-seconds_per_epoch"):
+        assert "lenet5-regularized (2 of 5 seeds diverged)" in (lost_folder / "figures" / f"{name}.svg").read_text()
+    forest = (lost_folder / "figures" / "comparisons.svg").read_text()
+    assert "lenet5-regularized − lenet5: inconclusive (of the seeds that finished)" in forest
+    assert "mlp" not in forest
+    assert lost_page.text.count("Left out: mlp, of which every seed diverged.") == 5
+    assert lost_page.text.count("Nothing to show: every seed of mlp diverged.") == 3
+
+
+def test_the_rest_of_the_report_is_there_whoever_diverged(page, lost_page):
+    for attribute in ("aria-labelledby", "href"):
+        links = [value for value in page.having(attribute) if not value.startswith("data:")]
+        kept = [value for value in links if value[1:] in page.having("id") and "-" not in value]
+        assert set(kept) <= set(lost_page.having(attribute))
+    assert set(page.tables) == set(lost_page.tables)
+    identities = lost_page.having("id")
+    assert len(identities) == len(set(identities))
+
+
+def test_who_diverged_is_on_no_front_and_its_effect_is_of_the_others(some_lost, lost_page):
+    assert some_lost.fronts == {"seconds_per_epoch": ["lenet5"], "multiply_accumulates": ["lenet5"]}
+    (effect,) = some_lost.effects
+    assert effect.diverged == ["lenet5-regularized"]
+    assert lost_page.tables["ablation-table"][1][-1] == "inconclusiveseeds of lenet5-regularized diverged"
+
+
+def test_files_for_other_programs_are_json_whoever_diverged(lost_folder):
+    for path in lost_folder.rglob("*.json"):
+        assert not re.search(r"\b(NaN|Infinity)\b", path.read_text())
+    metrics = files.read_json(lost_folder / "metrics" / "mlp.json")
+    assert metrics == {"parameters": 61_075, "test_accuracy": None, "test_accuracy_sd": None, "test_loss": None}
+    with (lost_folder / "curves.csv").open(newline="") as stream:
+        assert [row["variant"] for row in csv.DictReader(stream)] == ["lenet5"] * 3 + ["lenet5-regularized"] * 3
+    assert records.read(lost_folder)[0][0].difference is None
+
+
+def test_a_report_of_which_every_training_diverged_says_so(tmp_path):
+    found = collected(tmp_path / "sources", seeds=(0, 1), lost={name: {0: 1, 1: 2} for name in VARIANTS})
+    report.write(found, tmp_path / "reports")
+    page = Page((tmp_path / "reports" / "report.html").read_text())
+    assert {path.stem for path in (tmp_path / "reports" / "figures").iterdir()} == {
+        "sensitivity",
+        *(f"network-{name}" for name in VARIANTS),
+    }
+    assert page.text.count("Nothing to show: every seed of ") == 3 * len(VARIANTS) + len(found.disputes)
+    assert "Nothing to show: every training diverged." in page.text
+    assert (tmp_path / "reports" / "curves.csv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["variant.json", "seeds.json", "metrics.json", "curves.csv", "mistakes.npz"])
+def test_a_damaged_evaluation_is_named_with_what_helps(tmp_path, name):
+    sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
+    path = sources.evaluations / "mlp" / name
+    for content in (b"", b"{}", b"[]", b"{half", None):
+        path.write_bytes(content) if content is not None else path.unlink()
+        if (name, content) == ("seeds.json", b"{}"):
+            continue  # that of a variant without results, which the files beside it contradict
+        with pytest.raises(UserError, match=rf"mlp/{name}: cannot be read .*--single-item evaluate@mlp$"):
+            records.collect(study, sources, [], [], ORIGIN)
+
+
+def test_files_of_different_evaluations_are_refused(tmp_path):
+    sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
+    folder = sources.evaluations / "mlp"
+    whole = (folder / "seeds.json").read_bytes()
+    files.write_json(folder / "seeds.json", {})
+    with pytest.raises(UserError, match=r"mlp: cannot be read \(its files do not tell of the same seeds\)"):
+        records.collect(study, sources, [], [], ORIGIN)
+    (folder / "seeds.json").write_bytes(whole)
+    lines = (folder / "curves.csv").read_text().splitlines(keepends=True)
+    (folder / "curves.csv").write_text("".join(lines[: 1 + EPOCHS]))  # cut off where a seed ends
+    with pytest.raises(UserError, match=r"mlp: cannot be read \(its files do not tell of the same seeds\)"):
+        records.collect(study, sources, [], [], ORIGIN)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"conditions": {}, "variants": {}}', "[]"])
+def test_costs_that_lack_something_are_named(tmp_path, content):
+    sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
+    sources.costs.write_text(content)
+    with pytest.raises(UserError, match=r"costs.json: cannot be read .*--single-item cost$"):
+        records.collect(study, sources, [], [], ORIGIN)
+
+
+def test_seeds_that_diverged_are_in_no_mean_of_the_sensitivity(tmp_path):
+    """At a rate of 0.1 both; with 1,000 images one of the two, which leaves no interval."""
+    sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
+    content = sensitivity()
+    for at, lost in ((2, "01"), (3, "1")):
+        for key in ("validation_accuracy", "training_accuracy"):
+            content["points"][at][key] |= dict.fromkeys(lost)
+    files.write_json(sources.sensitivity, content)
+    found = records.collect(study, sources, [], [], ORIGIN)
+    rate, few = found.sensitivity.settings["learning_rate"][1], found.sensitivity.settings["images"][0]
+    assert (rate.mean, rate.interval, rate.gap, rate.diverged) == (None, None, None, 2)
+    assert (few.mean, few.interval, few.diverged) == (pytest.approx(0.949), None, 1)
+    (picture,) = report._sensitivity(found)
+    assert "A cross stands where seeds diverged" in picture.caption
+    page = rendered(found)
+    rows = page.tables["sensitivity-table"][1:]
+    assert rows[1] == ["learning rate", "0.1", "61,706", "–2 of 2 seeds diverged", "–", "–"]
+    assert rows[2][3:5] == ["94.901 of 2 seeds diverged", "–"]
+
+
 def test_statements_are_answered_in_a_table_and_counted(found, folder, page, pictures):
     expected = [[a.id, a.statement, a.verdict, a.found, a.reason] for a in ANSWERS]
     assert page.tables["claim-table"][1:] == expected
@@ -623,18 +793,18 @@ def test_code_in_a_reason_is_marked_and_what_is_hostile_stays_text():
 
 def test_what_was_written_is_read_again(found, folder, tmp_path):
     assert records.read(folder) == (found.outcomes, found.answers, found.origin)
-    with pytest.raises(UserError, match="remedy: dvc repro compare"):
+    with pytest.raises(UserError, match=r"comparison.json: cannot be read .*--single-item compare"):
         records.read(tmp_path)
 
 
 def test_a_missing_or_damaged_journal_is_named(tmp_path):
     sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
     (sources.journals / "mlp" / "seed-1.jsonl").write_text("{half")
-    with pytest.raises(UserError, match=r"seed-1.jsonl: cannot be read .*dvc repro train"):
+    with pytest.raises(UserError, match=r"mlp/seed-1.jsonl: cannot be read .*--single-item train@mlp"):
         records.collect(study, sources, [], [], ORIGIN)
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("costs", "dvc repro cost"), ("sensitivity", "make sensitivity")])
+@pytest.mark.parametrize(("name", "remedy"), [("costs", "--single-item cost"), ("sensitivity", "make sensitivity")])
 def test_a_missing_table_is_named_with_its_remedy(tmp_path, name, remedy):
     sources, study = written(tmp_path, (0, 1)), STUDY.model_copy(update={"seeds": (0, 1)})
     getattr(sources, name).unlink()

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from lenetlab import UserError, checkpoint, files, index, params, plain_errors, provenance, sensitivity, training
+from lenetlab import (
+    UserError,
+    checkpoint,
+    execution,
+    files,
+    index,
+    params,
+    plain_errors,
+    provenance,
+    sensitivity,
+    training,
+)
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 ASKED = STUDY.sensitivity
@@ -222,6 +233,19 @@ def test_the_record_holds_what_the_kept_runs_say(prepared, root, tmp_path):
         assert accuracy * 100 == pytest.approx(round(accuracy * 100))  # on those that were trained on
     files.write_json(tmp_path / "sensitivity.json", record)
     assert files.read_json(tmp_path / "sensitivity.json") == record
+
+
+def test_a_seed_that_diverged_has_no_accuracy(tmp_path):
+    curves, header = "1,0.5,0.8,0.4,0.9\n2,0.3,0.9,0.2,0.95\n", ",".join(training.CURVES) + "\n"
+    for seed, lost in ((3, None), (5, {"epoch": 3, "step": 2}), (8, {"epoch": 1, "step": 7})):
+        files.write_text(tmp_path / f"{seed}" / "curves.csv", header + curves * (lost is None or lost["epoch"] > 1))
+        learnt = None if lost else {"loss": 0.1, "accuracy": 0.99}
+        files.write_json(tmp_path / f"{seed}" / "run.json", {"diverged": lost, "training_set": learnt})
+    runs = [training.Run(STUDY.variants["mlp"], STUDY.training, seed, {"parameters": 61_075}, {}) for seed in (3, 5, 8)]
+    plan = execution.Plan("mlp", tuple(runs), {seed: tmp_path / f"{seed}" for seed in (3, 5, 8)}, None, None)
+    found = sensitivity._result(sensitivity.Point("learning_rate", 0.1, STUDY), plan)
+    assert found["validation_accuracy"] == {"3": 0.95, "5": None, "8": None}
+    assert found["training_accuracy"] == {"3": 0.99, "5": None, "8": None}
 
 
 def test_values_that_are_the_centre_have_its_row_and_are_trained_with_it(prepared, monkeypatch):

@@ -235,8 +235,8 @@ def test_files_with_the_right_digest_and_other_content(tmp_path, mirror, monkeyp
 @pytest.mark.parametrize(("old", "new", "problem"), [
     ("mirrors = [", "mirrors = ", "not a TOML file"),
     ("mirrors", "mirror", "mirrors: Field required"),
-    ("http:", "file:", "mirrors.0: String should match"),
-    ("/good/", "/good", "mirrors.0: String should match"),
+    ("http:", "file:", "mirrors[0]: String should match"),
+    ("/good/", "/good", "mirrors[0]: String should match"),
     ('sha256 = "', 'sha256 = "x', "train.images.sha256: String should match"),
     ("bytes = ", "bytes = -", "train.images.bytes: Input should be greater than or equal to 1"),
     ("bytes = ", "size = ", "train.images.size: Extra inputs are not permitted"),
@@ -263,7 +263,7 @@ def test_a_declaration_without_end(tmp_path):
 
 
 def test_a_source_that_is_not_there(tmp_path):
-    assert "nowhere.toml cannot be read: No such file" in refusal(tmp_path / "nowhere.toml", tmp_path / "raw")
+    assert "nowhere.toml: cannot be read: No such file" in refusal(tmp_path / "nowhere.toml", tmp_path / "raw")
     assert "is not a folder and not a .toml file" in refusal(tmp_path / "nowhere", tmp_path / "raw")
 
 

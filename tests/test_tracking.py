@@ -2,17 +2,15 @@
 
 import contextlib
 import csv
-import http.server
 import json
 import math
 import shutil
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -90,20 +88,30 @@ def journal(variant: str, seed: int, epochs: int, until: int | None = None, end:
             "device": "cpu: Some Processor",
         },
     }
-    events = [start, *(epoch_record(variant, seed, epoch) for epoch in range(1, (until or epochs) + 1))]
+    events = [
+        start,
+        *(epoch_record(variant, seed, epoch) for epoch in range(1, (epochs if until is None else until) + 1)),
+    ]
     if end:
         events.append({"event": "end", "time": events[-1]["time"] + 0.5, "status": end})
+    if end == "diverged":
+        events[-1] |= {"epoch": len(events) - 1, "step": 12}
     return events
+
+
+def diverged(variant: str, seed: int, epochs: int, epoch: int) -> list[dict]:
+    """The journal of a seed that was stopped in that epoch."""
+    return journal(variant, seed, epochs, until=epoch - 1, end="diverged")
 
 
 def write_journal(path: Path, events: list[dict]) -> None:
     files.write_text(path, "".join(json.dumps(event) + "\n" for event in events))
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
+def write_csv(path: Path, rows: list[dict], columns: tuple[str, ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, rows[0])
+        writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -128,39 +136,47 @@ def make_prepared(outputs: Path) -> None:
     files.write_bytes(folder / "samples.png", PNG)
 
 
-def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3) -> None:
+Lost = dict[int, int]  # seeds that diverged, and the epoch
+
+
+def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
     for name in ("runs", "journals"):  # as `dvc repro` does it
         shutil.rmtree(outputs / name / variant, ignore_errors=True)
     for seed in range(seeds):
-        events = journal(variant, seed, epochs)
+        end = (lost or {}).get(seed)
+        events = diverged(variant, seed, epochs, end) if end else journal(variant, seed, epochs)
         write_journal(outputs / "journals" / variant / f"seed-{seed}.jsonl", events)
         folder = outputs / "runs" / variant / f"seed-{seed}"
         keys = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]])
-        for epoch in range(1, epochs + 1):
+        write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]], keys)
+        for epoch in range(1, len(events) - 1):
             files.write_bytes(folder / f"epoch-{epoch:02}.safetensors", f"{variant} {seed} {epoch}".encode())
-        files.write_json(
-            folder / "run.json", {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
+        record = {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
+        files.write_manifest(
+            folder / "run.json", {path.name: files.sha256_file(path) for path in sorted(folder.iterdir())}, **record
         )
 
 
-def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3) -> None:
+def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
+    finished = [seed for seed in range(seeds) if seed not in (lost or {})]
     folder = outputs / "evaluations" / variant
     shutil.rmtree(folder, ignore_errors=True)
-    last = [test_row(variant, seed, epochs) for seed in range(seeds)]
-    accuracies = [row["test_accuracy"] for row in last]
-    metrics = {"parameters": SHAPES[variant][0], "test_accuracy": float(np.mean(accuracies))}
-    metrics["test_accuracy_sd"] = float(np.std(accuracies, ddof=1)) if seeds > 1 else None
-    files.write_json(
-        folder / "metrics.json", metrics | {"test_loss": float(np.mean([row["test_loss"] for row in last]))}
-    )
-    files.write_json(folder / "seeds.json", {str(seed): row for seed, row in enumerate(last)})
+    last = {str(seed): test_row(variant, seed, epochs) for seed in finished}
+    accuracies, losses = ([row[key] for row in last.values()] for key in ("test_accuracy", "test_loss"))
+    metrics = {
+        "parameters": SHAPES[variant][0],
+        "test_accuracy": float(np.mean(accuracies)) if last else None,
+        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(last) > 1 else None,
+        "test_loss": float(np.mean(losses)) if last else None,
+    }
+    files.write_json(folder / "metrics.json", metrics)
+    files.write_json(folder / "seeds.json", last)
     rows = [
         {"seed": seed, "epoch": epoch, **test_row(variant, seed, epoch)}
-        for seed in range(seeds)
+        for seed in finished
         for epoch in range(1, epochs + 1)
     ]
-    write_csv(folder / "curves.csv", rows)
+    write_csv(folder / "curves.csv", rows, ("seed", "epoch", "test_loss", "test_accuracy"))
     starts = [journal(variant, seed, epochs)[0] for seed in range(seeds)]
     files.write_json(
         folder / "variant.json",
@@ -169,20 +185,26 @@ def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3
             "fingerprints": {str(seed): start["fingerprint"] for seed, start in enumerate(starts)},
             "parent_fingerprint": starts[0]["parent_fingerprint"],
             "test_data": files.sha256(b"test"),
+            "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in (lost or {}).items()},
         },
     )
-    for name in ("curves.png", "confusion.png", "mistakes.png", *(f"seed-{seed}/curves.png" for seed in range(seeds))):
+    common = ("curves.png", "confusion.png", "mistakes.png") if finished else ()
+    for name in (*common, *(f"seed-{seed}/curves.png" for seed in finished)):
         files.write_bytes(folder / name, PNG)
 
 
 def make_reports(outputs: Path) -> None:
-    def accuracy(variant: str) -> float:
+    def accuracy(variant: str) -> float | None:
         return files.read_json(outputs / "evaluations" / variant / "metrics.json")["test_accuracy"]
+
+    def difference(candidate: str, baseline: str) -> float | None:
+        means = accuracy(candidate), accuracy(baseline)
+        return None if None in means else means[0] - means[1]
 
     pairs = [("lenet5", "mlp", "better"), ("lenet5-regularized", "lenet5", "inconclusive")]
     entries = [
         {"candidate": candidate, "baseline": baseline, "family": "headline", "verdict": verdict}
-        | {"difference": accuracy(candidate) - accuracy(baseline)}
+        | {"difference": difference(candidate, baseline)}
         for candidate, baseline, verdict in pairs
     ]
     files.write_json(outputs / "reports" / "comparison.json", entries)
@@ -296,6 +318,8 @@ def test_a_mean_waits_for_every_seed():
 @pytest.mark.parametrize(
     ("ends", "status"),
     [
+        (("finished", "diverged"), "FAILED"),
+        (("diverged", "diverged"), "FAILED"),
         (("finished", "finished"), "FINISHED"),
         (("finished", "failed"), "FAILED"),
         (("finished", None), "KILLED"),
@@ -309,6 +333,77 @@ def test_a_variant_ends_as_its_seeds_do(ends, status):
 
 def test_a_variant_goes_on_while_a_seed_has_not_begun():
     assert tracking.of_training([journal("mlp", 0, 3), []], 2, "RUNNING")[0].status == "RUNNING"
+
+
+def test_a_seed_that_diverged_is_marked_and_keeps_its_curves_and_checkpoints(tmp_path):
+    for make in (make_training, make_evaluation):
+        make(tmp_path, "mlp", seeds=4, lost={1: 3, 3: 1})
+    parent, *children = tracking.of_variant(tmp_path, "mlp")
+    assert [(run.status, run.tags.get("diverged")) for run in children] == [
+        ("FINISHED", None),
+        ("FAILED", "epoch 3, batch 12"),
+        ("FINISHED", None),
+        ("FAILED", "epoch 1, batch 12"),
+    ]
+    lost = children[1]
+    assert {step for key, step in lost.points if key == "train_loss"} == {1, 2}
+    assert {"checkpoints/epoch-01.safetensors", "checkpoints/epoch-02.safetensors"} <= set(lost.artifacts)
+    assert not [key for run in (lost, children[3]) for key, _ in run.points if key.startswith("test_")]
+    assert "accuracy" not in lost.tags
+    assert (parent.status, parent.tags["diverged"], parent.tags["seeds"]) == ("FAILED", "seeds 1, 3", "0 1 2 3")
+    note = parent.tags["mlflow.note.content"]
+    assert note.startswith("**2 of 4 seeds diverged** (1 in epoch 3, batch 12; 3 in epoch 1, batch 12)")
+    assert "Test accuracy" in note
+    expected = (children[0].points["train_loss", 3][0] + children[2].points["train_loss", 3][0]) / 2
+    assert parent.points["train_loss", 3][0] == pytest.approx(expected)
+    assert parent.points["test_accuracy_sd", 3][0] > 0  # of the two that finished
+
+
+def test_a_variant_whose_seeds_all_diverged_has_a_run_without_results(tmp_path):
+    make_all(tmp_path)
+    for make in (make_training, make_evaluation):
+        make(tmp_path, "mlp", lost={0: 1, 1: 2})
+    make_reports(tmp_path)
+    files.write_json(tmp_path / "costs.json", {"variants": {"mlp": {"seconds_per_epoch": [0.5, 0.7]}}})
+    parent, *children = tracking.of_variant(tmp_path, "mlp")
+    assert {run.status for run in (parent, *children)} == {"FAILED"}
+    assert parent.tags["accuracy"] == "diverged"
+    assert "Test accuracy" not in parent.tags["mlflow.note.content"]
+    assert parent.tags["verdict"] == "worse than lenet5"  # as the fabricated comparison has it
+    assert {key: value for key, (value, _) in parent.points.items()} == {
+        ("cost_seconds_per_epoch", 0): pytest.approx(0.6)
+    }
+    assert all(math.isfinite(value) for run in (parent, *children) for value, _ in run.points.values())
+
+
+def test_a_training_of_which_a_seed_has_diverged_goes_on_with_the_others():
+    going = journal("mlp", 0, 3, until=2, end=None)
+    parent, one, other = tracking.of_training([going, diverged("mlp", 1, 3, 2)], 2, "RUNNING")
+    assert [run.status for run in (parent, one, other)] == ["RUNNING", "RUNNING", "FAILED"]
+    assert parent.points["train_loss", 2] == one.points["train_loss", 2]
+    assert parent.tags["diverged"] == "seed 1"
+    first, *_ = tracking.of_training([diverged("mlp", 0, 3, 1), []], 2, "RUNNING")
+    assert (first.status, first.points) == ("RUNNING", {})
+
+
+@pytest.mark.parametrize(
+    ("place", "maker"),
+    [
+        ("journals/mlp/seed-1.jsonl", "train@mlp"),
+        ("evaluations/mlp/variant.json", "evaluate@mlp"),
+        ("evaluations/mlp/seeds.json", "evaluate@mlp"),
+        ("evaluations/mlp/metrics.json", "evaluate@mlp"),
+        ("evaluations/mlp/curves.csv", "evaluate@mlp"),
+        ("costs.json", "cost"),
+        ("reports/comparison.json", "compare"),
+    ],
+)
+def test_a_damaged_output_is_named_with_what_helps(tmp_path, place, maker):
+    make_all(tmp_path)
+    for content in ("", "{", "[{}]", "{}\n", "5"):
+        files.write_text(tmp_path / place, content)
+        with pytest.raises(UserError, match=f"{place}: cannot be read .*dvc checkout --force .*--single-item {maker}$"):
+            tracking.of_variant(tmp_path, "mlp")
 
 
 def test_missing_validation_figures_are_left_out():
@@ -329,15 +424,6 @@ def test_the_module_loads_neither_mlflow_nor_torch():
 
 
 # What MLflow holds.
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """A folder with an empty store: making one takes longer than the tests that use it."""
-    folder = tmp_path_factory.mktemp("store")
-    with tracking.opened(tracking.Place(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
-        pass
-    return folder
 
 
 @pytest.fixture
@@ -653,52 +739,6 @@ def test_a_killed_stage_leaves_no_run_running(root, resume):
     wait_for(lambda: {run.info.status for run in all_runs(root).values()} == {"KILLED"})
 
 
-asked = threading.Event()  # a faulty server has had a request
-
-
-class Silent(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        asked.set()
-        time.sleep(30)
-
-
-class Failing(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        asked.set()
-        self.send_error(500)
-
-    do_POST = do_GET
-
-    def log_message(self, *words) -> None:
-        pass
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("handler", [None, Silent, Failing])
-def test_a_faulty_server_costs_seconds_and_one_warning(handler, root, monkeypatch, capfd):
-    make_training(root, "mlp")
-    asked.clear()
-    with contextlib.ExitStack() as stack:
-        port = 9  # nobody listens there
-        if handler:
-            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
-            server.daemon_threads, server.block_on_close = True, False
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            port = server.server_address[1]
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
-        with tracking.follow("train", "mlp"):
-            if handler:
-                assert asked.wait(60)  # else the time to import mlflow would count
-            finished = time.monotonic()
-        assert time.monotonic() - finished < (5 if handler else 60)
-    warning = capfd.readouterr().err
-    assert warning.count("\n") == 1
-    assert "lenetlab sync" in warning
-    assert "secret" not in warning
-
-
 @pytest.mark.slow
 def test_processes_that_open_a_new_store_at_once_do_not_clash(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
@@ -713,8 +753,38 @@ def test_processes_that_open_a_new_store_at_once_do_not_clash(tmp_path, monkeypa
     assert capfd.readouterr().err == ""
 
 
+def descendants(process: int) -> set[int]:
+    """With the process itself."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # one that has ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(") ")[2].split()[1])
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def listening(processes: set[int]) -> set[tuple[str, int]]:
+    """Addresses and ports; an address of version 6 as the system writes it."""
+    sockets = set()
+    for process in processes:
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                sockets.add(str(descriptor.readlink()))
+    found = set()
+    for table in (path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()):
+        for row in table.read_text().splitlines()[1:]:
+            _, local, _, state, *rest = row.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in sockets:
+                address, port = local.split(":")
+                name = socket.inet_ntoa(bytes.fromhex(address)[::-1]) if len(address) == 8 else address
+                found.add((name, int(port, 16)))
+    return found
+
+
 @pytest.mark.slow
-def test_the_pages_are_served_and_end_quietly(root):
+def test_the_pages_are_served_to_this_machine_alone_and_end_quietly(root):
     make_all(root)
     tracking.sync(["mlp"])
     with socket.socket() as probe:
@@ -737,6 +807,11 @@ def test_the_pages_are_served_and_end_quietly(root):
         run = all_runs(root)["mlp"].info.run_id
         artifact = f"http://127.0.0.1:{port}/get-artifact?run_uuid={run}&path=curves.png"
         assert urllib.request.urlopen(artifact, timeout=30).read() == PNG  # noqa: S310
+        foreign = urllib.request.Request(artifact, headers={"Host": f"10.example.org:{port}"})  # noqa: S310
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(foreign, timeout=30)  # noqa: S310
+        if Path("/proc/net/tcp").exists():
+            assert listening(descendants(pages.pid)) == {("127.0.0.1", port)}
         pages.send_signal(signal.SIGINT)
         assert pages.wait(timeout=20) == 0
         assert "Traceback" not in (root / "errors").read_text()

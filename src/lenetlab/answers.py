@@ -5,7 +5,6 @@ stated order against tests over the seeds. Each statement is judged alone: nothi
 except what a declared comparison already corrects.
 """
 
-import csv
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from lenetlab import UserError, comparison, files, params, wording
+from lenetlab import comparison, curves, params, reading, wording
 from lenetlab.claims import (
     Accuracies,
     Accuracy,
@@ -81,11 +80,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the trainings of one variant reached."""
+    """What the trainings of one variant reached that finished."""
 
     layers: list[dict[str, Any]]
     curves: dict[int, dict[int, dict[str, str]]]  # rows of curves.csv by seed and epoch
     training_set: dict[int, dict[str, float]]  # by seed: loss and accuracy at the end, in evaluation mode
+    diverged: list[int]  # the seeds that did not finish
 
     @property
     def epochs(self) -> int:
@@ -134,6 +134,16 @@ class Evidence:
             if name not in self.evaluations:
                 return Finding("undecided", "–", f"{name} is not evaluated yet; `make repro` does it")
         return None
+
+    def unknown(self, *names: str) -> Finding | None:
+        """That a variant is not evaluated, or that what it reaches is not known since seeds of it diverged."""
+        if missing := self.missing(*names):
+            return missing
+        sides = {name: self.evaluations[name] for name in names if self.evaluations[name].diverged}
+        reasons = [
+            wording.diverged(name, one.diverged, len(one.curves) + len(one.diverged)) for name, one in sides.items()
+        ]
+        return Finding("undecided", "–", "; ".join(reasons)) if reasons else None
 
 
 def decide(
@@ -254,8 +264,8 @@ def _figures(
     at_least: bool = False,
 ) -> Finding:
     """Stated figures by measure, all of which must hold."""
-    if missing := evidence.missing(variant):
-        return missing
+    if unknown := evidence.unknown(variant):
+        return unknown
     evaluation = evidence.evaluations[variant]
     if epoch and epoch > evaluation.epochs:
         reason = f"{variant} was trained for {evaluation.epochs} epochs, so nothing is known of epoch {epoch}"
@@ -323,11 +333,11 @@ def _outcome(candidate: str, baseline: str, outcomes: Sequence[comparison.Outcom
     """Verdict, difference and reason, seen from the candidate; no verdict if the two are not compared."""
     for outcome in outcomes:
         if (outcome.candidate, outcome.baseline) == (candidate, baseline):
-            return outcome.verdict, _points(outcome.difference), outcome.reason
+            return outcome.verdict, _gain(outcome.difference), outcome.reason
         if (outcome.candidate, outcome.baseline) == (baseline, candidate):
             verdict = {"better": "worse", "worse": "better"}.get(outcome.verdict, outcome.verdict)
             reason = f"as declared, {baseline} against {candidate}: {outcome.reason}"
-            return verdict, _points(-outcome.difference), reason
+            return verdict, _gain(outcome.difference, -1), reason
     return None, "–", ""
 
 
@@ -353,8 +363,8 @@ def _counts_related(claim: Pair, stated: str | int, study: params.Study) -> Find
 def _figure_relation(claim: FigureRelation, measure: str, evidence: Evidence) -> Finding:
     """Less or more only where both tests, over the seeds or rounds, agree that there is a difference."""
     names = claim.candidate, claim.baseline
-    if missing := evidence.missing(*names):
-        return missing
+    if unknown := evidence.missing(*names) if measure in COSTS else evidence.unknown(*names):
+        return unknown
     repeats = "seeds"
     if measure in COSTS:
         for name in names:
@@ -486,18 +496,17 @@ def _welch(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _evaluation(folder: Path) -> Evaluation:
-    try:
-        record = files.read_json(folder / "variant.json")
-        curves: dict[int, dict[int, dict[str, str]]] = {}
-        with (folder / "curves.csv").open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                curves.setdefault(int(row["seed"]), {})[int(row["epoch"])] = row
-        if not curves:
-            raise ValueError("curves.csv has no rows")
+    stage = f"evaluate@{folder.name}"
+    record = reading.record(folder / "variant.json", stage, "layers", "diverged")
+    rows: dict[int, dict[int, dict[str, str]]] = {}
+    with reading.named(folder / "curves.csv", stage):
+        for row in reading.rows(folder / "curves.csv", stage, "seed", "epoch", *curves.MEASURES):
+            rows.setdefault(int(row["seed"]), {})[int(row["epoch"])] = row
+        if not rows and not record["diverged"]:
+            raise ValueError("it has no rows")
+    with reading.named(folder / "variant.json", stage):
         learnt = {int(seed): figures for seed, figures in record.get("training_set", {}).items()}
-        return Evaluation(record["layers"], curves, learnt)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder}: cannot be read ({error}); remedy: dvc repro evaluate") from None
+        return Evaluation(record["layers"], rows, learnt, [int(seed) for seed in record["diverged"]])
 
 
 def _number(value: str | float | None) -> float:
@@ -532,8 +541,9 @@ def _as_stated(measure: str, value: float) -> str:
     return f"{100 * value:.6g} %" if measure.endswith("accuracy") else f"{value:.6g}"
 
 
-def _points(difference: float) -> str:
-    return f"{wording.points(difference)} percentage points"
+def _gain(difference: float | None, sign: int = 1) -> str:
+    """A difference of accuracies; a dash where no seed of a side finished."""
+    return wording.NONE if difference is None else f"{wording.points(sign * difference)} percentage points"
 
 
 def _p(value: float) -> str:

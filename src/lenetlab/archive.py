@@ -22,7 +22,9 @@ from lenetlab import UserError
 LARGEST_MEMBER = 65_536  # bytes; a PNG file of 28×28 pixels needs fewer than 1,000
 MOST_MEMBERS = 1_000_000
 MOST_PROBLEMS = 20  # listed by one message
+MOST_SHOWN = 250  # characters of a path in a message
 LONGEST_NAME = 100  # bytes; what a plain tar header holds
+LONGEST_END = 2**24  # empty bytes after the last member; tar programs fill up to some kilobytes
 
 # A tar is a row of blocks: for each member a header and its content, filled up with zeros; two empty blocks close it.
 # The header, POSIX.1-1988: name, mode, user, group, size, time, checksum, kind, link, magic, names of user and group,
@@ -32,7 +34,9 @@ HEADER = struct.Struct("100s8s8s8s12s12s8ss100s8s32s32s16s155s12x")
 MAGIC = b"ustar\x0000"
 EMPTY = bytes(BLOCK)
 FOLDER, LONG_NAME, EXTENDED = b"5", b"L", b"x"
-ATTRIBUTES = (LONG_NAME, EXTENDED, b"K", b"g")  # those of links and of whole archives are of no use here
+SPARSE = b"GNU.sparse"
+OF_ALL = b"g"
+ATTRIBUTES = (LONG_NAME, EXTENDED, OF_ALL, b"K")  # those of links are of no use here
 KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -122,7 +126,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
                 raise UserError(f"more than {MOST_MEMBERS} files")
             name = member.path.rpartition("/")[2]
             if problem := member.refused or _problem(member.path, name, member.size, found):
-                problems.append(f"{member.path!r}: {problem}")
+                problems.append(f"{_shown(member.path)}: {problem}")
             elif not HIDDEN.search(member.path):
                 found[name] = member
     except UserError as damage:
@@ -155,7 +159,12 @@ def _problem(path: str, name: str, size: int, found: dict[str, _Member]) -> str:
             return "not a PNG file by its name; allowed: {number}_{label}.png"
     if size > LARGEST_MEMBER:
         return f"{size} bytes; allowed: up to {LARGEST_MEMBER}, and a digit needs fewer than 1,000"
-    return f"the name stands twice, as {found[name].path!r} too" if name in found else ""
+    return f"the name stands twice, as {_shown(found[name].path)} too" if name in found else ""
+
+
+def _shown(path: str) -> str:
+    """As a message quotes it: a path within a tar may have thousands of characters."""
+    return repr(path if len(path) <= MOST_SHOWN else f"{path[:MOST_SHOWN]}…")
 
 
 def _in_folder(path: Path) -> Iterator[_Member]:
@@ -184,7 +193,7 @@ def _in_tar(content: mmap.mmap) -> Iterator[_Member]:
         at = start if kind in WITHOUT_CONTENT else start + size + -size % BLOCK
         if at > len(content):
             needed, there = at - start, len(content) - start
-            raise UserError(f"truncated: {name!r} needs {needed} bytes from byte {start}, there are {there}")
+            raise UserError(f"truncated: {_shown(name)} needs {needed} bytes from byte {start}, there are {there}")
         if kind in ATTRIBUTES:  # they have a header of their own, and belong to the member after it
             if size > LARGEST_MEMBER:
                 raise UserError(f"damaged: {size} bytes of attributes at byte {start}")
@@ -192,13 +201,15 @@ def _in_tar(content: mmap.mmap) -> Iterator[_Member]:
             continue
         refused = "" if kind in (b"0", b"\0") else KINDS.get(kind, f"of the unknown kind {kind!r}")
         if attributes:
-            name = _text(attributes.get(b"path", b"")) or name
-            refused = "a sparse file" if any(key.startswith(b"GNU.sparse") for key in attributes) else refused
+            name = _text(attributes[b"path"]) if b"path" in attributes else name
+            refused = "a sparse file" if SPARSE in attributes else refused
             attributes = {}
         if kind != FOLDER:
             yield _Member(name, start, size, refused and f"{refused}; allowed: regular files")
-    if stray := NOT_EMPTY.search(content, at):
+    if stray := NOT_EMPTY.search(content, at, at + LONGEST_END):
         raise UserError(f"damaged: something stands at byte {stray.start()}, after the empty block that closes a tar")
+    if len(content) > at + LONGEST_END:
+        raise UserError(f"damaged: {len(content) - at} bytes follow from byte {at}, where the archive ends")
     if len(content) < at + 2 * BLOCK:
         raise UserError(f"truncated: ends at byte {len(content)} without the second empty block that closes a tar")
 
@@ -213,9 +224,10 @@ def _parsed(header: bytes, at: int) -> tuple[str, int, bytes]:
     if size < 0:
         raise UserError(f"damaged: the header at byte {at} tells no size")
     name = _text(name)
+    kind = FOLDER if kind == b"\0" and name.endswith("/") else kind
     if prefix[0] and magic == MAGIC:
         name = f"{_text(prefix)}/{name}"
-    return name, size, FOLDER if kind == b"\0" and name.endswith("/") else kind
+    return name, size, kind
 
 
 def _text(field: bytes) -> str:
@@ -231,18 +243,24 @@ def _octal(field: bytes) -> int:
 
 
 def _attributes(kind: bytes, content: bytes, at: int) -> dict[bytes, bytes]:
-    """What precedes a member in newer forms: GNU's long names, and lines `LENGTH KEY=VALUE` (POSIX.1-2001)."""
+    """Path and sparseness, of what precedes a member in newer forms.
+
+    These are GNU's long names, and lines `LENGTH KEY=VALUE` (POSIX.1-2001).
+    """
     if kind == LONG_NAME:
         return {b"path": content}
-    found = {}
-    while kind == EXTENDED and content:
-        length = content.partition(b" ")[0]
-        line = content[: int(length)] if length.isdigit() and len(length) < 6 else b""
+    found, start = {}, 0
+    while kind in (EXTENDED, OF_ALL) and start < len(content):
+        length = content[start : start + 6].partition(b" ")[0]
+        line = content[start : start + int(length)] if length.isdigit() and len(length) < 6 else b""
         key, equals, value = line[len(length) + 1 : -1].partition(b"=")
-        if not equals or not line.endswith(b"\n") or key == b"size":  # only a file of more than 8 GiB has a size here
+        of_one = key == b"path" or key.startswith(SPARSE)
+        # Only a file of more than 8 GiB has a size here, and no two files have the same path.
+        if not equals or not line.endswith(b"\n") or key == b"size" or (of_one and kind == OF_ALL):
             raise UserError(f"damaged: the attributes at byte {at} make no sense for a PNG file")
-        found[key] = value
-        content = content[len(line) :]
+        if of_one:
+            found[b"path" if key == b"path" else SPARSE] = value
+        start += len(line)
     return found
 
 

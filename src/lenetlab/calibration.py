@@ -32,7 +32,10 @@ class Calibration:
     bins: list[Bin]
 
 
-def calibration(found: Predictions) -> Calibration:
+def calibration(found: Predictions) -> Calibration | None:
+    """None without a seed."""
+    if not len(found.seeds):
+        return None
     errors = np.array([_expected_error(*row) for row in zip(found.probability, found.correct, strict=True)])
     members = _members(found.probability)
     bins = []

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from lenetlab import UserError, params
-from lenetlab.params import setting, shown
+from lenetlab.params import below, listed, setting, shown, word
 
 KINDS_OF_LAYERS = (
     *("Conv2d", "PartialConv2d", "Linear", "Codes", "BatchNorm1d", "BatchNorm2d", "Dropout", "Flatten"),
@@ -52,7 +52,7 @@ RELATION = (
 
 def _in_catalogue(name: str, info: ValidationInfo) -> str:
     if name not in info.context:
-        raise ValueError(f"{shown(name)} is not allowed; allowed: {', '.join(info.context)}")
+        raise ValueError(f"{shown(name)} is not allowed; allowed: {listed(info.context)}")
     return name
 
 
@@ -252,7 +252,7 @@ def load(path: Path, study: params.Study) -> list[Claim]:
     content = params.read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: empty or not a mapping; allowed: the key claims, with a list ([] for none)")
-    problems = [f"{key}: unknown key; allowed: claims" for key in content if key != "claims"]
+    problems = [f"{word(key)}: unknown key; allowed: claims" for key in content if key != "claims"]
     entries = content.get("claims")
     if not isinstance(entries, list):
         how = f"{shown(entries)} is not allowed" if "claims" in content else "missing"
@@ -321,7 +321,7 @@ def _in_words(problem: Mapping[str, Any], entry: dict, form: type[Stated]) -> st
         steps = steps[:-2]
     if steps and not isinstance(entry.get(steps[0]), dict | list):
         steps = steps[:1]  # a word that stands for a list of one
-    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    key = below(steps)
     if problem["type"] == "value_error":
         return f"{key}: {problem['ctx']['error']}"
     if problem["type"] in ("extra_forbidden", "invalid_key"):

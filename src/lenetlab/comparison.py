@@ -4,7 +4,7 @@ Two sources of doubt: another training (seeds), and another sample of test digit
 is measured for itself, and both together; docs/statistics.md says why, with references and an example.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from scipy import optimize, stats
 
-from lenetlab import UserError, params
+from lenetlab import UserError, params, wording
 from lenetlab.predictions import Predictions
 
 LEVEL = 0.05
@@ -38,12 +38,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One declared comparison, as `comparison.json` holds it. Differences of test accuracy are fractions."""
+    """One declared comparison, as `comparison.json` holds it. Differences of test accuracy are fractions.
+
+    All figures are of the seeds that finished. Where one of either side diverged, they decide nothing.
+    """
 
     candidate: str
     baseline: str
     family: str
-    difference: float  # candidate minus baseline
+    difference: float | None  # candidate minus baseline; None where no seed of a side finished
     interval_seeds: Interval  # 95 %, for other trainings on the same test images; None with one seed
     interval: Interval  # 95 %, for other trainings and other test images
     interval_equivalence: Interval  # the same at 90 %, which is to lie within the margin
@@ -56,7 +59,7 @@ class Outcome:
     reason: str
     confounds: list[str]  # differences between the sides that are no regularisation
     seeds_needed: int | None  # of each side, to settle a difference as large as the margin, or none; None: no number
-    superiority: float  # probability that one training of the candidate beats one of the baseline; a tie counts half
+    superiority: float | None  # probability that one training of the candidate beats one of the baseline; ties: half
     superiority_interval: Interval  # 95 %
     mcnemar: list[Pair]
 
@@ -82,8 +85,13 @@ class Spread:
 TYPICAL = Spread(seeds=(0.0012**2, 0.0012**2), images=0.0002**2)
 
 
-def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list[Outcome]:
-    """The outcome of every comparison that the study declares, in its order."""
+def compare(
+    study: params.Study, predictions: Mapping[str, Predictions], diverged: Mapping[str, Collection[int]]
+) -> list[Outcome]:
+    """The outcome of every comparison that the study declares, in its order.
+
+    `predictions` are of the seeds that finished; `diverged` are the others, by variant.
+    """
     outcomes = []
     for family, pairs in study.comparisons.items():
         sides = [(predictions[pair.candidate], predictions[pair.baseline]) for pair in pairs]
@@ -93,12 +101,16 @@ def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list
         for pair, (candidate, baseline), interval, raw_welch, raw_permutation, (holm_welch, holm_permutation) in zip(
             pairs, sides, interval_seeds, p_welch, p_permutation, corrected, strict=True
         ):
-            verdict, reason = judge(
-                candidate, baseline, holm_welch, holm_permutation, len(pairs), study.equivalence_margin
+            lost = _lost(pair, candidate, baseline, diverged)
+            verdict, reason = (
+                ("inconclusive", "; ".join(lost))
+                if lost
+                else judge(candidate, baseline, holm_welch, holm_permutation, len(pairs), study.equivalence_margin)
             )
             spread, counts = spread_of(candidate, baseline), (len(candidate.seeds), len(baseline.seeds))
             superior, superiority_interval = superiority(candidate, baseline)
-            needed = spread and seeds_needed(spread, len(candidate.labels), len(pairs), study.equivalence_margin)
+            settled = (len(candidate.labels), len(pairs), study.equivalence_margin)
+            needed = seeds_needed(spread, *settled) if spread and not lost else None
             outcomes.append(
                 Outcome(
                     candidate=pair.candidate,
@@ -125,10 +137,15 @@ def compare(study: params.Study, predictions: Mapping[str, Predictions]) -> list
     return outcomes
 
 
-def difference(candidate: Predictions, baseline: Predictions) -> float:
-    """Of mean test accuracies, candidate minus baseline. UserError if the images are not the same."""
+def difference(candidate: Predictions, baseline: Predictions) -> float | None:
+    """Of mean test accuracies, candidate minus baseline; None without a seed on a side.
+
+    UserError if the images are not the same.
+    """
     if not np.array_equal(candidate.labels, baseline.labels):
         raise UserError("evaluations: made on different test images; remedy: dvc repro")
+    if not min(len(candidate.seeds), len(baseline.seeds)):
+        return None
     return float(candidate.accuracy.mean() - baseline.accuracy.mean())
 
 
@@ -146,7 +163,8 @@ def mean_interval(values: np.ndarray, level: float = 1 - LEVEL) -> Interval:
 def welch(candidate: Predictions, baseline: Predictions) -> tuple[Interval, float]:
     """Welch's 95 % interval for the difference of mean accuracies, and his test's p value, two-sided.
 
-    With one seed there is neither (None and 1); where no seed differs from another, the interval is a point.
+    With fewer than two seeds on a side there is neither (None and 1); where no seed differs from another, the interval
+    is a point.
     """
     spread, found = spread_of(candidate, baseline), difference(candidate, baseline)
     if spread is None:
@@ -161,7 +179,7 @@ def welch(candidate: Predictions, baseline: Predictions) -> tuple[Interval, floa
 
 
 def permutation(candidate: Predictions, baseline: Predictions) -> float:
-    """The exact permutation test's p value, two-sided, on correct images; with one seed on a side it is 1."""
+    """The exact permutation test's p value, two-sided, on correct images; 1 with fewer than two seeds on a side."""
     counts = _counts(candidate), _counts(baseline)
     return divisions(*counts) if min(map(len, counts)) > 1 else 1.0
 
@@ -189,13 +207,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def superiority(candidate: Predictions, baseline: Predictions) -> tuple[float, Interval]:
+def superiority(candidate: Predictions, baseline: Predictions) -> tuple[float | None, Interval]:
     """Probability that one training of the candidate beats one of the baseline, with its 95 % interval.
 
     The measure that Bouthillier et al. 2021 propose; the interval is method 5 of Newcombe 2006, which stays honest
-    where every seed of one side beats every seed of the other. With one seed on a side there is none.
+    where every seed of one side beats every seed of the other. With one seed on a side there is none, without any
+    there is no probability either.
     """
     first, second = _counts(candidate), _counts(baseline)
+    if not min(len(first), len(second)):
+        return None, None
     wins = np.sign(first[:, None] - second[None, :])
     found = float((wins.mean() + 1) / 2)
     if min(len(first), len(second)) < 2:
@@ -262,13 +283,13 @@ def share_of_seeds(spread: Spread, counts: tuple[int, int]) -> float | None:
 
 
 def mcnemar(candidate: Predictions, baseline: Predictions) -> list[Pair]:
-    """McNemar's exact test for each pair of seeds that stand at the same place."""
-    pairs = []
-    for place in range(min(len(candidate.seeds), len(baseline.seeds))):
-        first, second = candidate.correct[place], baseline.correct[place]
-        alone = int((first & ~second).sum()), int((second & ~first).sum())
-        p_value = min(1.0, float(2 * stats.binom.cdf(min(alone), sum(alone), 0.5)))
-        pairs.append(Pair(int(candidate.seeds[place]), int(baseline.seeds[place]), *alone, p_value))
+    """McNemar's exact test for each seed that finished on both sides."""
+    pairs, correct = [], dict(zip(baseline.seeds.tolist(), baseline.correct, strict=True))
+    for seed, first in zip(candidate.seeds.tolist(), candidate.correct, strict=True):
+        if seed in correct:
+            alone = int((first & ~correct[seed]).sum()), int((correct[seed] & ~first).sum())
+            p_value = min(1.0, float(2 * stats.binom.cdf(min(alone), sum(alone), 0.5)))
+            pairs.append(Pair(seed, seed, *alone, p_value))
     return pairs
 
 
@@ -406,6 +427,20 @@ def confounds(study: params.Study, pair: params.Comparison) -> list[str]:
             if first[key] != second[key]
         ]
     return found
+
+
+def _lost(
+    pair: params.Comparison, candidate: Predictions, baseline: Predictions, diverged: Mapping[str, Collection[int]]
+) -> list[str]:
+    """What there is to say of the sides whose seeds did not all finish.
+
+    Whether a training finishes is no matter of chance that the tests know of: those that did are a selection.
+    """
+    return [
+        wording.diverged(name, diverged[name], len(diverged[name]) + len(side.seeds))
+        for name, side in ((pair.candidate, candidate), (pair.baseline, baseline))
+        if diverged.get(name)
+    ]
 
 
 def _missing(candidate: Predictions, baseline: Predictions, p_welch: float, p_permutation: float) -> str:

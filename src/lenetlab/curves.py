@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lenetlab import reading
+
 MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
@@ -20,16 +22,25 @@ class Curve:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows of an evaluation's curves.csv."""
+    """The rows of a curves.csv, that of a training or of an evaluation."""
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
+def tested(path: Path, stage: str) -> dict[str, Curve]:
+    """The curves of an evaluation; none if no seed finished. UserError names the stage if they cannot be read."""
+    rows = reading.rows(path, stage, "seed", "epoch", *MEASURES)
+    with reading.named(path, stage):
+        return gathered(rows)
+
+
 def gathered(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
-    """From rows of a seed and an epoch each to a curve for each measure that was taken."""
+    """From rows of a seed and an epoch each to a curve for each measure that was taken; from none, to none."""
     by_seed: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_seed.setdefault(int(row["seed"]), []).append(row)
+    if not by_seed:
+        return {}
     first = next(iter(by_seed.values()))
     epochs, found = [int(row["epoch"]) for row in first], {}
     for measure in MEASURES:

@@ -33,48 +33,65 @@ CURVES = ("seed", *training.CURVES, "test_loss", "test_accuracy")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All seeds of a variant on the test set."""
+    """The seeds of a variant that finished, on the test set."""
 
     definition: dict[str, Any]  # `variant.json`
     curves: list[dict[str, Any]]  # a row per seed and epoch, CURVES
     predictions: predictions.Predictions
     mistakes: dict[str, np.ndarray]  # `mistakes.npz`, as `mistakes.misread` tells
 
+    @property
+    def confusion(self) -> np.ndarray:
+        return predictions.confusion(self.predictions.labels, self.predictions.predicted)
+
+    @property
+    def diverged(self) -> dict[str, dict[str, int]]:
+        """The epoch and the step at which each of the other seeds was stopped."""
+        return self.definition["diverged"]
+
 
 def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Path) -> Evaluation:
-    """Evaluate the weights of every epoch and seed in `runs`. UserError names what is missing or damaged."""
+    """Evaluate the weights of every epoch and seed in `runs`. UserError names what is missing or damaged.
+
+    A seed that diverged has no last epoch to judge it by, and takes no part.
+    """
     device.pin()
     where = device.resolve(study.device)
     prepared = dataset.load(prepared_folder)
     records = [_record(runs / f"seed-{seed}") for seed in study.seeds]
+    seeds = [record["seed"] for record in records if not record["diverged"]]
     definition = study.variants[variant]
     normalization = dataset.Normalization(**records[0]["normalization"])
     digits = prepared.digits("test", definition.input, normalization, where)
 
-    table = {seed: curves.read(runs / f"seed-{seed}" / "curves.csv") for seed in study.seeds}
-    epochs = [int(row["epoch"]) for row in table[study.seeds[0]]]
+    table = {seed: curves.read(runs / f"seed-{seed}" / "curves.csv") for seed in seeds}
+    epochs = [int(row["epoch"]) for row in table[seeds[0]]] if seeds else []
+    predicted, probability = np.empty((0, len(digits)), np.uint8), np.empty((0, len(digits)), np.float32)
 
     def task(epoch: int) -> execution.Task:
-        paths = [runs / f"seed-{seed}" / checkpoint.weights_name(epoch) for seed in study.seeds]
+        paths = [runs / f"seed-{seed}" / checkpoint.weights_name(epoch) for seed in seeds]
         return lambda: _answers(definition, paths, digits)
 
     with tqdm(total=len(epochs), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
         processes = execution.workers(where, len(epochs))
         for number, (answers, losses) in execution.perform([task(epoch) for epoch in epochs], processes):
-            for seed, (classes, _), loss in zip(study.seeds, answers, losses, strict=True):
+            for seed, (classes, _), loss in zip(seeds, answers, losses, strict=True):
                 accuracy = float((classes == prepared.labels).mean())
                 table[seed][number].update(seed=seed, epoch=epochs[number], test_loss=loss, test_accuracy=accuracy)
             if epochs[number] == epochs[-1]:
-                final = answers  # the last epoch need not be the last to come
+                # the last epoch need not be the last to come
+                predicted, probability = (np.stack(part) for part in zip(*answers, strict=True))
             bar.update()
-    predicted, probability = (np.stack(part) for part in zip(*final, strict=True))
-    found = predictions.Predictions(np.array(study.seeds, dtype=np.int64), prepared.labels, predicted, probability)
+    found = predictions.Predictions(np.array(seeds, dtype=np.int64), prepared.labels, predicted, probability)
     return Evaluation(
         definition={
             "variant": variant,
             **{key: records[0][key] for key in ("parameters", "parent_fingerprint", "identity", "normalization")},
             "fingerprints": {str(record["seed"]): record["fingerprint"] for record in records},
-            "training_set": {str(record["seed"]): record["training_set"] for record in records},
+            **{
+                key: {str(record["seed"]): record[key] for record in records if record[key]}
+                for key in ("training_set", "diverged")  # a seed has the one or the other
+            },
             "test_data": prepared.digest,
             "layers": models.layer_table(models.build(definition, seed=0), definition.input.size),
         },
@@ -86,14 +103,14 @@ def evaluate(study: params.Study, variant: str, runs: Path, prepared_folder: Pat
 
 def write(evaluation: Evaluation, folder: Path) -> None:
     """The variant's files as other programs read them; see docs/design.md."""
-    last = max(row["epoch"] for row in evaluation.curves)
+    last = max((row["epoch"] for row in evaluation.curves), default=None)
     final = {row["seed"]: row for row in evaluation.curves if row["epoch"] == last}
     accuracies = [row["test_accuracy"] for row in final.values()]
     metrics = {
         "parameters": evaluation.definition["parameters"],
-        "test_accuracy": float(np.mean(accuracies)),
+        "test_accuracy": float(np.mean(accuracies)) if accuracies else None,
         "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
-        "test_loss": float(np.mean([row["test_loss"] for row in final.values()])),
+        "test_loss": float(np.mean([row["test_loss"] for row in final.values()])) if final else None,
     }
     seeds = {str(seed): {key: row[key] for key in ("test_accuracy", "test_loss")} for seed, row in final.items()}
     table = io.StringIO()
@@ -105,8 +122,7 @@ def write(evaluation: Evaluation, folder: Path) -> None:
     files.write_json(folder / "variant.json", evaluation.definition)
     files.write_text(folder / "curves.csv", table.getvalue())
     predictions.write(evaluation.predictions, folder / "predictions.npz")
-    with files.writing(folder / "mistakes.npz") as stream:
-        np.savez_compressed(stream, **evaluation.mistakes)
+    mistakes.write(evaluation.mistakes, folder / "mistakes.npz")
 
 
 def _answers(
@@ -130,5 +146,5 @@ def _record(folder: Path) -> dict[str, Any]:
     try:
         return files.read_manifest(folder / training.RECORD)
     except files.Damaged as damage:
-        remedy = f"dvc checkout {folder.parent}, or dvc repro --force --single-item train@{folder.parent.name}"
+        remedy = f"dvc checkout --force {folder.parent}, or dvc repro --force --single-item train@{folder.parent.name}"
         raise UserError(f"{damage}; remedy: {remedy}") from None

@@ -244,7 +244,8 @@ def reliability(variants: Sequence[Mapping[str, Any]]) -> Figure:
 def pareto(variants: Sequence[Mapping[str, Any]], label: str, front: Sequence[tuple[float, float]]) -> Figure:
     """Test accuracy against a cost on a logarithmic axis; a line joins the variants that none beats in both.
 
-    Each variant: `name`, `mark`, `accuracy` and `interval` (fractions), `cost` and `cost_interval`; intervals or None.
+    Each variant: `name`, `number`, `mark`, `accuracy` and `interval` (fractions), `cost` and `cost_interval`; intervals
+    or None.
     """
     figure, (axes,) = _panels(1, 1, width=5.4, height=3.6)
     axes.set_xscale("log")
@@ -259,7 +260,7 @@ def pareto(variants: Sequence[Mapping[str, Any]], label: str, front: Sequence[tu
         sign = {"color": colour, "markersize": 7, "linestyle": "", "label": variant["name"], "gid": f"cost-{place}"}
         axes.plot(at, height, marker=shape, **sign)
         if len(variants) > FEW:
-            axes.annotate(str(place + 1), (at, height), (6, 3), textcoords="offset points", fontsize=8.5)
+            axes.annotate(str(variant["number"]), (at, height), (6, 3), textcoords="offset points", fontsize=8.5)
     if len(variants) <= FEW:
         axes.legend(loc="lower right")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -271,30 +272,39 @@ def pareto(variants: Sequence[Mapping[str, Any]], label: str, front: Sequence[tu
 
 
 @mpl.rc_context(STYLE)
-def sensitivity(settings: Sequence[Mapping[str, Any]], centre: float, mark: Mark) -> Figure:
+def sensitivity(settings: Sequence[Mapping[str, Any]], centre: float | None, mark: Mark) -> Figure:
     """Validation accuracy against one setting at a time, a panel each, with intervals; dashes: nothing is changed.
 
-    Each setting: `label`, `logarithmic`, `points` (records with position, text, mean, interval). What is far below
-    is drawn as an arrow at the foot of its panel, with its figure.
+    Each setting: `label`, `logarithmic`, `points` (records with position, text, mean, interval, diverged). What is far
+    below is drawn as an arrow at the foot of its panel, with its figure; seeds that diverged as a cross, with their
+    number.
     """
     figure, panels = _panels(-(-len(settings) // 2), 2, width=8.0, height=2.6 * -(-len(settings) // 2) + 0.2)
     for axes, setting in zip(panels, settings, strict=False):
         points, low = setting["points"], 100 * setting["floor"]
-        axes.axhline(100 * centre, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        if centre is not None:
+            axes.axhline(100 * centre, color=INK, linewidth=1, linestyle=(0, (2, 2)))
         if setting["logarithmic"]:
             axes.set_xscale("log")
-        seen = [point for point in points if 100 * point.mean >= low]
+        known = [point for point in points if point.mean is not None]
+        seen = [point for point in known if 100 * point.mean >= low]
         axes.plot(*_percent_up([(point.position, point.mean) for point in seen]), color=mark.colour, linewidth=1)
         for place, point in enumerate(seen):
-            ends = [max(low, 100 * limit) for limit in point.interval]
+            ends = [max(low, 100 * limit) for limit in point.interval or (point.mean, point.mean)]
             line = {"color": mark.colour, "linewidth": 1.4, "gid": f"{setting['name']}-{place}"}
             axes.plot([point.position] * 2, ends, **line)
             axes.plot(point.position, 100 * point.mean, mark.shape, color=mark.colour, markersize=6)
-        for point in points:
+        for point in known:
             if point not in seen:
                 axes.plot(point.position, low, "v", color=mark.colour, markersize=7, clip_on=False)
                 text = f" {100 * point.mean:.1f}"
                 axes.annotate(text, (point.position, low), (3, 4), textcoords="offset points", fontsize=8)
+        for place, point in enumerate(points):
+            if point.diverged:  # at the top, where no arrow stands; its place says nothing of accuracy
+                at = {"transform": axes.get_xaxis_transform(), "gid": f"{setting['name']}-diverged-{place}"}
+                axes.plot(point.position, 1, "x", color=INK, markersize=6, clip_on=False, **at)
+                over = {"xycoords": at["transform"], "textcoords": "offset points", "fontsize": 8}
+                axes.annotate(str(point.diverged), (point.position, 1), (6, 0), va="center", **over)
         axes.set_xticks([point.position for point in points], [point.text for point in points])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set(xlabel=setting["label"], ylabel="validation accuracy (%)")

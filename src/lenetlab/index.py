@@ -130,7 +130,7 @@ def packed_rows(content: bytes) -> bytes:
     """
     if not content.startswith(archive.PNG_START):
         raise ValueError(_other_start(content))
-    packed, at, kind, length = b"", len(archive.PNG_START), b"IHDR", 0
+    packed, at, kind, length = [], len(archive.PNG_START), b"IHDR", 0
     while kind != b"IEND":
         start, before = at, kind
         if len(content) < start + 12:
@@ -147,7 +147,7 @@ def packed_rows(content: bytes) -> bytes:
         if kind == b"IDAT":
             if packed and before != b"IDAT":
                 raise ValueError(f"damaged: {before.decode()} stands in the middle of the image's data")
-            packed += content[start + 8 : at - 4]
+            packed.append(content[start + 8 : at - 4])
         elif kind in REFUSED:
             raise ValueError(f"{REFUSED[kind]} ({kind.decode()}); {ALLOWED}")
         elif kind[:1].isupper() and kind != b"IEND":
@@ -156,7 +156,7 @@ def packed_rows(content: bytes) -> bytes:
         raise ValueError("damaged: the chunk IEND, which closes a PNG file, is not empty")
     if at < len(content):
         raise ValueError(f"damaged: {len(content) - at} bytes follow the end of the image")
-    return _inflated(packed)
+    return _inflated(b"".join(packed))
 
 
 def _inflated(packed: bytes) -> bytes:

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from lenetlab import files, reading
 from lenetlab.predictions import Predictions
+
+COLUMNS = ("place", "number", "label", "predicted", "confidence", "votes", "pixels")  # of `mistakes.npz`
 
 SHOWN = 24  # the most confident ones, as many as fit a page
 DIGITS = 12  # of a share, so that equal ones are equal, and stand in the order of the index
@@ -39,7 +43,8 @@ def misread(found: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> dict
     By column: place in the test index, number, label, predicted (the commonest wrong answer), confidence (the
     probability given to wrong answers, mean over all seeds), votes (seeds that misread it), pixels (K, 28, 28).
     """
-    confidence = np.where(found.correct, 0.0, found.probability).mean(axis=0)
+    total = np.where(found.correct, 0.0, found.probability).sum(axis=0)
+    confidence = total / max(1, len(found.seeds))  # where every seed diverged there is none
     votes = (~found.correct).sum(axis=0)
     worst = np.argsort(-confidence, kind="stable")
     worst = worst[votes[worst] > 0]
@@ -52,6 +57,24 @@ def misread(found: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> dict
         "votes": votes[worst],
         "pixels": pixels[worst],
     }
+
+
+def write(found: Mapping[str, np.ndarray], path: Path) -> None:
+    with files.writing(path) as stream:
+        np.savez_compressed(stream, **found)
+
+
+def read(path: Path, stage: str) -> dict[str, np.ndarray]:
+    """What `misread` found, as it was written by that stage. UserError if that cannot be read."""
+    with (
+        reading.named(path, stage),
+        path.open("rb") as stream,  # numpy leaves open what it opens and cannot read
+        np.load(stream, allow_pickle=False) as content,
+    ):
+        found = {column: content[column] for column in COLUMNS}
+        if len({len(values) for values in found.values()}) > 1:
+            raise ValueError("its columns differ in length")
+        return found
 
 
 def told(label: int, predicted: int, confidence: float, votes: int, seeds: int) -> tuple[str, str]:
@@ -73,7 +96,13 @@ def wrong_answers(found: Predictions) -> np.ndarray:
 
 
 def hardest(found: Mapping[str, Predictions], most: int) -> list[Hard]:
-    """The images that the largest share of networks misread; every variant counts alike, whatever its seeds."""
+    """The images that the largest share of networks misread; every variant counts alike, whatever its seeds.
+
+    A variant of which no seed finished does not count.
+    """
+    found = {name: one for name, one in found.items() if len(one.seeds)}
+    if not found:
+        return []
     shares = np.mean([(~one.correct).mean(axis=0) for one in found.values()], axis=0).round(DIGITS)
     counts = np.sum([wrong_answers(one) for one in found.values()], axis=0)
     networks, labels = sum(len(one.seeds) for one in found.values()), next(iter(found.values())).labels
@@ -89,7 +118,12 @@ def hardest(found: Mapping[str, Predictions], most: int) -> list[Hard]:
 def disagreements(
     candidate: Predictions, baseline: Predictions, most: int
 ) -> tuple[list[Disagreement], list[Disagreement]]:
-    """Images that the candidate's seeds read better, and those that the baseline's do; the largest difference first."""
+    """Images that the candidate's seeds read better, and those that the baseline's do; the largest difference first.
+
+    None where no seed of a side finished.
+    """
+    if not min(len(candidate.seeds), len(baseline.seeds)):
+        return [], []
     right = [side.correct.sum(axis=0) for side in (candidate, baseline)]
     lead = (right[0] / len(candidate.seeds) - right[1] / len(baseline.seeds)).round(DIGITS)
     found = []

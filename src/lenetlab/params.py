@@ -1,7 +1,9 @@
 """`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
 
 import re
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,8 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lenetlab import UserError
 
 NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
-LARGEST_FILE = 1_000_000  # bytes
+LARGEST_FILE = 200_000  # bytes; PyYAML reads some 60,000 a second
 MOST_PROBLEMS = 50  # listed by one message
+MOST_NAMES = 100  # listed by one line
+MOST_ENTRIES = 10_000  # that merges (<<) may put into a block
+LONGEST_NUMBER = 40  # characters
+DEEPEST = 20  # blocks and lists within each other; the longest path has six
 
 
 def setting(allowed: str, **limits: Any) -> Any:
@@ -207,9 +213,25 @@ class Study(Record):
     sensitivity: Sensitivity
     variants: dict[Name, Variant] = setting("variants by name: lower-case letters, digits, - and _")
 
+    def listed(self, variant: str) -> str:
+        """The same name; UserError unless it is one of `study`."""
+        if variant not in self.study:
+            allowed = f"allowed: {listed(self.study)}"
+            raise UserError(f"{shown(variant)} is not in `study` of params.yaml; {allowed}")
+        return variant
+
     def training_of(self, variant: str) -> Training:
         """The training settings of a variant: the common ones and what it overrides."""
         return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))
+
+
+def arguments(command: list[str], *names: str) -> list[str]:
+    """What a stage was called with, as many words as there are names. UserError tells how it has to be called."""
+    _, *given = command
+    if len(given) != len(names):
+        found = " ".join(map(shown, given)) or "nothing"
+        raise UserError(f"{command[0]}: called with {found}; allowed: {' '.join(['python', command[0], *names])}")
+    return given
 
 
 BLOCKS = {"data": Data, "training": Training, "cost": Cost, "sensitivity": Sensitivity}
@@ -235,13 +257,23 @@ def load(path: Path) -> Study:
 def read_yaml(path: Path) -> Any:
     """What a YAML file holds. UserError if it cannot be read, is not YAML, or names a key twice."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(f"{path}: more than {LARGEST_FILE} bytes; what it describes takes far less")
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
+        return yaml.load(text(path, LARGEST_FILE), Loader=_Loader)  # noqa: S506  a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: not a YAML file: {said(error)}") from None
+
+
+def text(path: Path, most: int) -> str:
+    """What stands in a file of no more than `most` bytes, ValueError if it is not UTF-8. UserError if it is no such."""
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a device has no end
+            raise UserError(f"{path}: not a file; allowed: a regular file")
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split()) or 'nested too deeply'}") from None
+    if len(content) > most:
+        raise UserError(f"{path}: more than {most} bytes; what it describes takes far less")
+    return content.decode()
 
 
 def headed(path: Path, problems: list[str]) -> list[str]:
@@ -251,29 +283,52 @@ def headed(path: Path, problems: list[str]) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers, so that 1e-3 is one; a key that stands twice is an error, and so is an alias bomb."""
+    """YAML 1.2's numbers, so that 1e-3 is one; a key that stands twice is an error, and so are a tag and a bomb."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         seen: set[str] = set()
-        for key in own:
+        for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is not plain text", key.start_mark)
+                raise _refused("a key is not plain text", key)
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
+                raise _refused(f"the key {shown(key.value)} stands twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Blocks that are merged into others, and these into further ones, can double at every step."""
+        own = len(node.value)
+        super().flatten_mapping(node)
+        if len(node.value) - own > MOST_ENTRIES:
+            raise _refused(f"merges (<<) make a block of more than {MOST_ENTRIES} keys", node)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int:
+        """Not one that Python would be slow to compute, or could not print."""
+        if len(node.value) > LONGEST_NUMBER:
+            raise _refused(f"the number {shown(node.value)} has more than {LONGEST_NUMBER} characters", node)
+        return self.construct_yaml_int(node)
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
             self.aliases = getattr(self, "aliases", 0) + 1
             if self.aliases > 100:
                 raise yaml.YAMLError("more than 100 aliases")
-        return super().compose_node(parent, index)
+        elif getattr(event, "tag", None):  # of another type than the text has by itself, which PyYAML does not check
+            raise _refused(f"the tag {shown(event.tag)} is not allowed; allowed: values without tags", event)
+        self.depth = getattr(self, "depth", 0) + 1
+        if self.depth > DEEPEST:  # which also makes PyYAML slow
+            raise yaml.YAMLError("nested too deeply")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
+def _refused(problem: str, where: yaml.Node | yaml.Event) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, where.start_mark)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
@@ -284,14 +339,14 @@ _Loader.add_implicit_resolver(
 def _in_words(problem: Mapping[str, Any], content: dict) -> str:
     """One pydantic error as a line: key, value and what is allowed."""
     steps = _key_steps(problem["loc"])
-    key = _dotted(steps)
+    key = dotted(steps)
     if problem["type"] == "missing":
         return f"{key}: missing; allowed: {_allowed(steps, content)}"
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "invalid_key"):
         siblings = ", ".join(_fields_at(steps[:-1], content)) or "nothing"
         return f"{key}: unknown key; allowed: {siblings}"
     if steps and steps[-1] == "[key]":
-        return f"{_dotted(steps[:-1])}: the name is not allowed; allowed: lower-case letters, digits, - and _"
+        return f"{dotted(steps[:-1])}: the name is not allowed; allowed: lower-case letters, digits, - and _"
     return f"{key}: {shown(problem['input'])} is not allowed; allowed: {_allowed(steps, content)}"
 
 
@@ -301,13 +356,46 @@ def _key_steps(location: tuple) -> list:
     return [step for at, step in enumerate(location) if at not in union or location[at - 1] != union[at]]
 
 
-def _dotted(steps: list) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+def dotted(steps: Iterable) -> str:
+    """A place in a file, as `training.epochs` or `study[0]`."""
+    return below(steps).removeprefix(".")
+
+
+def below(steps: Iterable) -> str:
+    """The same as it follows the name of what holds the place: `.epochs`, `[0]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{word(step)}" for step in steps)
+
+
+def word(name: Any) -> str:
+    """A name as a message lists it: as it is, unless it would garble the message."""
+    return name if isinstance(name, str) and name.isprintable() and 0 < len(name) <= 80 else shown(name)
+
+
+def listed(names: Iterable) -> str:
+    """Names that are allowed, and not more of them than one reads."""
+    words = [word(name) for name in names]
+    return ", ".join(words[:MOST_NAMES]) + (f" and {len(words) - MOST_NAMES} more" if len(words) > MOST_NAMES else "")
+
+
+# Of a value that holds itself many times over only the beginning is looked at.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxset = _SHORT.maxtuple = 30
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 100
+
+
+def said(error: Exception) -> str:
+    """What a parser says of a file, in one line, without characters that would garble it."""
+    line = " ".join(str(error).split())
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)[:500]
 
 
 def shown(value: Any) -> str:
     """A value as an error message quotes it, cut where it is long."""
-    text = repr(value)
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # Python prints no whole number of more than 4,300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -352,10 +440,9 @@ def _unknown_names(content: dict) -> list[str]:
     around = content.get("sensitivity")
     around = around.get("variant") if isinstance(around, dict) else None
     if isinstance(catalogue, dict) and isinstance(around, str) and around not in catalogue:
-        known = ", ".join(map(str, catalogue))
-        problems.append(f"sensitivity.variant: {shown(around)} is not in `variants`; allowed: {known}")
+        problems.append(f"sensitivity.variant: {shown(around)} is not in `variants`; allowed: {listed(catalogue)}")
     if isinstance(catalogue, dict) and isinstance(study, list):
-        known = ", ".join(map(str, catalogue))
+        known = listed(catalogue)
         problems += [
             f"study[{at}]: {shown(name)} is not in `variants`; allowed: {known}"
             for at, name in enumerate(study)
@@ -363,15 +450,14 @@ def _unknown_names(content: dict) -> list[str]:
         ]
     families = content.get("comparisons")
     if isinstance(study, list) and isinstance(families, dict):
+        known, names = listed(study), {name for name in study if isinstance(name, str)}
         for family, pairs in families.items():
             for at, pair in enumerate(pairs if isinstance(pairs, list) else []):
                 for side in ("candidate", "baseline"):
                     name = pair.get(side) if isinstance(pair, dict) else None
-                    if isinstance(name, str) and name not in study:
-                        problems.append(
-                            f"comparisons.{family}[{at}].{side}: {shown(name)} is not in `study`;"
-                            f" allowed: {', '.join(map(str, study))}"
-                        )
+                    if isinstance(name, str) and name not in names:
+                        place = dotted(("comparisons", family, at, side))
+                        problems.append(f"{place}: {shown(name)} is not in `study`; allowed: {known}")
     return problems
 
 
@@ -380,14 +466,20 @@ def _impossible(study: Study) -> list[str]:
     problems = []
     unique = {"seeds": study.seeds, "study": study.study}
     for key, values in (unique | {f"sensitivity.{key}": value for key, value in _lists(study.sensitivity)}).items():
-        twice = sorted({value for value in values if values.count(value) > 1})
+        twice = sorted(value for value, times in Counter(values).items() if times > 1)
         problems += [f"{key}: {value!r} stands more than once; allowed: each once" for value in twice]
     for family, pairs in study.comparisons.items():
+        place = {pair: at for at, pair in reversed(list(enumerate(pairs)))}
         for at, pair in enumerate(pairs):
             if pair.candidate == pair.baseline:
-                problems.append(f"comparisons.{family}[{at}]: {pair.candidate!r} is compared with itself")
-            if pair in pairs[:at]:
-                problems.append(f"comparisons.{family}[{at}]: {pair.candidate!r} against {pair.baseline!r} twice")
+                problems.append(
+                    f"comparisons.{family}[{at}]: {pair.candidate!r} is compared with itself; allowed: two variants"
+                )
+            if place[pair] < at:
+                problems.append(
+                    f"comparisons.{family}[{at}]: {pair.candidate!r} against {pair.baseline!r} twice;"
+                    " allowed: each pair once"
+                )
     for name, variant in study.variants.items():
         model = variant.model
         if isinstance(model, MLP) and (model.hidden is None) == (model.match_parameters is None):
@@ -425,16 +517,16 @@ def _lists(sensitivity: Sensitivity) -> Iterator[tuple[str, tuple]]:
 def _matched(variants: Mapping[str, Variant]) -> tuple[dict[str, Variant], list[str]]:
     """The variants with `match_parameters` replaced by a width, and what stands in the way of that."""
     found, problems = dict(variants), []
+    sized = {name: variant for name, variant in variants.items() if variant.model.hidden}
     for name, variant in variants.items():
         other = variant.model.match_parameters if isinstance(variant.model, MLP) else None
         if other is None or variant.model.hidden:
             continue
         key = f"variants.{name}.model.match_parameters: {other!r}"
-        sized = [known for known, candidate in variants.items() if candidate.model.hidden]
         if other not in sized:
-            problems.append(f"{key} has no width of its own; allowed: {', '.join(sized)}")
+            problems.append(f"{key} has no width of its own; allowed: {listed(sized) or 'hidden in its place'}")
             continue
-        budget = variants[other].parameters
+        budget = sized[other].parameters
         try:
             model = variant.model.matched(variant.input.size, variant.regularization.batch_norm, budget)
         except ValueError as error:

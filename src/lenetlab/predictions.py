@@ -1,11 +1,14 @@
 """What the trained networks of one variant answer on the test images: `predictions.npz`, read without torch."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lenetlab import UserError, files
+
+LARGEST_FILE = 2**28  # bytes, unpacked; a thousand seeds on 10,000 images take a fifth of it
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,44 @@ def write(predictions: Predictions, path: Path) -> None:
 
 
 def read(path: Path) -> Predictions:
+    """UserError unless it is a whole file such as `write` makes. Nothing is unpickled."""
     try:
+        with zipfile.ZipFile(path) as packed:
+            unpacked = sum(member.file_size for member in packed.infolist())
+        if unpacked > LARGEST_FILE:
+            raise ValueError(f"{unpacked} bytes unpacked; allowed: up to {LARGEST_FILE}")
         with np.load(path, allow_pickle=False) as content:
-            return Predictions(**{name: content[name] for name in Predictions.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); remedy: dvc repro evaluate") from None
+            found = Predictions(**{name: content[name] for name in Predictions.__dataclass_fields__})
+        if problem := _problem(found):
+            raise ValueError(problem)
+    except Exception as error:  # zip, deflate and numpy's format have exceptions of their own for each kind of damage
+        what = " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+        raise UserError(
+            f"{path}: cannot be read ({what}); remedy: dvc checkout, or"
+            f" dvc repro --force --single-item evaluate@{path.parent.name}"
+        ) from None
+    return found
+
+
+def _problem(found: Predictions) -> str:
+    """What no evaluation writes; empty if there is none."""
+    seeds, images = found.seeds.size, found.labels.size
+    for name, shape, kinds in (
+        ("seeds", (seeds,), "iu"),
+        ("labels", (images,), "u"),
+        ("predicted", (seeds, images), "u"),
+        ("probability", (seeds, images), "f"),
+    ):
+        values = getattr(found, name)
+        if values.shape != shape or values.dtype.kind not in kinds or not values.size:
+            return f"{name}: {values.dtype} of shape {values.shape}, which does not agree with the rest"
+    if len(np.unique(found.seeds)) < seeds:
+        return "seeds: one stands twice"
+    if max(found.labels.max(), found.predicted.max()) > 9:
+        return "labels or predicted: a class above 9"
+    if not ((found.probability >= 0) & (found.probability <= 1)).all():
+        return "probability: one outside of 0 to 1"
+    return ""
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -10,7 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from lenetlab import UserError, calibration, comparison, curves, files, mistakes, params, predictions, provenance
+from lenetlab import (
+    UserError,
+    calibration,
+    comparison,
+    curves,
+    files,
+    mistakes,
+    params,
+    predictions,
+    provenance,
+    reading,
+    wording,
+)
 from lenetlab.answers import Answer
 from lenetlab.calibration import Calibration
 from lenetlab.curves import Curve
@@ -19,6 +31,19 @@ HARDEST = 24  # images that most networks misread, as many as fit a page
 EACH_WAY = 8  # images on which two variants disagree, in favour of one of them
 FAR_BELOW = 0.05  # of accuracy: what lies further below the best is not drawn to scale in the figure of sensitivity
 COSTS = ("seconds_per_epoch", "process_memory_bytes", "device_memory_bytes", "latency_seconds", "images_per_second")
+# What is read of files: keys as `reading.record` takes them.
+VARIANT = (
+    *("variant", "parameters", "fingerprints", "test_data", "diverged/*/epoch", "diverged/*/step"),
+    *(f"identity/{key}" for key in ("definition", "training", "data", "code", "torch", "device", "numerics")),
+    *(f"layers/*/{key}" for key in ("name", "kind", "output", "arithmetic", "parameters", "multiply_accumulates")),
+)
+METRICS = ("parameters", "test_accuracy", "test_accuracy_sd", "test_loss")
+CONDITIONS = ("device", "training_images", "side_by_side", "batch", "rounds")
+ORIGIN = ("commit", "dirty", "python", "numpy", "lenetlab")
+SENSITIVITY = (
+    *("variant", "recipe", "data", "training_images", "validation_images", "device"),
+    *(f"points/*/{key}" for key in ("setting", "value", "parameters", "validation_accuracy", "training_accuracy")),
+)
 REGULARISERS = {  # key of `regularization` -> in words, and the value that means none
     "batch_norm": ("batch normalisation", False),
     "dropout": ("dropout", 0.0),
@@ -94,23 +119,31 @@ class Variant:
     place: int  # in the study, from 0
     parameters: int
     multiply_accumulates: int  # to read one image
-    accuracies: dict[int, float]  # test, last epoch, by seed
+    seeds: list[int]  # all that were trained
+    accuracies: dict[int, float]  # test, last epoch, by seed, of those that finished
     metrics: dict[str, Any]  # metrics.json
     interval: comparison.Interval  # 95 %, of the mean over seeds
     deviation: float | None  # between trainings, freed of what few test images add
-    curves: dict[str, Curve]  # by measure
+    curves: dict[str, Curve]  # by measure; none if no seed finished
     confusion: np.ndarray  # (10, 10), summed over seeds
     commonest: tuple[int, int, int] | None  # of the mistakes: label, answer, how often
     mistakes: list[Mistake]
-    calibration: Calibration
+    calibration: Calibration | None
     cost: dict[str, Measured | None]  # by measure of COSTS
     layers: list[dict[str, Any]]
     settings: dict[str, str]  # flat: input.size, model.name, …
     record: dict[str, Any]  # variant.json
 
     @property
-    def mean(self) -> float:
+    def mean(self) -> float | None:
+        """Of the seeds that finished; None if none did."""
         return self.metrics["test_accuracy"]
+
+    @property
+    def diverged(self) -> str:
+        """How many seeds, and in which epoch; nothing if all finished."""
+        lost = self.record["diverged"]
+        return wording.divergence(lost, len(self.seeds)) if lost else ""
 
     @property
     def sd(self) -> float | None:
@@ -130,11 +163,12 @@ class Effect:
     variant: str
     plain: str
     added: list[str]  # in words
-    mean: float
-    difference: float
+    mean: float | None
+    difference: float | None
     interval_seeds: comparison.Interval
     interval: comparison.Interval  # 95 %, over seeds and images
     verdict: str | None  # of the declared comparison of the two, if there is one
+    diverged: list[str]  # of the two, those of which a seed diverged
 
 
 @dataclass(frozen=True)
@@ -142,9 +176,10 @@ class SettingPoint:
     position: float  # on the axis
     text: str  # of the value
     parameters: int
-    mean: float  # validation accuracy
+    mean: float | None  # validation accuracy, of the seeds that finished; None if none did
     interval: comparison.Interval  # 95 %, of the mean over seeds
-    gap: float  # mean accuracy on the training images less that
+    gap: float | None  # mean accuracy on the training images less that
+    diverged: int  # seeds
 
 
 @dataclass(frozen=True)
@@ -156,7 +191,7 @@ class Sensitivity:
     seeds: int
     validation_images: int
     device: str
-    centre: Measured  # nothing changed
+    centre: SettingPoint  # nothing changed
     floor: float  # what lies below is not drawn to scale
     settings: dict[str, list[SettingPoint]]
 
@@ -200,19 +235,18 @@ def collect(
 
     UserError if an evaluation was made from other settings or other data than the study's.
     """
-    costs, folder = _json(sources.costs, "dvc repro cost"), sources.evaluations
+    measured, folder = costs(sources.costs, study.study), sources.evaluations
     answered = {name: predictions.read(folder / name / "predictions.npz") for name in study.study}
     images: dict[int, Digit] = {}
     variants = [
-        _variant(folder / name, place, answered[name], costs["variants"][name], images)
+        _variant(folder / name, place, answered[name], measured["variants"][name], images)
         for place, name in enumerate(study.study)
     ]
     _of_this_study(study, variants, folder)
-    measured = [costs["variants"][name]["on_processor"] for name in study.study]
     return Report(
         variants=variants,
         outcomes=list(outcomes),
-        effects=_effects(study, answered, outcomes),
+        effects=_effects(study, answered, outcomes, variants),
         answers=list(answers),
         hardest=[
             HardDigit(**vars(images[one.place]), predicted=one.read_as, misread=one.misread, networks=one.networks)
@@ -220,14 +254,25 @@ def collect(
         ],
         disputes=[_dispute(outcome, answered, images) for outcome in outcomes],
         fronts={measure: _front(variants, measure) for measure in ("seconds_per_epoch", "multiply_accumulates")},
-        conditions=costs["conditions"],
-        undisturbed=min(map(min, measured)),
+        conditions=measured["conditions"],
+        undisturbed=min(min(measured["variants"][name]["on_processor"]) for name in study.study),
         sensitivity=_sensitivity(study, sources.sensitivity, variants[0].record["identity"]["data"]),
         compute=_compute(study, sources.journals),
         margin=study.equivalence_margin,
         test_images=len(answered[study.study[0]].labels),
         origin=origin,
     )
+
+
+def diverged(evaluations: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    """Of each variant the seeds that did not finish."""
+    return {name: [int(seed) for seed in _definition(evaluations / name)["diverged"]] for name in names}
+
+
+def costs(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """costs.json, with these variants."""
+    measures = [f"variants/{name}/{measure}" for name in names for measure in (*COSTS, "on_processor")]
+    return reading.record(path, "cost", *(f"conditions/{key}" for key in CONDITIONS), *measures)
 
 
 def cost_of(variant: Variant, measure: str) -> Measured | None:
@@ -249,39 +294,50 @@ def write(report: Report, folder: Path) -> None:
 
 def read(folder: Path) -> tuple[list[comparison.Outcome], list[Answer], dict[str, Any]]:
     """Outcomes, answers and origin, as `write` left them there. UserError if that cannot be read."""
-    try:
-        outcomes, answers, origin = (
-            files.read_json(folder / name) for name in ("comparison.json", "claims.json", "origin.json")
-        )
+    with reading.named(folder / "comparison.json", "compare"):
+        outcomes = reading.entries(folder / "comparison.json", "compare", "mcnemar")
         for one in outcomes:
             one["mcnemar"] = [comparison.Pair(**pair) for pair in one["mcnemar"]]
             one.update({key: tuple(one[key]) for key in one if "interval" in key and one[key]})  # JSON has lists
-        return [comparison.Outcome(**one) for one in outcomes], [Answer(**one) for one in answers], origin
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: cannot be read ({error}); remedy: dvc repro compare") from None
+        outcomes = [comparison.Outcome(**one) for one in outcomes]
+    with reading.named(folder / "claims.json", "compare"):
+        answers = [Answer(**one) for one in reading.entries(folder / "claims.json", "compare")]
+    return outcomes, answers, reading.record(folder / "origin.json", "compare", *ORIGIN)
+
+
+def _definition(folder: Path) -> dict[str, Any]:
+    return reading.record(folder / "variant.json", f"evaluate@{folder.name}", *VARIANT)
 
 
 def _variant(
     folder: Path, place: int, found: predictions.Predictions, cost: Mapping[str, Any], images: dict[int, Digit]
 ) -> Variant:
     """The record of a variant; the images that it misreads are added to `images`, by place in the test index."""
-    record, seeds = files.read_json(folder / "variant.json"), files.read_json(folder / "seeds.json")
-    with np.load(folder / "mistakes.npz", allow_pickle=False) as content:
-        misread = [dict(zip(content, row, strict=True)) for row in zip(*content.values(), strict=True)]
+    record, stage = _definition(folder), f"evaluate@{folder.name}"
+    tested = reading.record(folder / "seeds.json", stage, "*/test_accuracy")
+    drawn = curves.tested(folder / "curves.csv", stage)
+    columns = mistakes.read(folder / "mistakes.npz", stage)
+    misread = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for one in misread:
         images.setdefault(int(one["place"]), Digit(int(one["number"]), int(one["label"]), one["pixels"]))
-    accuracies = {int(seed): values["test_accuracy"] for seed, values in seeds.items()}
+    with reading.named(folder, stage):
+        accuracies = {int(seed): float(values["test_accuracy"]) for seed, values in tested.items()}
+        finished = [int(seed) for seed in record["fingerprints"] if seed not in record["diverged"]]
+        seeds_of = [accuracies, found.seeds.tolist(), *(curve.seeds for curve in drawn.values())]
+        if any(sorted(seeds) != sorted(finished) for seeds in seeds_of):
+            raise ValueError("its files do not tell of the same seeds")
     confusion = predictions.confusion(found.labels, found.predicted)
     return Variant(
         name=record["variant"],
         place=place,
         parameters=record["parameters"],
         multiply_accumulates=sum(layer["multiply_accumulates"] for layer in record["layers"]),
+        seeds=[int(seed) for seed in record["fingerprints"]],
         accuracies=accuracies,
-        metrics=files.read_json(folder / "metrics.json"),
+        metrics=reading.record(folder / "metrics.json", stage, *METRICS),
         interval=comparison.mean_interval(np.array(list(accuracies.values()))),
         deviation=comparison.training_deviation(found),
-        curves=curves.gathered(curves.read(folder / "curves.csv")),
+        curves=drawn,
         confusion=confusion,
         commonest=_commonest(confusion),
         mistakes=[
@@ -329,12 +385,13 @@ def _effects(
     study: params.Study,
     answered: Mapping[str, predictions.Predictions],
     outcomes: Sequence[comparison.Outcome],
+    variants: Sequence[Variant],
 ) -> list[Effect]:
     """For every regularised variant whose plain counterpart, alike in all else, is in the study too."""
     verdicts = {(outcome.candidate, outcome.baseline): outcome.verdict for outcome in outcomes}
     definitions = {name: study.variants[name] for name in study.study}
     plain = {_otherwise(study, name): name for name, one in definitions.items() if not _added(one.regularization)}
-    found = []
+    found, lost = [], {variant.name for variant in variants if variant.diverged}
     for name, definition in definitions.items():
         added, base = _added(definition.regularization), plain.get(_otherwise(study, name))
         if added and base:
@@ -344,11 +401,12 @@ def _effects(
                     variant=name,
                     plain=base,
                     added=added,
-                    mean=float(sides[0].accuracy.mean()),
+                    mean=float(sides[0].accuracy.mean()) if len(sides[0].seeds) else None,
                     difference=comparison.difference(*sides),
                     interval_seeds=comparison.welch(*sides)[0],
                     interval=comparison.seeds_and_images(*sides),
                     verdict=verdicts.get((name, base)),
+                    diverged=[side for side in (name, base) if side in lost],
                 )
             )
     return sorted(found, key=lambda effect: study.study.index(effect.plain))
@@ -384,7 +442,8 @@ def _dispute(
 
 
 def _front(variants: Sequence[Variant], measure: str) -> list[str]:
-    """The variants that no other one equals or beats in both accuracy and cost."""
+    """The variants that no other one equals or beats in both accuracy and cost, of those of which no seed diverged."""
+    variants = [variant for variant in variants if not variant.diverged]
     price = {variant.name: cost_of(variant, measure).mean for variant in variants}
     best, front = -1.0, []
     for variant in sorted(variants, key=lambda variant: (price[variant.name], -variant.mean)):
@@ -402,36 +461,43 @@ def _over_rounds(figures: Sequence[float | None]) -> Measured | None:
 
 def _sensitivity(study: params.Study, path: Path, data: str) -> Sensitivity | None:
     """What was measured with `make sensitivity`; None if that was never done."""
-    found = _json(path, "make sensitivity")
-    if not found:
+    if not reading.record(path, "make sensitivity"):
         return None
+    found = reading.record(path, "make sensitivity", *SENSITIVITY)
     name = found["variant"]
     known = name in study.variants and provenance.recipe(study, name) == found["recipe"]
-    centre, *points = [(one, _over_rounds(list(one["validation_accuracy"].values()))) for one in found["points"]]
+    centre, *points = [_setting_point(one, found["training_images"]) for one in found["points"]]
     settings: dict[str, list[SettingPoint]] = {}
-    for one, measured in points:
-        value, most = one["value"], found["training_images"]
-        everything = one["setting"] == "images" and value in (0, most)
-        settings.setdefault(one["setting"], []).append(
-            SettingPoint(
-                position=most if everything else value,
-                text=f"all {most:,}" if everything else f"{value:,}",
-                parameters=one["parameters"],
-                mean=measured.mean,
-                interval=measured.interval,
-                gap=float(np.mean(list(one["training_accuracy"].values()))) - measured.mean,
-            )
-        )
-    best = max(measured.mean for _, measured in (centre, *points))
+    for one, point in zip(found["points"][1:], points, strict=True):
+        settings.setdefault(one["setting"], []).append(point)
     return Sensitivity(
         variant=name,
         current=known and found["data"] == data,
-        seeds=len(centre[0]["validation_accuracy"]),
+        seeds=len(found["points"][0]["validation_accuracy"]),
         validation_images=found["validation_images"],
         device=found["device"],
-        centre=centre[1],
-        floor=best - FAR_BELOW,
+        centre=centre,
+        floor=max((one.mean for one in (centre, *points) if one.mean is not None), default=0.0) - FAR_BELOW,
         settings=settings,
+    )
+
+
+def _setting_point(one: Mapping[str, Any], most: int) -> SettingPoint:
+    """A row of sensitivity.json, in which a seed that diverged has no accuracy."""
+    value, everything = one["value"], one["setting"] == "images" and one["value"] in (0, most)
+    unseen, learnt = (
+        [accuracy for accuracy in one[key].values() if accuracy is not None]
+        for key in ("validation_accuracy", "training_accuracy")
+    )
+    measured = _over_rounds(unseen) if unseen else None
+    return SettingPoint(
+        position=most if everything else value,
+        text=f"all {most:,}" if everything else f"{value:,}" if value is not None else "",
+        parameters=one["parameters"],
+        mean=measured and measured.mean,
+        interval=measured and measured.interval,
+        gap=measured and float(np.mean(learnt)) - measured.mean,
+        diverged=len(one["validation_accuracy"]) - len(unseen),
     )
 
 
@@ -441,27 +507,13 @@ def _compute(study: params.Study, folder: Path) -> Compute:
     for name in study.study:
         for seed in study.seeds:
             trainings += 1
-            for event in _events(folder / name / f"seed-{seed}.jsonl"):
-                if event["event"] == "start":
-                    devices[event["provenance"]["device"]] = None
-                if event["event"] == "epoch":
-                    epochs += 1
-                    seconds += event["seconds"]
+            path, stage = folder / name / f"seed-{seed}.jsonl", f"train@{name}"
+            events = reading.events(path, stage)
+            with reading.named(path, stage):
+                devices |= {event["provenance"]["device"]: None for event in events if event["event"] == "start"}
+                spent = [float(event["seconds"]) for event in events if event["event"] == "epoch"]
+            epochs, seconds = epochs + len(spent), seconds + sum(spent)
     return Compute(trainings, epochs, seconds, list(devices))
-
-
-def _events(path: Path) -> Iterable[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); remedy: dvc repro train") from None
-
-
-def _json(path: Path, remedy: str) -> Any:
-    try:
-        return files.read_json(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); remedy: {remedy}") from None
 
 
 def _mean_curves(variants: Sequence[Variant]) -> str:
@@ -470,7 +522,8 @@ def _mean_curves(variants: Sequence[Variant]) -> str:
     writer = csv.DictWriter(table, ("variant", "epoch", *curves.MEASURES), lineterminator="\n")
     writer.writeheader()
     for variant in variants:
-        for at, epoch in enumerate(variant.curves["test_loss"].epochs):
+        epochs = variant.curves["test_loss"].epochs if variant.curves else []  # if no seed finished
+        for at, epoch in enumerate(epochs):
             means = {measure: curve.mean[at] for measure, curve in variant.curves.items()}
             writer.writerow({"variant": variant.name, "epoch": epoch, **means})
     return table.getvalue()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from lenetlab import comparison, diagrams, figures, files, mistakes, records
 from lenetlab.answers import Answer
 from lenetlab.records import Report, Variant
-from lenetlab.wording import duration, p_value, percent, points, points_span, span, three_digits, whole
+from lenetlab.wording import NONE, duration, p_value, percent, points, points_span, span, three_digits, whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHAPES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}  # in CSS, as matplotlib's signs
@@ -31,6 +31,7 @@ COSTS = {  # heading, unit of the column, and how a figure is written in it
     "latency_seconds": ("one image, µs", lambda seconds: three_digits(seconds * 1e6)),
     "images_per_second": ("many images, per second", lambda rate: whole(float(f"{rate:.3g}"))),
 }
+LOST = " (of the seeds that finished)"
 FRONTS = {
     "seconds_per_epoch": "seconds per epoch of one training",
     "multiply_accumulates": "multiply-accumulates to read one image",
@@ -92,6 +93,8 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         sensitivity_names={key: name for key, (name, _) in SETTINGS.items()},
         night=Markup(figures.NIGHT),  # noqa: S704  our own
         told=_told(report.answers),
+        lost=[variant for variant in report.variants if variant.diverged],
+        lost_seeds=sum(len(variant.seeds) - len(variant.accuracies) for variant in report.variants),
         first=report.variants[0].record,
     )
     return page.replace(" %", "\N{NO-BREAK SPACE}%")
@@ -105,6 +108,10 @@ def headlines(report: Report) -> list[comparison.Outcome]:
 def answer(outcome: comparison.Outcome, report: Report) -> str:
     """A comparison's result in a sentence, with interval and n."""
     candidate, baseline, interval = outcome.candidate, outcome.baseline, outcome.interval
+    sides = [variant for name in (candidate, baseline) for variant in report.variants if variant.name == name]
+    besides = f" They also differ in {'; '.join(outcome.confounds)}." if outcome.confounds else ""
+    if any(variant.diverged for variant in sides):
+        return f"Whether {candidate} differs from {baseline} stays open, since {outcome.reason}.{besides}"
     if outcome.verdict in ("better", "worse"):
         if outcome.difference < 0:
             interval = interval and (-interval[1], -interval[0])
@@ -117,13 +124,12 @@ def answer(outcome: comparison.Outcome, report: Report) -> str:
         }
         found = f"{opening[outcome.verdict]}: the difference is {points(outcome.difference)}"
         doubt = points_span(interval)
-    seeds = len(report.variants[0].accuracies)
+    seeds = len(sides[0].accuracies)
     over = (
         f"95 % interval over seeds and images {doubt}; {seeds} seeds each"
         if interval
         else "one seed each, so no interval"
     )
-    besides = f" They also differ in {'; '.join(outcome.confounds)}." if outcome.confounds else ""
     return f"{found} percentage points of test accuracy ({over}; {whole(report.test_images)} test images).{besides}"
 
 
@@ -134,13 +140,13 @@ def draw(report: Report) -> dict[str, Picture]:
     """All pictures by name."""
     found = [
         *_comparisons(report),
-        _seeds(report),
+        *_seeds(report),
         *_ablation(report),
         *(picture for variant in report.variants for picture in _of_variant(variant)),
         *_hardest(report),
         *(picture for dispute in report.disputes for picture in _dispute(dispute)),
-        _calibration(report),
-        *(_pareto(report, measure) for measure in FRONTS),
+        *_calibration(report),
+        *(picture for measure in FRONTS for picture in _pareto(report, measure)),
         *_sensitivity(report),
     ]
     return {picture.name: picture for picture in found}
@@ -153,36 +159,75 @@ def _picture(name: str, figure: Figure, alt: str, caption: str) -> Picture:
 def _forest(
     name: str, report: Report, rows: Sequence[tuple[str, str, comparison.Outcome | records.Effect]], alt: str, what: str
 ) -> list[Picture]:
-    """Rows of the variant in question, a title, and a difference; none, no picture."""
+    """Rows of the variant in question, a title, and a difference; those without one are left out; none, no picture."""
     marks = {variant.name: figures.mark(variant.place) for variant in report.variants}
-    shown = [{**asdict(found), "title": title, "mark": marks[variant]} for variant, title, found in rows]
+    shown = [
+        {**asdict(found), "title": title, "mark": marks[variant]}
+        for variant, title, found in rows
+        if found.difference is not None
+    ]
     widths = "Thick: 95 % interval over seeds; thin: over seeds and test images."
+    if len(shown) < len(rows):
+        widths += f" {_left_out([variant for variant in report.variants if variant.mean is None])}"
     return [_picture(name, figures.forest(shown), alt, f"{what} {widths}")] if shown else []
 
 
 def _comparisons(report: Report) -> list[Picture]:
-    rows = [(one.candidate, f"{one.candidate} − {one.baseline}: {one.verdict}", one) for one in report.outcomes]
+    lost = {variant.name for variant in report.variants if variant.diverged}
+    rows = [
+        (
+            one.candidate,
+            f"{one.candidate} − {one.baseline}: {one.verdict}" + LOST * bool(lost & {one.candidate, one.baseline}),
+            one,
+        )
+        for one in report.outcomes
+    ]
     alt = " ".join(answer(outcome, report) for outcome in report.outcomes)
     what = "Differences of mean test accuracy, candidate minus baseline, in the candidate's colour."
     return _forest("comparisons", report, rows, alt, what)
 
 
-def _seeds(report: Report) -> Picture:
+def _with_results(report: Report) -> tuple[list[Variant], str]:
+    """The variants of which a seed finished, and what a caption says of the others."""
+    shown = [variant for variant in report.variants if variant.mean is not None]
+    return shown, _left_out([variant for variant in report.variants if variant not in shown])
+
+
+def _left_out(variants: Sequence[Variant]) -> str:
+    names = " and ".join(variant.name for variant in variants)
+    return f"Left out: {names}, of which every seed diverged." if variants else ""
+
+
+def _name(variant: Variant) -> str:
+    """In a picture, where it is to be seen that the figures are of some seeds only."""
+    lost = len(variant.seeds) - len(variant.accuracies)
+    return f"{variant.name} ({lost} of {len(variant.seeds)} seeds diverged)" if lost else variant.name
+
+
+def _seeds(report: Report) -> list[Picture]:
     def point(variant: Variant) -> dict[str, Any]:
-        shown = {key: getattr(variant, key) for key in ("name", "mean", "interval")}
+        shown = {"name": _name(variant), "mean": variant.mean, "interval": variant.interval}
         return {**shown, "mark": figures.mark(variant.place), "accuracies": list(variant.accuracies.values())}
 
-    return _picture(
-        "seeds",
-        figures.points([point(variant) for variant in report.variants]),
-        "Test accuracy of every seed. "
-        + "; ".join(f"{variant.name}: mean {percent(variant.mean)} %" for variant in report.variants),
-        "Every training as a point; the bar is the mean with its 95 % interval over seeds.",
-    )
+    shown, left_out = _with_results(report)
+    if not shown:
+        return []
+    return [
+        _picture(
+            "seeds",
+            figures.points([point(variant) for variant in shown]),
+            "Test accuracy of every seed. "
+            + "; ".join(f"{_name(variant)}: mean {percent(variant.mean)} %" for variant in shown),
+            f"Every training as a point; the bar is the mean with its 95 % interval over seeds. {left_out}".strip(),
+        )
+    ]
 
 
 def _ablation(report: Report) -> list[Picture]:
-    rows = [(one.variant, f"{one.plain} with {' and '.join(one.added)}", one) for one in report.effects]
+    rows = [
+        (one.variant, f"{one.plain} with {' and '.join(one.added)}" + LOST * bool(one.diverged), one)
+        for one in report.effects
+    ]
     told = "; ".join(f"{title}: {points(one.difference)}" for _, title, one in rows)
     alt = f"Differences to the same network without regularisation, in percentage points. {told}."
     what = "Test accuracy with these regularisers minus that of the same network with none."
@@ -196,28 +241,32 @@ def _of_variant(variant: Variant) -> list[Picture]:
     if variant.commonest:
         label, read_as, count = variant.commonest
         commonest = f"the commonest mistake is a {label} read as a {read_as}, {count} times"
+    network = _picture(
+        f"network-{name}",
+        diagrams.network(variant.layers, size, colour),
+        f"{name} in three dimensions, from {size}×{size} pixels to ten classes: {', '.join(_outline(variant))}.",
+        f"{name}: {whole(variant.parameters)} parameters; {whole(variant.multiply_accumulates)}"
+        " multiply-accumulates read an image. Planes are drawn to scale; after LeCun et al. 1998, figure 2.",
+    )
+    if variant.mean is None:
+        return [network]
+    which = f"the {seeds} seeds that finished" if variant.diverged else f"all {seeds} seeds"
     found = [
         _picture(
             f"curves-{name}",
             figures.learning(variant.curves, colour),
             f"Loss and accuracy of {name} per epoch; at the end {percent(variant.final['train_accuracy'])} % in"
             f" training and {percent(variant.final['test_accuracy'])} % on the test images.",
-            f"{name}: all {seeds} seeds thin, their mean thick. Training loss and accuracy are taken while the weights"
+            f"{name}: {which} thin, their mean thick. Training loss and accuracy are taken while the weights"
             " change, with dropout and augmentation where there are any.",
         ),
         _picture(
             f"confusion-{name}",
             figures.confusion(variant.confusion, colour),
             f"Confusion of {name}: {commonest}.",
-            f"{name}: counts, summed over {seeds} seeds; only mistakes are shaded.",
+            f"{name}: counts, summed over {which}; only mistakes are shaded.",
         ),
-        _picture(
-            f"network-{name}",
-            diagrams.network(variant.layers, size, colour),
-            f"{name} in three dimensions, from {size}×{size} pixels to ten classes: {', '.join(_outline(variant))}.",
-            f"{name}: {whole(variant.parameters)} parameters; {whole(variant.multiply_accumulates)}"
-            " multiply-accumulates read an image. Planes are drawn to scale; after LeCun et al. 1998, figure 2.",
-        ),
+        network,
     ]
     if variant.mistakes:
         texts = [mistakes.told(one.label, one.predicted, one.confidence, one.votes, seeds) for one in variant.mistakes]
@@ -226,8 +275,8 @@ def _of_variant(variant: Variant) -> list[Picture]:
                 f"mistakes-{name}",
                 _digits(variant.mistakes, *zip(*texts, strict=True)),
                 f"{len(texts)} test images that {name} misreads with the most confidence, the first a {texts[0][0]}.",
-                f"{name}: below each, the probability given to wrong answers (mean over all seeds) and how many"
-                " seeds misread it.",
+                f"{name}: below each, the probability given to wrong answers (mean over {which}) and how"
+                " many seeds misread it.",
             )
         )
     return found
@@ -252,7 +301,7 @@ def _hardest(report: Report) -> list[Picture]:
             f"The {len(above)} test images that most networks misread; {first.misread} of {first.networks} misread the"
             f" first, a {first.label}.",
             f"Below each, how many of the {first.networks} networks, every seed of every variant, misread it; above,"
-            " the commonest wrong answer.",
+            f" the commonest wrong answer.{' Seeds that diverged do not count.' * _any_diverged(report)}",
         )
     ]
 
@@ -283,44 +332,61 @@ def _digits(shown: Sequence[records.Digit], above: Sequence[str], below: Sequenc
     return figures.digits([one.pixels for one in shown], above, below)
 
 
-def _calibration(report: Report) -> Picture:
+def _any_diverged(report: Report) -> bool:
+    return any(variant.diverged for variant in report.variants)
+
+
+def _calibration(report: Report) -> list[Picture]:
+    variants, left_out = _with_results(report)
+    if not variants:
+        return []
     shown = [
         {"name": variant.name, "mark": figures.mark(variant.place), "bins": variant.calibration.bins}
-        for variant in report.variants
+        for variant in variants
     ]
-    told = [f"{variant.name} {points(variant.calibration.error).strip('+')}" for variant in report.variants]
-    return _picture(
-        "calibration",
-        figures.reliability(shown),
-        f"Accuracy against confidence. Expected calibration error in percentage points: {'; '.join(told)}.",
-        "Answers of all seeds with a like confidence, by how many of them are right, with 95 % intervals; on the"
-        " dashes, confidence is right, below them it is too high.",
-    )
+    told = [f"{variant.name} {points(variant.calibration.error).strip('+')}" for variant in variants]
+    return [
+        _picture(
+            "calibration",
+            figures.reliability(shown),
+            f"Accuracy against confidence. Expected calibration error in percentage points: {'; '.join(told)}.",
+            "Answers of all seeds with a like confidence, by how many of them are right, with 95 % intervals; on the"
+            f" dashes, confidence is right, below them it is too high. {left_out}".strip(),
+        )
+    ]
 
 
-def _pareto(report: Report, measure: str) -> Picture:
+def _pareto(report: Report, measure: str) -> list[Picture]:
+    variants, left_out = _with_results(report)
+    if not variants:
+        return []
     cost = {variant.name: records.cost_of(variant, measure) for variant in report.variants}
     shown = [
         {
-            "name": variant.name,
+            "name": _name(variant),
+            "number": variant.place + 1,
             "mark": figures.mark(variant.place),
             "accuracy": variant.mean,
             "interval": variant.interval,
             "cost": cost[variant.name].mean,
             "cost_interval": cost[variant.name].interval,
         }
-        for variant in report.variants
+        for variant in variants
     ]
-    front = [(one["cost"], one["accuracy"]) for name in report.fronts[measure] for one in shown if one["name"] == name]
+    best = report.fronts[measure]
+    front = [(cost[one.name].mean, one.mean) for name in best for one in variants if one.name == name]
+    told = f"; no other variant is at once cheaper and better than {', '.join(best)}" if best else ""
     by_number = " Numbers are those of the table." if len(shown) > figures.FEW else ""
-    return _picture(
-        f"pareto-{measure}",
-        figures.pareto(shown, FRONTS[measure], front),
-        f"Test accuracy against {FRONTS[measure]}; no other variant is at once cheaper and better than"
-        f" {', '.join(report.fronts[measure])}.",
-        f"Mean test accuracy against {FRONTS[measure]}, with 95 % intervals. The dashes join the variants that no other"
-        f" beats in both.{by_number}",
-    )
+    finished = " Those of which a seed diverged take no part in that." * _any_diverged(report)
+    return [
+        _picture(
+            f"pareto-{measure}",
+            figures.pareto(shown, FRONTS[measure], front),
+            f"Test accuracy against {FRONTS[measure]}{told}.",
+            f"Mean test accuracy against {FRONTS[measure]}, with 95 % intervals. The dashes join the variants that no"
+            f" other beats in both.{finished}{by_number} {left_out}".strip(),
+        )
+    ]
 
 
 def _sensitivity(report: Report) -> list[Picture]:
@@ -337,17 +403,21 @@ def _sensitivity(report: Report) -> list[Picture]:
         }
         for name, shown in found.settings.items()
     ]
+    known = {name: [point for point in shown if point.mean is not None] for name, shown in found.settings.items()}
     best = [
-        f"{SETTINGS[name][0]} {max(shown, key=lambda point: point.mean).text}" for name, shown in found.settings.items()
+        f"{SETTINGS[name][0]} {max(shown, key=lambda point: point.mean).text}" for name, shown in known.items() if shown
     ]
+    highest = f"; highest at {', '.join(best)}" if best else ""
     place = next((variant.place for variant in report.variants if variant.name == found.variant), 0)
+    lost = any(point.diverged for shown in found.settings.values() for point in shown)
+    crosses = " A cross stands where seeds diverged, with their number; they are in no mean." * lost
     return [
         _picture(
             "sensitivity",
             figures.sensitivity(settings, found.centre.mean, figures.mark(place)),
-            f"Validation accuracy of {found.variant} as one setting changes; highest at {', '.join(best)}.",
+            f"Validation accuracy of {found.variant} as one setting changes{highest}.",
             f"{found.variant}: mean over {found.seeds} seeds with its 95 % interval; dashes: nothing is changed. An"
-            " arrow stands for what is far below, with its figure.",
+            f" arrow stands for what is far below, with its figure.{crosses}",
         )
     ]
 
@@ -389,7 +459,7 @@ def _cost(variant: Variant, measure: str) -> tuple[str, str]:
     """A measured cost and its interval, in the unit of its column."""
     measured, written = variant.cost[measure], COSTS[measure][1]
     if measured is None:
-        return "–", ""
+        return NONE, ""
     return written(measured.mean), " to ".join(written(limit) for limit in measured.interval)
 
 

@@ -42,7 +42,7 @@ def recorded(folder: Path, journal: Path) -> Recorded:
     try:
         record = files.read_manifest(folder / training.RECORD)
     except files.Damaged as damage:
-        raise UserError(f"{damage}; remedy: dvc checkout, or dvc repro") from None
+        raise UserError(f"{damage}; remedy: dvc checkout --force, or dvc repro") from None
     weights = sorted((name for name in record["files"] if name.startswith("epoch")), key=_epoch)
     starts = [line for line in files.read_json_lines(journal) if line["event"] == "start"]
     return Recorded(

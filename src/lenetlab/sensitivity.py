@@ -74,15 +74,23 @@ def _changed(variant: params.Variant, setting: str, value: float) -> params.Vari
 
 
 def _result(point: Point, plan: execution.Plan) -> dict[str, Any]:
-    """Accuracies at the end, by seed: on validation images, and in evaluation mode on those that were trained on."""
+    """Accuracies at the end, by seed: on validation images, and in evaluation mode on those that were trained on.
+
+    None for a seed that diverged, since it has no end.
+    """
     folders = {str(run.seed): plan.folders[run.seed] for run in plan.runs}
-    table = {seed: curves.read(folder / "curves.csv") for seed, folder in folders.items()}
+    records = {seed: files.read_json(folder / "run.json") for seed, folder in folders.items()}
+    unseen = {
+        seed: None
+        if records[seed]["diverged"]
+        else float(curves.read(folder / "curves.csv")[-1]["validation_accuracy"])
+        for seed, folder in folders.items()
+    }
+    learnt = {seed: record["training_set"] and record["training_set"]["accuracy"] for seed, record in records.items()}
     return {
         "setting": point.setting,
         "value": point.value,
         "parameters": plan.runs[0].record["parameters"],
-        "validation_accuracy": {seed: float(rows[-1]["validation_accuracy"]) for seed, rows in table.items()},
-        "training_accuracy": {
-            seed: files.read_json(folder / "run.json")["training_set"]["accuracy"] for seed, folder in folders.items()
-        },
+        "validation_accuracy": unseen,
+        "training_accuracy": learnt,
     }

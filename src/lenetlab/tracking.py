@@ -7,7 +7,6 @@ publishing twice changes nothing, and an empty store is filled from the files al
 Not shown: commit and device of `prepare`, since its files are a function of the data alone.
 """
 
-import csv
 import fcntl
 import gc
 import json
@@ -19,32 +18,39 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from sqlite3 import Error as DatabaseError
 from sqlite3 import connect as open_database
 from statistics import fmean
 from typing import IO, Any
 
-from lenetlab import UserError, files
+from lenetlab import UserError, files, reading
 
 # mlflow and scipy are imported in the functions that need them. Importing mlflow takes 3 to 4 s, more than most stages:
 # it happens in a process of its own while the stage works.
 
 EXPERIMENT = "lenetlab"
 VIEW = "variants"  # the prepared table of runs
-STARTING = 60  # seconds that importing mlflow and making a new database may take at the end of a stage
-PATIENCE = 5  # seconds without a sign of life, after which a tracking server is given up
-BUSY = 60  # the same for a database on this machine, where silence means that the machine is busy
+SILENCE = 60  # seconds without a sign of life, after which a stage gives up the tracking process: imports take so long
+PATIENCE = 4  # seconds that the tracking process waits for servers and locks once its stage has ended, in all
+GRACE = 0.5  # seconds of waiting for one answer that do not count yet
+UPLINK = 250_000  # bytes of a file that a healthy server takes in a second
+RETRY = 20  # seconds until what could not be published while the stage works is tried again
+TICK = 0.05  # seconds from one look at what is waited for to the next
 DEAD = 600  # seconds without progress, after which a RUNNING run was left behind by a crash
-SETTINGS = {  # a hanging server costs 3 s instead of minutes; nothing is reported to MLflow's makers; no migration log
+# A hanging server costs 3 s instead of minutes; nothing is reported to MLflow's makers; no migration log, no addresses.
+SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 DESCRIPTION = """\
 Is one digit classifier better than another, or was it luck? Every **variant** was trained with several seeds. Its run
@@ -106,7 +112,9 @@ class Run:
 
 def of_prepare(outputs: Path) -> list[Run]:
     paths = {"training": outputs / "data/prepared/train", "test": outputs / "data/prepared/test"}
-    profiles = {use: _json(path / "profile.json") for use, path in paths.items()}
+    profiles = {
+        use: _json(path / "profile.json", "prepare", "digest", "splits", "duplicates") for use, path in paths.items()
+    }
     if None in profiles.values():
         return []
     digests = {use: profile["digest"] for use, profile in profiles.items()}
@@ -144,36 +152,46 @@ def of_training(journals: Iterable[Sequence[dict]], seeds: int, unfinished: str)
 
 def of_variant(outputs: Path, variant: str) -> list[Run]:
     """A variant's run and those of its seeds, from all there is of its training, evaluation and comparison."""
-    children = _children(map(files.read_json_lines, (outputs / "journals" / variant).glob("*.jsonl")), "KILLED")
+    stage, journals = f"train@{variant}", (outputs / "journals" / variant).glob("*.jsonl")
+    children = []
+    for path in journals:
+        events = reading.events(path, stage)
+        with reading.named(path, stage):
+            children += _children([events], "KILLED")
+    children.sort(key=_number)
     if not children:
         return []
     for child in children:
         kept = outputs / "runs" / variant / f"seed-{child.tags['seed']}"
-        child.tags |= _weights(_json(kept / "run.json") or {"files": {}})
+        child.tags |= _weights(_json(kept / "run.json", stage, "files") or {"files": {}})
         for place, path in _below(kept).items():
             child.artifacts[f"checkpoints/{place}" if path.suffix == ".safetensors" else place] = path
     folder = outputs / "evaluations" / variant
-    evaluation = _json(folder / "variant.json")
+    evaluation = _json(folder / "variant.json", f"evaluate@{variant}", "fingerprints", "test_data", "diverged")
     if not evaluation or evaluation["fingerprints"] != {run.tags["seed"]: run.fingerprint for run in children}:
         return [_parent(children, len(children), "KILLED"), *children]  # none, or that of an earlier training
-    for run in children:
+    finished = _finished(children)
+    for run in finished:
         _add_test(run, folder, evaluation["test_data"])
     parent = _parent(children, len(children), "KILLED")
-    _add_summary(parent, len(children), folder, _verdict(outputs, variant))
-    _add_costs(parent, (_json(outputs / "costs.json") or {"variants": {}})["variants"].get(variant, {}))
+    _add_summary(parent, len(finished), folder, _verdict(outputs, variant))
+    _add_costs(
+        parent, (_json(outputs / "costs.json", "cost", "variants") or {"variants": {}})["variants"].get(variant, {})
+    )
     return [parent, *children]
 
 
 def of_comparison(outputs: Path) -> list[Run]:
     """One run for each set of results; a report that is only rendered anew stays with its run."""
     folder = outputs / "reports"
-    entries = _json(folder / "comparison.json")
+    entries = _entries(folder)
     if entries is None:
         return []
     written = (folder / "comparison.json").stat().st_mtime
     verdicts = Counter(entry["verdict"] for entry in entries)
     said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    note = (folder / "report.md").read_text(encoding="utf-8")
+    with reading.named(folder / "report.md", "compare"):
+        note = (folder / "report.md").read_text(encoding="utf-8")
     if len(note) > 7900:  # MLflow cuts a tag at 8000 characters
         note = note[:7900].rpartition("\n")[0] + "\n\n*The rest is in `report.md`, under Artifacts.*"
     return [
@@ -183,7 +201,7 @@ def of_comparison(outputs: Path) -> list[Run]:
             end=written,
             tags={
                 **_tags("compare", files.sha256_json(entries)),
-                **_origin_tags(files.read_json(folder / "origin.json")),
+                **_origin_tags(reading.record(folder / "origin.json", "compare", "commit", "dirty", "experiment")),
                 "verdict": said,
                 "mlflow.note.content": note,
             },
@@ -202,18 +220,29 @@ def _weights(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _children(journals: Iterable[Sequence[dict]], unfinished: str) -> list[Run]:
     runs = [_seed(journal, unfinished) for journal in journals if journal]
-    return sorted(runs, key=lambda run: int(run.tags["seed"]))
+    return sorted(runs, key=_number)
+
+
+def _number(run: Run) -> int:
+    return int(run.tags["seed"])
+
+
+def _finished(children: Sequence[Run]) -> list[Run]:
+    """Those that did not diverge, or not yet."""
+    return [run for run in children if "diverged" not in run.tags]
 
 
 def _seed(journal: Sequence[dict], unfinished: str) -> Run:
     start, last = journal[0], journal[-1]
+    status = last["status"] if last["event"] == "end" else None
+    stopped = {"diverged": f"epoch {last['epoch']}, batch {last['step']}"} if status == "diverged" else {}
     return Run(
         name=f"{start['variant']} seed {start['seed']}",
         start=start["time"],
         end=last["time"],
-        tags=_training_tags([event for event in journal if event["event"] == "start"][-1]),
+        tags=_training_tags([event for event in journal if event["event"] == "start"][-1]) | stopped,
         params=_params(start),
-        status={"finished": "FINISHED", "failed": "FAILED"}[last["status"]] if last["event"] == "end" else unfinished,
+        status={"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}[status] if status else unfinished,
         parent=start["parent_fingerprint"],
         points={
             (name, event["epoch"]): (event[key], event["time"])
@@ -227,51 +256,73 @@ def _seed(journal: Sequence[dict], unfinished: str) -> Run:
 
 
 def _parent(children: Sequence[Run], seeds: int, unfinished: str) -> Run:
-    """Means over all the seeds, of the epochs that each of them has: a point once sent stays true."""
+    """Means over all the seeds, of the epochs that each of them has: a point once sent stays true.
+
+    Unless a seed diverges: it is in no mean, since the means at the end are of the others.
+    """
+    finished, lost = _finished(children), [run.tags["seed"] for run in children if "diverged" in run.tags]
     newest = max(children, key=lambda run: run.start)
     statuses = {run.status for run in children} | ({unfinished} if len(children) < seeds else set())
-    shared = set.intersection(*(set(run.points) for run in children)) if len(children) == seeds else set()
+    shared = set.intersection(*(set(run.points) for run in finished)) if finished and len(children) == seeds else set()
+    marked = {}
+    if lost:
+        marked["diverged"] = f"seed{'s' * (len(lost) > 1)} {', '.join(lost)}"
+        marked["mlflow.note.content"] = _divergence(children, seeds)
     return Run(
         name=newest.tags["variant"],
         start=min(run.start for run in children),
         end=max(run.end for run in children),
         tags={
-            **{key: value for key, value in newest.tags.items() if key not in ("seed", "weights")},
+            **{key: value for key, value in newest.tags.items() if key not in ("seed", "diverged", "weights")},
             "fingerprint": str(newest.parent),
             "seeds": " ".join(run.tags["seed"] for run in children),
+            **marked,
         },
         params=newest.params,
         status=next(status for status in ("RUNNING", "FAILED", "KILLED", "FINISHED") if status in statuses),
         points={
-            point: (fmean(run.points[point][0] for run in children), max(run.points[point][1] for run in children))
+            point: (fmean(run.points[point][0] for run in finished), max(run.points[point][1] for run in finished))
             for point in sorted(shared)
         },
         data=dict(newest.data),
     )
 
 
+def _divergence(children: Sequence[Run], seeds: int) -> str:
+    """What the page of a variant opens with."""
+    told = [f"{run.tags['seed']} in {run.tags['diverged']}" for run in children if "diverged" in run.tags]
+    return (
+        f"**{len(told)} of {seeds} seeds diverged** ({'; '.join(told)}): weights or loss stopped being numbers, and"
+        " training ended there. No comparison with this variant is decided."
+    )
+
+
 def _add_test(child: Run, folder: Path, test_data: str) -> None:
     """The test curves of a seed, dated when the weights that were tested had been trained."""
-    seed = child.tags["seed"]
-    with (folder / "curves.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
+    seed, stage = child.tags["seed"], f"evaluate@{folder.name}"
+    rows = reading.rows(folder / "curves.csv", stage, "seed", "epoch", *TESTED)
+    with reading.named(folder / "curves.csv", stage):
+        for row in rows:
             if row["seed"] == seed:
                 epoch = int(row["epoch"])
                 when = child.points["train_loss", epoch][1]
                 child.points |= {(key, epoch): (float(row[key]), when) for key in TESTED}
-    child.tags["accuracy"] = _percent(files.read_json(folder / "seeds.json")[seed]["test_accuracy"])
+    final = reading.record(folder / "seeds.json", stage, f"{seed}/test_accuracy")
+    child.tags["accuracy"] = _percent(final[seed]["test_accuracy"])
     child.artifacts |= _below(folder / f"seed-{seed}")
     child.data["test"] = ("data/prepared/test", test_data)
 
 
 def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> None:
-    """Final figures, once more as tags that are rounded for the eye; pictures; the verdict."""
+    """Final figures of so many seeds, once more as tags that are rounded for the eye; pictures; the verdict."""
     from scipy.special import stdtrit  # quantiles of the t distribution
 
-    final = files.read_json(folder / "metrics.json")
+    final = reading.record(
+        folder / "metrics.json", f"evaluate@{folder.name}", "test_accuracy", "test_accuracy_sd", "test_loss"
+    )
     mean, deviation = final["test_accuracy"], final["test_accuracy_sd"]
-    figures = {key: final[key] for key in TESTED}
-    said = {"accuracy": _percent(mean), "interval": "needs two seeds"}
+    figures = {key: final[key] for key in TESTED if final[key] is not None}
+    said = {"accuracy": _percent(mean) if seeds else "diverged", "interval": "needs two seeds" if seeds else "–"}
     if seeds > 1:
         half = float(stdtrit(seeds - 1, 0.975)) * deviation / math.sqrt(seeds)
         low, high = max(0.0, mean - half), min(1.0, mean + half)
@@ -280,41 +331,69 @@ def _add_summary(parent: Run, seeds: int, folder: Path, verdict: str | None) -> 
         said["interval"] = f"{100 * low:.2f}–{_percent(high)}"
     if verdict:
         said["verdict"] = verdict
-    last = max(epoch for _, epoch in parent.points)
+    last = _last(parent)
     parent.points |= {(key, last): (value, parent.end) for key, value in figures.items()}
     parent.tags |= said
-    parent.tags["mlflow.note.content"] = (
-        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over the seeds ({seeds}), the runs below "
-        f"this one. 95 % interval of the mean: {said['interval']}.\n\nVerdict: **{verdict or 'not compared yet'}**."
-        "\n\nMetrics are means over the seeds. Curves, confusion and mistakes are under *Artifacts*."
+    which = "the seeds that finished" if "diverged" in parent.tags else "the seeds"
+    reached = (
+        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over {which} ({seeds}), the runs below "
+        f"this one. 95 % interval of the mean: {said['interval']}."
     )
+    shown = f"Metrics are means over {which}. Curves, confusion and mistakes are under *Artifacts*."
+    told = [
+        parent.tags.get("mlflow.note.content"),  # that seeds diverged
+        reached if seeds else None,
+        f"Verdict: **{verdict or 'not compared yet'}**.",
+        shown if seeds else None,
+    ]
+    parent.tags["mlflow.note.content"] = "\n\n".join(filter(None, told))
     parent.artifacts = {place: path for place, path in _below(folder).items() if "/" not in place}
 
 
 def _add_costs(parent: Run, measured: Mapping[str, Any]) -> None:
     """What the variant costs: means over the rounds of its measurement."""
-    last = max(epoch for _, epoch in parent.points)
+    last = _last(parent)
     for key, figures in measured.items():
         rounds = figures if isinstance(figures, list) else [figures]
         if key not in ("parameters", "on_processor") and None not in rounds:
             parent.points["cost_" + key, last] = fmean(rounds), parent.end
 
 
+def _last(parent: Run) -> int:
+    """Where figures of the end stand; where no seed finished there is no end."""
+    return max((epoch for _, epoch in parent.points), default=0)
+
+
 def _verdict(outputs: Path, variant: str) -> str | None:
     """What the comparison says of a variant; None if there is none, or only one of earlier results."""
-    entries = _json(outputs / "reports" / "comparison.json")
+    entries = _entries(outputs / "reports")
     said = []
     for entry in entries or ():
         pair = entry["candidate"], entry["baseline"]
         if variant in pair:
-            metrics = [_json(outputs / "evaluations" / name / "metrics.json") for name in pair]
-            means = [found["test_accuracy"] if found else math.nan for found in metrics]
-            if not math.isclose(means[0] - means[1], entry["difference"], abs_tol=1e-9):
+            paths = {name: outputs / "evaluations" / name / "metrics.json" for name in pair}
+            metrics = [_json(path, f"evaluate@{name}", "test_accuracy") for name, path in paths.items()]
+            if None in metrics or not _same(*(found["test_accuracy"] for found in metrics), entry["difference"]):
                 return None
             side = pair.index(variant)
             words = VERDICTS.get(entry["verdict"], (f"{entry['verdict']} against",) * 2)
             said.append(f"{words[side]} {pair[1 - side]}")
     return "; ".join(said) or (None if entries is None else "not compared")
+
+
+def _same(candidate: float | None, baseline: float | None, difference: float | None) -> bool:
+    """Whether a difference was made from these means; there is none where no seed of a side finished."""
+    if None in (candidate, baseline) or difference is None:
+        return None in (candidate, baseline) and difference is None
+    return math.isclose(candidate - baseline, difference, abs_tol=1e-9)
+
+
+def _entries(reports: Path) -> list[dict] | None:
+    """Of comparison.json; None where nothing was compared yet."""
+    path = reports / "comparison.json"
+    if not path.exists():
+        return None
+    return reading.entries(path, "compare", "candidate", "baseline", "difference", "verdict")
 
 
 def _tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
@@ -365,8 +444,8 @@ def _below(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def _json(path: Path) -> Any:
-    return files.read_json(path) if path.exists() else None
+def _json(path: Path, stage: str, *keys: str) -> Any:
+    return reading.record(path, stage, *keys) if path.exists() else None
 
 
 # From runs to MLflow.
@@ -403,24 +482,48 @@ def place() -> Place:
 
 
 @contextmanager
-def opened(where: Place, sign: Callable[[], None] = lambda: None) -> Iterator["Store"]:
+def opened(where: Place, sign: Callable[..., None] = lambda *_: None) -> Iterator["Store"]:
     """The store, in whose folder the block works, since its artifacts have relative places."""
     with chdir(where.folder):
         yield Store(where, sign)
 
 
+class Client:
+    """MLflow's own, which gives a sign of life after every answer, and knows whose answer it is."""
+
+    def __init__(self, where: Place, sign: Callable[..., None]) -> None:
+        self.sign, self.mlflow = sign, _mlflow()
+        self.client = self.mlflow.MlflowClient(where.uri)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        def ask(*words: Any, **more: Any) -> Any:
+            try:
+                answer = getattr(self.client, name)(*words, **more)
+            except (self.mlflow.exceptions.MlflowException, SQLAlchemyError, OSError):
+                raise
+            except Exception as error:  # of whatever kind, as it reads a page of some proxy as if it were an answer
+                raise OSError(f"an answer that is not MLflow's ({type(error).__name__}: {error})") from error
+            self.sign()
+            return answer
+
+        return ask
+
+
 class Store:
     """A tracking store. `sign` is called after every step; `added` counts what was sent."""
 
-    def __init__(self, where: Place, sign: Callable[[], None]) -> None:
+    def __init__(self, where: Place, sign: Callable[..., None]) -> None:
         self.where, self.sign = where, sign
         self.added = Counter(runs=0, points=0, artifacts=0, ended=0)
         self.held: dict[str, Held] = {}  # by fingerprint
-        mlflow = _mlflow()
-        with self._locked():  # processes that make a database at the same time crash in its migrations
-            self.client = mlflow.MlflowClient(where.uri)
+        # Processes that make a database at the same time crash in its migrations, which take seconds.
+        with self._locked(sign if where.database else None):
+            if where.database:
+                _check(where.database)
+            self.client = Client(where, sign)
             self.experiment = self._experiment()
-        sign()
 
     def put(self, *runs: Run) -> None:
         """Send what the store lacks of these runs; one comes before those below it."""
@@ -435,7 +538,6 @@ class Store:
                 else:
                     self.client.set_terminated(held.id, run.status, end_time=_milliseconds(run.end))
                 held.status = run.status
-                self.sign()
 
     def find(self, run: str) -> Any:
         """MLflow's run of that id or name, the newest of several; UserError if there is none."""
@@ -496,6 +598,10 @@ class Store:
             if self.where.database:
                 _make_location_relative(self.where.database, created)
             return created
+        if found.name != EXPERIMENT:
+            raise OSError("its answers are not MLflow's")
+        if self.where.database:  # a process may have ended in between
+            _make_location_relative(self.where.database, found.experiment_id, found.artifact_location)
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         for key, value in tags.items():
@@ -522,7 +628,6 @@ class Store:
             },
             data={(item.dataset.name, item.dataset.digest) for item in found[0].inputs.dataset_inputs},
         )
-        self.sign()
         return held
 
     def _put_values(self, run: Run, held: Held) -> None:
@@ -540,7 +645,6 @@ class Store:
         while metrics or any(rest.values()):
             self.client.log_batch(held.id, metrics[:500], **rest)  # MLflow takes 1000 values at once
             metrics, rest = metrics[500:], {}
-            self.sign()
         held.points |= points
         held.params |= params
         held.tags |= tags
@@ -562,14 +666,23 @@ class Store:
         if not run.artifacts or held.tags.get("artifacts") == digest:
             return
         # Weights never change under one fingerprint, so what is there stays; pictures may have been drawn anew.
-        there = {item.path: item.file_size for item in self.client.list_artifacts(held.id, "checkpoints")}
+        sizes = {where: path.stat().st_size for where, path in run.artifacts.items()}
+        there = self._sizes(held, {"checkpoints"})
         for where, path in run.artifacts.items():
-            if there.get(where) != path.stat().st_size:
+            if there.get(where) != sizes[where]:
+                self.sign(min(PATIENCE - 1, max(GRACE, sizes[where] / UPLINK)))
                 self.client.log_artifact(held.id, str(path), where.rpartition("/")[0] or None)
                 self.added["artifacts"] += 1
-                self.sign()
+        # MLflow's client takes whatever answers an upload without an error code for a success.
+        there = self._sizes(held, {where.rpartition("/")[0] for where in sizes})
+        if lost := [where for where in sizes if there.get(where) != sizes[where]]:
+            raise OSError(f"{lost[0]} did not arrive")
         self.client.set_tag(held.id, "artifacts", digest)
         held.tags["artifacts"] = digest
+
+    def _sizes(self, held: Held, folders: Iterable[str]) -> dict[str, int]:
+        found = (self.client.list_artifacts(held.id, folder or None) for folder in folders)
+        return {item.path: item.file_size for items in found for item in items}
 
     def _search(self, condition: str) -> list[Any]:
         return list(self.client.search_runs([self.experiment], condition, order_by=["attributes.start_time"]))
@@ -578,12 +691,14 @@ class Store:
         return list(self.client.get_metric_history(found.info.run_id, key))
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, sign: Callable[..., None] | None = None) -> Iterator[None]:
+        """One process of this folder at a time. With `sign` waiting for the others is no waiting that counts."""
         folder = self.where.folder / ".lenetlab"
         folder.mkdir(exist_ok=True)
         with (folder / "tracking.lock").open("w") as lock:
             while not _lock(lock):
-                self.sign()  # whoever has it is watched as this process is
+                if sign:
+                    sign()
                 time.sleep(0.1)
             yield
 
@@ -604,11 +719,21 @@ def _mlflow() -> Any:
     return mlflow
 
 
-def _make_location_relative(database: Path, experiment: str) -> None:
+def _check(database: Path) -> None:
+    """Fail at once if the database cannot be written: MLflow tries ten times, for two minutes."""
+    if database.exists():
+        with closing(open_database(database, timeout=PATIENCE - 1)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+
+
+def _make_location_relative(database: Path, experiment: str, present: str | None = None) -> None:
     """MLflow makes every location of artifacts absolute, and when the folder has moved its pages find none of them.
 
     It does understand a location relative to the folder it works in, but takes none: so it is set in the database.
     """
+    if present == f"mlruns/{experiment}":
+        return
     with closing(open_database(database, timeout=30)) as connection, connection:
         change = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
         connection.execute(change, (f"mlruns/{experiment}", experiment))
@@ -643,7 +768,7 @@ def follow(stage: str, variant: str | None = None, live: Mapping[int, Path] | No
     except BaseException as error:
         _farewell(tracker, "failed" if isinstance(error, Exception) else "killed", patience=1)
         raise
-    problem = _farewell(tracker, "done", patience=STARTING)
+    problem = _farewell(tracker, "done", patience=SILENCE)
     if problem:
         print(
             f"warning: the record of this stage in MLflow ({_public(place().uri)}) is not complete: {problem}. "
@@ -655,44 +780,41 @@ def follow(stage: str, variant: str | None = None, live: Mapping[int, Path] | No
 def _farewell(tracker: subprocess.Popen, word: str, patience: float) -> str | None:
     """Tell the tracking process how the block ended and hear it out; returns what went wrong there.
 
-    It has `patience` seconds to be ready. After a block that failed that is all, and it is left to itself then: it
-    has little to do.
+    It may be silent for `patience` seconds. After a block that failed it is left to itself then: it has little to do.
     """
-    said, silence = "", BUSY if place().database else PATIENCE
+    said = b""
     with suppress(BrokenPipeError):
         tracker.stdin.write(word.encode())
     tracker.stdin.close()
-    while "done" not in said and "failed" not in said:
-        limit = silence if word == "done" and "ready" in said else patience
-        if not select.select([tracker.stdout], [], [], limit)[0]:
+    while b"done" not in said and b"failed" not in said:
+        if not select.select([tracker.stdout], [], [], patience)[0]:
             if word != "done":
                 return None
-            said = "failed: it gave no sign of life"
+            said = b"failed: it gave no sign of life"
         elif heard := os.read(tracker.stdout.fileno(), 4096):
-            said += heard.decode()
+            said += heard
         else:
-            said = "failed: it ended without a word"
+            said = b"failed: it ended without a word"
     tracker.kill()
     tracker.wait()
     tracker.stdout.close()
-    return said.partition("failed: ")[2].strip() or None
+    return said.decode(errors="replace").partition("failed: ")[2].strip() or None
 
 
 def main(arguments: Sequence[str]) -> None:
     """The tracking process: publish live until stdin brings a word, then once more, from the final outputs.
 
-    A failure before the word is forgiven if all goes well after it: servers are restarted.
+    A failure before the word is forgiven if all goes well later: servers are restarted.
     """
     task = json.loads(arguments[0])
-    outputs, where, word = Path.cwd(), place(), None
+    outputs, where, watch, word = Path.cwd(), place(), None, None
+    sys.stdout = sys.stderr  # what MLflow has to say is no word to the stage
     gc.disable()  # mlflow's import makes half a million objects that stay: searching them for garbage slows it
     while True:
         try:
-            with opened(where, sign=_show_life) as store:
-                import scipy.special  # noqa: F401  from "ready" on silence counts, and this may take seconds
-
+            watch = watch or _watch(where)
+            with opened(where, watch.step) as store:
                 gc.enable()
-                _say("ready")
                 while not (word := word or _heard(seconds=0)):
                     store.put(*_live(task, "RUNNING"))
                     word = _heard(seconds=1)
@@ -702,8 +824,61 @@ def main(arguments: Sequence[str]) -> None:
             word = word or _heard(seconds=0)
             if word:
                 return _say(f"failed: {_in_short(error)}")
-            _say("ready")
-            word = _heard(seconds=None)
+            word = _heard(seconds=RETRY)
+
+
+def _watch(where: Place) -> "Watch":
+    """From now on waiting counts; so all that takes seconds to import is imported first, be the disk ever so slow."""
+    _mlflow()
+    import scipy.special  # noqa: F401
+
+    if where.database:
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    return Watch()
+
+
+class Watch:
+    """Ends this process when its stage is over and it has waited for `PATIENCE` seconds for something outside.
+
+    A server that hangs, or a database that another process has locked, makes it sleep. On a busy machine it waits for
+    a processor or the disk, for as long as it takes: that never counts. A step that has waited longer than it is
+    allowed counts as a whole, so that a server that is a little slow has its time, and one that is very slow has not.
+    """
+
+    def __init__(self) -> None:
+        self.waited = self.before = 0.0  # seconds, in this step and in earlier ones
+        self.allowed = GRACE
+        self.thread = threading.main_thread().native_id
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def step(self, allowed: float = GRACE) -> None:
+        """To be called after every answer, with the seconds that the next one may take."""
+        _show_life()
+        self.before += self._counted()
+        self.waited, self.allowed = 0.0, allowed
+
+    def _counted(self) -> float:
+        return self.waited if self.waited > self.allowed else 0.0
+
+    def _run(self) -> None:
+        spent = time.process_time()
+        while self.before + self._counted() < PATIENCE:
+            time.sleep(TICK)
+            earlier, spent = spent, time.process_time()
+            if not select.select([0], [], [], 0)[0]:  # the stage works still
+                self.waited = self.before = 0.0
+            elif spent - earlier < TICK / 50 and not _is_held_up(self.thread):
+                self.waited += TICK
+        _say(f"failed: it waited too long for {'an answer' if not place().database else 'the database'}")
+        os._exit(1)
+
+
+def _is_held_up(thread: int) -> bool:
+    """Whether a thread of this process waits for a processor or the disk, as far as the system tells."""
+    try:
+        return Path(f"/proc/self/task/{thread}/stat").read_bytes().rpartition(b") ")[2][:1] in b"RD"
+    except OSError:
+        return False
 
 
 def _live(task: dict, unfinished: str) -> list[Run]:
@@ -737,13 +912,13 @@ def _heard(seconds: float | None) -> str | None:
 
 
 def _in_short(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return _public(f"{type(error).__name__}: {lines[0]}")[:200]
+    line = "".join(filter(str.isprintable, (str(error).strip().splitlines() or [""])[0]))
+    return _public(f"{type(error).__name__}: {line}")[:200]
 
 
 def _public(uri: str) -> str:
     """Without user name and password."""
-    return re.sub(r"//[^/@\s]+@", "//", uri)
+    return re.sub(r"//[^/\s]+@", "//", uri)
 
 
 # On request.
@@ -798,6 +973,8 @@ def ui(port: int) -> None:
             raise UserError(f"port {port} cannot be used: {error.strerror}; choose another one") from None
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", where.uri, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    # Of its own MLflow answers to `10.*` too, which may be a name like 10.example.org: a foreign page could read along.
+    command += ["--allowed-hosts", "localhost:*,127.0.0.1:*"]
     # The job execution is for services that nobody uses here, and takes seconds to start.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -833,7 +1010,7 @@ def _told_plainly() -> Iterator[None]:
 
     try:
         yield
-    except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError, DatabaseError, OSError) as error:
         raise UserError(f"MLflow at {_public(place().uri)}: {_in_short(error)}") from None
 
 

@@ -1,0 +1,86 @@
+"""Break everything that can break, as often as it takes, and keep the count in docs/reliability.md.
+
+python -m benchmarks.torture, which is `make torture`: about an hour on two cores
+"""
+
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.write import replaced, table
+from lenetlab import device, files, provenance
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+SAME_BITS = "gone on with, the bits of an undisturbed run; no finished epoch trained twice"
+ONE_MESSAGE = "right, or one message that names file or key and what is allowed; no output in part"
+KINDS = {  # as the tests count them -> what was done, and what had to hold each time
+    "killed": ("SIGKILL before an operation of the file system, or in its middle where it writes", SAME_BITS),
+    "power cut": ("the same, and all that was not synced is undone, or some of it", SAME_BITS),
+    "refused by the disk": ("an operation refused: disk full, or faulty; once or from then on", SAME_BITS),
+    "controls: a part of the state left out": (
+        "resumed without weights, optimizer, epoch, journal, order, dropout, augmentation or schedule",
+        "noticed: other bits",
+    ),
+    "dvc repro killed at a random time": (
+        "SIGKILL, SIGTERM or Ctrl-C, to DVC alone or to all its processes",
+        "nothing runs on; then the bits of a quiet run, each MLflow run once and FINISHED",
+    ),
+    "Ctrl-C": ("while it trains", "says what is kept and how to go on; nothing runs on"),
+    "two at once": ("`dvc repro` twice, and the stage by itself", "one refused, one waits; the bits of a quiet run"),
+    "tracking faults": (
+        "MLflow's server refuses, hangs, answers 500 or nonsense, is cut off, drips; database full, locked, damaged",
+        "training ends, seconds later at most, with one warning; `lenetlab sync` completes the record, once",
+    ),
+    "full disk": ("every stage on a disk that fills up", "one message with the remedy, nothing in part; goes on after"),
+    "no permission": ("folders that cannot be written, files that cannot be read", "one message with the remedy"),
+    "no memory": ("too little for the batch, a worker killed", "one message with the remedy; goes on after"),
+    "params.yaml": ("any type, range, key, tag, alias, depth, byte", ONE_MESSAGE),
+    "claims.yaml": ("the same", ONE_MESSAGE),
+    "declarations": ("`data/mnist.toml`, the same", ONE_MESSAGE),
+    "archives": ("links, devices, sparse, paths that lead out, bombs, cut or changed at any byte", ONE_MESSAGE),
+    "PNG files": (
+        "every bit flipped, cut anywhere, every other kind of PNG; and valid ones",
+        f"{ONE_MESSAGE}; Pillow's pixels",
+    ),
+    "file names": ("Unicode's digits, signs, spaces, control characters, no text at all", ONE_MESSAGE),
+    "checkpoints": ("weights of any bytes, shapes, names; a pickle in their place", "the same, and nothing unpickled"),
+    "predictions.npz": ("any bytes, arrays, pickled objects", "the same, and nothing unpickled"),
+    "pickles": ("of the pinned package: any bytes, calls, bombs", "arrays or one message; nothing called"),
+    "command line": ("any arguments, for commands and stages", "one message, status not 0"),
+}
+
+
+def main() -> int:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        counted = Path(folder) / "cases.json"
+        status = pytest.main(["-m", "torture", "-q", "--durations=10", "--torture", str(counted), str(ROOT / "tests")])
+        if status == 0:
+            cases = files.read_json(counted)
+            lines = [(what, held, f"{cases.pop(kind):,}", "0") for kind, (what, held) in KINDS.items()]
+            if cases:
+                raise KeyError(f"kinds of cases without a line in the table: {', '.join(cases)}")
+            minutes = round((time.monotonic() - began) / 60)
+            said = f"{_where()}; {minutes} minutes.\n\n" + table(
+                ("what was done", "what had to hold, and did", "cases", "of these, lost"), lines, words=2
+            )
+            PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "torture", said), encoding="utf-8")
+    return status
+
+
+def _where() -> str:
+    origin = provenance.origin()
+    commit = f"commit {origin['commit'][:10]}" if origin["commit"] else "no commit"
+    processor = device.describe(torch.device("cpu")).removeprefix("cpu: ")
+    versions = f"Python {origin['python']}, torch {origin['torch']}"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {device.cores()} cores of {processor}, {versions}, {commit}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

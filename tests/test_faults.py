@@ -355,6 +355,11 @@ def kind_of(fault: faults.Fault) -> str:
     return {Kill: "kill", PowerCut: "power cut", Error: "error of the file system"}[type(fault)]
 
 
+def case(at: int, fault: faults.Fault, operations: list[faults.Operation]) -> str:
+    """For messages."""
+    return f"{fault} at {at}: {' '.join([*operations, ('end', '.')][at])}"
+
+
 def tree(folder: Path) -> dict[str, bytes] | None:
     """Everything in a folder, None if there is no folder."""
     if not folder.exists():
@@ -405,7 +410,7 @@ def test_a_file_is_the_old_or_the_new_one_after_every_fault(tmp_path, write, the
     for at, fault in chosen(operations, large):
         start()
         ended = faults.trial(lambda: write(path), at=at, fault=fault, below=below)
-        left, what = path.read_bytes() if path.exists() else None, f"{fault} at {at} of {operations}"
+        left, what = path.read_bytes() if path.exists() else None, case(at, fault, operations)
         assert ended.killed == isinstance(fault, Kill), what
         assert left in ((OLD if there else None), new), what
         if not ended.killed and ended.error is None:
@@ -467,7 +472,7 @@ def test_a_folder_is_the_old_or_the_new_one_after_every_fault(tmp_path, there, c
     for at, fault in chosen(operations, large):
         start()
         ended = faults.trial(lambda: write_folder(path), at=at, fault=fault, below=below)
-        left, what = tree(path), f"{fault} at {at} of {operations}"
+        left, what = tree(path), case(at, fault, operations)
         assert ended.killed == isinstance(fault, Kill), what
         assert left in ((None, old, new) if there else (None, new)), what
         if there and isinstance(fault, Error) and not fault.lasts:
@@ -492,6 +497,6 @@ def test_after_an_error_nothing_is_left_beside_a_file(tmp_path, count):
             continue
         clear(path.parent)
         ended = faults.trial(lambda: files.write_bytes(path, NEW), at=at, fault=fault, below=path.parent)
-        assert {other.name for other in path.parent.iterdir()} <= {path.name}, f"{fault} at {at} of {operations}"
+        assert {other.name for other in path.parent.iterdir()} <= {path.name}, case(at, fault, operations)
         assert not ended.killed
         count(kind_of(fault))

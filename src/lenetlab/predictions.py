@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenetlab import UserError, files
+from lenetlab import files, reading
 
 LARGEST_FILE = 2**28  # bytes, unpacked; a thousand seeds on 10,000 images take a fifth of it
 
@@ -38,26 +38,22 @@ def write(predictions: Predictions, path: Path) -> None:
 
 def read(path: Path) -> Predictions:
     """UserError unless it is a whole file such as `write` makes. Nothing is unpickled."""
-    try:
-        with zipfile.ZipFile(path) as packed:
+    with reading.named(path, f"evaluate@{path.parent.name}"):
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as packed:
             unpacked = sum(member.file_size for member in packed.infolist())
         if unpacked > LARGEST_FILE:
             raise ValueError(f"{unpacked} bytes unpacked; allowed: up to {LARGEST_FILE}")
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            if missing := set(Predictions.__dataclass_fields__) - set(content.files):
+                raise ValueError(f"no {' and no '.join(sorted(missing))}")
             found = Predictions(**{name: content[name] for name in Predictions.__dataclass_fields__})
         if problem := _problem(found):
             raise ValueError(problem)
-    except Exception as error:  # zip, deflate and numpy's format have exceptions of their own for each kind of damage
-        what = " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
-        raise UserError(
-            f"{path}: cannot be read ({what}); remedy: dvc checkout, or"
-            f" dvc repro --force --single-item evaluate@{path.parent.name}"
-        ) from None
-    return found
+        return found
 
 
 def _problem(found: Predictions) -> str:
-    """What no evaluation writes; empty if there is none."""
+    """What no evaluation writes; empty if there is none. Where every seed diverged, there are none."""
     seeds, images = found.seeds.size, found.labels.size
     for name, shape, kinds in (
         ("seeds", (seeds,), "iu"),
@@ -66,11 +62,13 @@ def _problem(found: Predictions) -> str:
         ("probability", (seeds, images), "f"),
     ):
         values = getattr(found, name)
-        if values.shape != shape or values.dtype.kind not in kinds or not values.size:
+        if values.shape != shape or values.dtype.kind not in kinds:
             return f"{name}: {values.dtype} of shape {values.shape}, which does not agree with the rest"
+    if not images:
+        return "labels: none"
     if len(np.unique(found.seeds)) < seeds:
         return "seeds: one stands twice"
-    if max(found.labels.max(), found.predicted.max()) > 9:
+    if max(found.labels.max(), found.predicted.max(initial=0)) > 9:
         return "labels or predicted: a class above 9"
     if not ((found.probability >= 0) & (found.probability <= 1)).all():
         return "probability: one outside of 0 to 1"

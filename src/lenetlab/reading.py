@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 from lenetlab import UserError, files
 
 DAMAGED = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RecursionError),
+    *(OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RuntimeError),
     *(csv.Error, zlib.error, BadZipFile),
 )
 

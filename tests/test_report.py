@@ -97,7 +97,9 @@ def write_evaluation(
     wrong = random.random((len(seeds), IMAGES)) >= rate
     wrong[:, 7] = True  # every seed reads image 7, a 7, as an 8
     predicted = ((labels + wrong) % 10).astype(np.uint8)
-    found = predictions.Predictions(np.array(seeds), labels, predicted, np.full(wrong.shape, 0.75, np.float32))
+    found = predictions.Predictions(
+        np.array(seeds, np.int64), labels, predicted, np.full(wrong.shape, 0.75, np.float32)
+    )
     predictions.write(found, folder / "predictions.npz")
     last = dict(zip(seeds, found.accuracy.tolist(), strict=True))
     columns = ("seed", "epoch", *curves.MEASURES)

@@ -19,6 +19,8 @@ def named(path: Path, maker: str) -> Iterator[None]:
     """
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # numpy, zip and deflate have exceptions of their own for each kind of damage
         place = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         back, again = f"dvc checkout --force {place}", f"dvc repro --force --single-item {maker}"

@@ -29,8 +29,8 @@ check: setup  ## check all of params.yaml, and list every error
 repro: check  ## run the whole pipeline, or what of it is out of date
 	@dvc repro
 
-test: setup  ## run all tests
-	@pytest
+test: setup  ## run all tests, two files at a time
+	@pytest -n 2 --dist loadfile
 
 ui: setup  ## show the runs in MLflow, on this machine only
 	@lenetlab ui

@@ -3,15 +3,18 @@
 import sys
 from pathlib import Path
 
-from lenetlab import cost, files, params, plain_errors
+from lenetlab import files, params, plain_errors
 
 PREPARED, COSTS = Path("data/prepared/train"), Path("costs.json")
 BUSY = 0.95  # share of the time on a processor, below which the machine was not idle
 
 
 def main() -> None:
+    study = params.load(Path("params.yaml"))
+    from lenetlab import cost  # not before: it loads torch, for seconds in which one may press Ctrl-C
+
     # MLflow hears of it with the comparison: a process that imports it would disturb what is measured here.
-    found = cost.measure(params.load(Path("params.yaml")), PREPARED)
+    found = cost.measure(study, PREPARED)
     files.write_json(COSTS, found)
     least = min(min(measured["on_processor"]) for measured in found["variants"].values())
     if least < BUSY:

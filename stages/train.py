@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from lenetlab import execution, params, plain_errors, tracking
+from lenetlab import params, plain_errors, tracking
 
 PREPARED = Path("data/prepared/train")  # the test set is no dependency of this stage, so nothing can be tuned on it
 
@@ -11,6 +11,8 @@ PREPARED = Path("data/prepared/train")  # the test set is no dependency of this 
 def main(variant: str) -> None:
     study = params.load(Path("params.yaml"))
     study.listed(variant)
+    from lenetlab import execution  # not before: it loads torch, for seconds in which one may press Ctrl-C
+
     plan = execution.plan(study, variant, PREPARED)
     with tracking.follow("train", variant, live=plan.folders):
         execution.train(plan, Path("runs") / variant, Path("journals") / variant)

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,12 +90,12 @@ def epochs_trained(root: Path, since: float) -> dict[int, int]:
     return found
 
 
-def chosen(operations: list[faults.Operation], large: bool) -> Iterator[tuple[int, faults.Fault]]:
-    """Every operation is killed; of the rest, and of what else may happen there, every one or a sample."""
+def chosen(operations: list[faults.Operation], large: bool) -> list[tuple[int, faults.Fault]]:
+    """Every operation is killed; of what else may happen there, a sample that is spread over all of them."""
     cases = list(faults.cases(operations, errors=(errno.ENOSPC, errno.EIO)))
     kills = [(at, fault) for at, fault in cases if type(fault) is faults.Kill]
     others = [(at, fault) for at, fault in cases if type(fault) is not faults.Kill]
-    return iter(cases if large else [*kills, *others[:: len(others) // 60]])
+    return [*kills, *others[:: len(others) // (1500 if large else 60)]]
 
 
 def test_whatever_happens_at_any_operation_the_bits_are_those_of_an_undisturbed_run(

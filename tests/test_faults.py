@@ -16,6 +16,7 @@ from lenetlab import files
 from tests import faults
 from tests.faults import Error, Kill, PowerCut
 
+pytestmark = pytest.mark.slow
 MEMORY = Path("/dev/shm")  # noqa: S108  nothing is kept there, and a disk takes its time to replace a file
 OLD, NEW = b"the old content", b"something new, and longer"
 

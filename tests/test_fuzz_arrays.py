@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from lenetlab import UserError, checkpoint, models, params, predictions, sources
 from tests.breaking import changed, changes, in_time, left, refusal, run_frugally
 
-pytestmark = pytest.mark.torture
+pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
 STUDY = params.load(Path(__file__).parents[1] / "params.yaml")
 DEFINITION = STUDY.variants["lenet5-28-batch-norm"]

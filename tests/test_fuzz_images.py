@@ -21,7 +21,7 @@ from PIL import Image
 from lenetlab import archive, files, index, sources
 from tests.breaking import changed, changes, few, left, refusal, run_frugally
 
-pytestmark = pytest.mark.torture
+pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
 DIGITS = (np.random.default_rng(0).random((24, 28, 28)) ** 8 * 256).astype(np.uint8)
 CONTENTS = {f"{number:05d}_{number % 3}.png": archive.png(image) for number, image in enumerate(DIGITS)}

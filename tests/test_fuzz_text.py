@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lenetlab import UserError, claims, cli, params, sources, tracking
 from tests.breaking import changed, changes, fewer, in_time, left, refusal, run_frugally
 
-pytestmark = pytest.mark.torture
+pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
 ROOT = Path(__file__).parents[1]
 WHOLE = (ROOT / "params.yaml").read_text()

@@ -300,6 +300,31 @@ def test_adding_a_seed_does_not_measure_the_costs_again(project):
     assert "cost" not in due
 
 
+def test_a_variant_that_diverges_is_told_and_spoils_no_other(project):
+    def add_one(content: dict) -> None:
+        hot = {**content["variants"]["lenet5"], "training": {"learning_rate": 100.0}}
+        content["variants"]["hot"] = hot
+        content["study"].append("hot")
+        content["comparisons"]["headline"].append({"candidate": "hot", "baseline": "lenet5"})
+
+    before = json.loads((project / "reports" / "comparison.json").read_text())[0]
+    edit(project, add_one)
+    log = run(project, "dvc", "repro")
+    assert "diverged" in log
+    first, second = json.loads((project / "reports" / "comparison.json").read_text())
+    assert first["difference"] == before["difference"]
+    assert (second["verdict"], second["difference"], second["p_welch"]) == ("inconclusive", None, 1.0)
+    assert "2 of 2 seeds of hot diverged" in second["reason"]
+    record = json.loads((project / "runs" / "hot" / "seed-0" / "run.json").read_text())
+    assert record["diverged"]["epoch"] == 1
+    assert "hot" in (project / "reports" / "report.html").read_text()
+    told = {run["name"]: run for run in stored(project) if run["name"].startswith("hot")}
+    assert {found["status"] for found in told.values()} == {"FAILED"}
+    assert all("diverged" in found["tags"] for found in told.values())
+    run(project, "lenetlab", "reproduce", "hot seed 0", status=1)  # it finished no epoch, so there are no weights
+    run(project, "git", "checkout", "params.yaml")
+
+
 def test_sensitivity_is_measured_kept_and_shown(project):
     def ask_little(content: dict) -> None:
         lists = {"learning_rate": [0.01, 0.05], "dropout": [0.5], "width": [0.5], "batch_size": [], "images": [100]}

@@ -7,7 +7,6 @@ publishing twice changes nothing, and an empty store is filled from the files al
 Not shown: commit and device of `prepare`, since its files are a function of the data alone.
 """
 
-import fcntl
 import gc
 import json
 import math
@@ -28,7 +27,7 @@ from pathlib import Path
 from sqlite3 import Error as DatabaseError
 from sqlite3 import connect as open_database
 from statistics import fmean
-from typing import IO, Any
+from typing import Any
 
 from lenetlab import UserError, files, reading
 
@@ -693,22 +692,8 @@ class Store:
     @contextmanager
     def _locked(self, sign: Callable[..., None] | None = None) -> Iterator[None]:
         """One process of this folder at a time. With `sign` waiting for the others is no waiting that counts."""
-        folder = self.where.folder / ".lenetlab"
-        folder.mkdir(exist_ok=True)
-        with (folder / "tracking.lock").open("w") as lock:
-            while not _lock(lock):
-                if sign:
-                    sign()
-                time.sleep(0.1)
+        with files.locked(self.where.folder / ".lenetlab" / "tracking.lock", sign or (lambda: None)):
             yield
-
-
-def _lock(stream: IO[str]) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _mlflow() -> Any:

@@ -23,6 +23,12 @@ KINDS = {  # as the tests count them -> what was done, and what had to hold each
     "killed": ("SIGKILL before an operation of the file system, or in its middle where it writes", SAME_BITS),
     "power cut": ("the same, and all that was not synced is undone, or some of it", SAME_BITS),
     "refused by the disk": ("an operation refused: disk full, or faulty; once or from then on", SAME_BITS),
+    "writing: killed": (
+        "the same, while a single file or folder is written",
+        "the old one or the new one, never a part",
+    ),
+    "writing: power cut": ("the same", "the old one or the new one, never a part"),
+    "writing: refused by the disk": ("the same", "the old one or the new one, and one error that names it"),
     "controls: a part of the state left out": (
         "resumed without weights, optimizer, epoch, journal, order, dropout, augmentation or schedule",
         "noticed: other bits",

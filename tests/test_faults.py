@@ -353,7 +353,7 @@ def test_careful_writing_is_not_caught(tmp_path):
 
 
 def kind_of(fault: faults.Fault) -> str:
-    return {Kill: "kill", PowerCut: "power cut", Error: "error of the file system"}[type(fault)]
+    return {Kill: "writing: killed", PowerCut: "writing: power cut", Error: "writing: refused by the disk"}[type(fault)]
 
 
 def case(at: int, fault: faults.Fault, operations: list[faults.Operation]) -> str:

@@ -22,6 +22,16 @@ REMEDIES = {  # by error number: what helps where the machine, not the code, say
     errno.ENOENT: "dvc repro makes what is missing",
 }
 
+NO_MEMORY = (  # in the words of the system, C++, Python, the loader and oneDNN
+    "allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "start new thread",
+    "failed to map segment",
+    "could not create a primitive",
+    "could not execute a primitive",
+)
+
 
 class UserError(Exception):
     """Something that the user can put right; `problems` are lines that name a file or key and what is allowed."""
@@ -35,17 +45,17 @@ def in_words(error: Exception) -> UserError | None:
     """What the machine lacks and what helps; None if `error` tells of something else."""
     if isinstance(error, UserError):
         return error
+    # torch has no class of its own for a CPU without memory, and threads and libraries have none either
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return UserError(
+            "out of memory; remedy: a smaller batch_size or fewer seeds at a time, or fewer processors (taskset -c 0), "
+            + AGAIN
+        )
     if isinstance(error, OSError) and error.errno:
         name = str(error.filename or "")
         place = f"{name if name.isprintable() else repr(name)}: " if name else ""
         remedy = REMEDIES.get(error.errno)
         return UserError(place + os.strerror(error.errno) + (f"; remedy: {remedy}" if remedy else ""))
-    # torch has no class of its own for a CPU without memory
-    if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
-        return UserError(
-            "out of memory; remedy: a smaller batch_size or fewer seeds at a time, or fewer processors (taskset -c 0), "
-            + AGAIN
-        )
     return None
 
 

@@ -75,7 +75,7 @@ def folder(path: Path) -> Iterator[Path]:
         try:
             temporary.replace(path)
         except OSError:
-            if old.exists():
+            with suppress(OSError):  # the first error is the one to tell of
                 old.rename(path)
             raise
 
@@ -93,7 +93,8 @@ def _becoming(path: Path) -> Iterator[Path]:
         finally:
             _clear(path, lambda process: process == os.getpid())
     except OSError as error:  # tells of the file that is being made, not of its temporary name
-        place = str(error.filename or temporary)
+        copy = str(error.filename2 or "")  # where a copy fails, the first name is that of what was copied
+        place = copy if copy.startswith(str(temporary)) else str(error.filename or temporary)
         error.filename = str(path) + place.removeprefix(str(temporary)) if place.startswith(str(temporary)) else place
         raise
 

@@ -30,7 +30,7 @@ repro: check  ## run the whole pipeline, or what of it is out of date
 	@dvc repro
 
 test: setup  ## run all tests, two files at a time
-	@pytest -n 2 --dist loadfile
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: setup  ## show the runs in MLflow, on this machine only
 	@lenetlab ui
@@ -52,7 +52,7 @@ sensitivity: check  ## how the result changes with one setting at a time; a quar
 study: check  ## train the whole catalogue as an experiment; an hour; docs/study
 	@python -m benchmarks.study run
 
-torture: setup  ## break everything that can break, thousands of times, an hour; docs/reliability.md
+torture: setup  ## break everything that can break, thousands of times, half an hour; docs/reliability.md
 	@python -m benchmarks.torture
 
 audit: setup  ## look up the locked packages among known vulnerabilities, and the code for unsafe habits

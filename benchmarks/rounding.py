@@ -1,7 +1,7 @@
-"""What another processor changes: the same trainings with the instructions of AVX-512, of AVX2, and with plain ones.
+"""What another processor changes: the same trainings with the instructions of AVX-512, with AVX2, with plain ones.
 
 python -m benchmarks.rounding golden      renew tests/golden.json: exact losses of a short run, for each of the three
-python -m benchmarks.rounding measure     train on the real digits, a quarter of an hour; benchmarks/rounding.json
+python -m benchmarks.rounding measure     train on the real digits with the first two; docs/reliability.md
 """
 
 import json
@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
+from benchmarks.write import replaced, table
 from lenetlab import dataset, device, execution, files, params, training
 
 ROOT = Path(__file__).parents[1]
-GOLDEN, MEASURED = ROOT / "tests" / "golden.json", Path(__file__).with_suffix(".json")
+GOLDEN, PAGE = ROOT / "tests" / "golden.json", ROOT / "docs" / "reliability.md"
 PREPARED = ROOT / "data" / "prepared" / "train"
 VARIANTS, SEEDS = ("lenet5", "mlp", "lenet5-regularized"), (0, 1)
 INSTRUCTIONS = {  # for torch's own kernels, for oneDNN and for MKL, each of which chooses by itself
@@ -93,16 +94,23 @@ def apart(one: list[float], other: list[float]) -> float:
 
 
 def measure() -> dict[str, Any]:
-    found = {kind: with_instructions(kind, "accuracies")[1] for kind in INSTRUCTIONS}
-    usual = found.pop("AVX512")
+    """Per variant, the largest difference of training accuracy between two kinds of instructions, and two seeds."""
+    usual, fewer = (with_instructions(kind, "accuracies")[1] for kind in ("AVX512", "AVX2"))
     return {
         "device": device.describe(torch.device("cpu")),
-        "by instructions": {
-            kind: {name: max(map(apart, usual[name], curves[name])) for name in VARIANTS}
-            for kind, curves in found.items()
-        },
+        "by instructions": {name: max(map(apart, usual[name], fewer[name])) for name in VARIANTS},
         "by seed": {name: apart(*usual[name]) for name in VARIANTS},
     }
+
+
+def document(found: dict[str, Any]) -> None:
+    """The table in docs/reliability.md."""
+    lines = [
+        (name, *(f"{100 * found[kind][name]:.2f}" for kind in ("by instructions", "by seed"))) for name in VARIANTS
+    ]
+    heads = ("variant", "AVX2 instead of AVX-512, two seeds", "another seed")
+    said = f"On {found['device'].removeprefix('cpu: ')}:\n\n{table(heads, lines)}"
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "rounding", said), encoding="utf-8")
 
 
 def main(asked: str) -> None:
@@ -110,8 +118,7 @@ def main(asked: str) -> None:
         known = files.read_json(GOLDEN) if GOLDEN.exists() else {}
         files.write_json(GOLDEN, known | dict(with_instructions(kind, "short_losses") for kind in INSTRUCTIONS))
     else:
-        files.write_json(MEASURED, measure())
-        print(MEASURED.read_text())
+        document(measure())
 
 
 if __name__ == "__main__":

@@ -300,35 +300,6 @@ def test_adding_a_seed_does_not_measure_the_costs_again(project):
     assert "cost" not in due
 
 
-def test_a_variant_that_diverges_is_told_and_spoils_no_other(project):
-    def add_one(content: dict) -> None:
-        hot = {**content["variants"]["lenet5"], "training": {"learning_rate": 100.0}}
-        content["variants"]["hot"] = hot
-        content["study"].append("hot")
-        content["comparisons"]["headline"].append({"candidate": "hot", "baseline": "lenet5"})
-
-    before = json.loads((project / "reports" / "comparison.json").read_text())[0]
-    edit(project, add_one)
-    log = run(project, "dvc", "repro")
-    assert "diverged" in log
-    first, second = json.loads((project / "reports" / "comparison.json").read_text())
-    assert first["difference"] == before["difference"]
-    assert second["verdict"] == "inconclusive"
-    records = [json.loads((project / "runs/hot" / f"seed-{seed}" / "run.json").read_text()) for seed in SEEDS]
-    lost = [record for record in records if record["diverged"]]
-    assert f"{len(lost)} of 2 seeds of hot diverged" in second["reason"]
-    kept = json.loads((project / "evaluations/hot/seeds.json").read_text())
-    assert len(kept) == 2 - len(lost)
-    assert "hot" in (project / "reports" / "report.html").read_text()
-    told = {found["name"]: found for found in stored(project)}
-    for record in lost:
-        found = told[f"hot seed {record['seed']}"]
-        assert found["status"] == told["hot"]["status"] == "FAILED"
-        assert "diverged" in found["tags"]
-    edit(project, lambda content: (content["study"].pop(), content["comparisons"]["headline"].pop()))
-    run(project, "dvc", "repro")
-
-
 def test_sensitivity_is_measured_kept_and_shown(project):
     def ask_little(content: dict) -> None:
         lists = {"learning_rate": [0.01, 0.05], "dropout": [0.5], "width": [0.5], "batch_size": [], "images": [100]}
@@ -367,7 +338,7 @@ def test_a_new_user_of_the_same_machine_gets_the_same_weights(project, tmp_path,
         assert (other / name).read_bytes() == (project / name).read_bytes()
 
 
-def test_a_matched_width_follows_the_other_variant_once_the_remedy_is_taken(tmp_path, digits_folder):
+def test_a_matched_width_follows_the_other_variant_once_the_remedy_is_taken(project):
     """DVC does not rerun an MLP whose budget has changed; compare refuses it by name, and what it says helps."""
 
     def match(content: dict) -> None:
@@ -377,17 +348,43 @@ def test_a_matched_width_follows_the_other_variant_once_the_remedy_is_taken(tmp_
         content["variants"]["lenet5"]["model"]["hidden"] = [60, 42]
 
     def width() -> list[int]:
-        record = json.loads((folder / "evaluations" / "mlp" / "variant.json").read_text())
+        record = json.loads((project / "evaluations" / "mlp" / "variant.json").read_text())
         return record["identity"]["definition"]["model"]["hidden"]
 
-    folder = clone(tmp_path, digits_folder)
-    edit(folder, match)
-    run(folder, "dvc", "repro")
+    edit(project, match)
+    run(project, "dvc", "repro")
     assert width() == [59]
-    edit(folder, shrink)
-    log = run(folder, "dvc", "repro", status=255)
+    edit(project, shrink)
+    log = run(project, "dvc", "repro", status=255)
     assert "evaluations/mlp: made from other settings than those of params.yaml" in log
     assert "dvc repro --force --single-item train@mlp, then dvc repro" in log
-    run(folder, "dvc", "repro", "--force", "--single-item", "train@mlp")
-    assert stages_run(run(folder, "dvc", "repro")) == ["evaluate@mlp", "compare"]
+    run(project, "dvc", "repro", "--force", "--single-item", "train@mlp")
+    assert stages_run(run(project, "dvc", "repro")) == ["evaluate@mlp", "compare"]
     assert width() == [(2_572 + 60 * 401 + 42 * 61 + 10 * 43 - 10) // (1024 + 11)]
+
+
+def test_a_variant_that_diverges_is_told_and_spoils_no_other(project):
+    def add_one(content: dict) -> None:
+        hot = {**content["variants"]["lenet5"], "training": {"learning_rate": 100.0}}
+        content["variants"]["hot"] = hot
+        content["study"].append("hot")
+        content["comparisons"]["headline"].append({"candidate": "hot", "baseline": "lenet5"})
+
+    before = json.loads((project / "reports" / "comparison.json").read_text())[0]
+    edit(project, add_one)
+    log = run(project, "dvc", "repro")
+    assert "diverged" in log
+    first, second = json.loads((project / "reports" / "comparison.json").read_text())
+    assert first["difference"] == before["difference"]
+    assert second["verdict"] == "inconclusive"
+    records = [json.loads((project / "runs/hot" / f"seed-{seed}" / "run.json").read_text()) for seed in SEEDS]
+    lost = [record for record in records if record["diverged"]]
+    assert f"{len(lost)} of 2 seeds of hot diverged" in second["reason"]
+    kept = json.loads((project / "evaluations/hot/seeds.json").read_text())
+    assert len(kept) == 2 - len(lost)
+    assert "hot" in (project / "reports" / "report.html").read_text()
+    told = {found["name"]: found for found in stored(project)}
+    for record in lost:
+        found = told[f"hot seed {record['seed']}"]
+        assert found["status"] == told["hot"]["status"] == "FAILED"
+        assert "diverged" in found["tags"]

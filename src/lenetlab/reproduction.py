@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from lenetlab import UserError, curves, dataset, device, execution, files, params, provenance, training
 
 VERSIONS = ("torch", "numpy", "python")
-# Two processors round differently, and training makes much of little. On the way from AVX-512 to AVX2 and to plain
-# instructions, no accuracy of lenet5, mlp or lenet5-regularized on the training images changed by more than
-# 0.0017 in any of ten epochs (benchmarks/rounding.py); another seed changes it by up to 0.008.
+# Two processors round differently, and training makes much of little: with AVX2 in place of AVX-512 no training accuracy
+# of lenet5, mlp or lenet5-regularized changed by more than 0.0013 in any of ten epochs; with another seed it changed by
+# 0.0018 to 0.0119 (docs/reliability.md).
 TOLERANCE = 0.004  # of training accuracy, in every epoch
 
 

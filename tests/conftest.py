@@ -33,9 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, then all that have slow tests, so that two workers end at about the same time."""
-    slow = {item.path for item in items if "slow" in item.keywords}
-    items.sort(key=lambda item: (item.path.stem != "test_pipeline", item.path not in slow))
+    """The longest files first, then all that have slow tests, so that two workers end at about the same time."""
+    slow, longest = {item.path for item in items if "slow" in item.keywords}, ("test_pipeline", "test_kills")
+    items.sort(key=lambda item: (item.path.stem not in longest, item.path not in slow))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

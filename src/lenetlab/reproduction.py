@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from lenetlab import UserError, curves, dataset, device, execution, files, params, provenance, training
 
 VERSIONS = ("torch", "numpy", "python")
-# Two processors round differently, and training makes much of little: with AVX2 in place of AVX-512 no training accuracy
-# of lenet5, mlp or lenet5-regularized changed by more than 0.0013 in any of ten epochs; with another seed it changed by
+# Two processors round differently, and training makes much of little. With AVX2 in place of AVX-512, training accuracy
+# of lenet5, mlp and lenet5-regularized changed by 0.0013 at most in any of ten epochs, and with another seed by
 # 0.0018 to 0.0119 (docs/reliability.md).
 TOLERANCE = 0.004  # of training accuracy, in every epoch
 

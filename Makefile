@@ -52,7 +52,7 @@ sensitivity: check  ## how the result changes with one setting at a time; a quar
 study: check  ## train the whole catalogue as an experiment; an hour; docs/study
 	@python -m benchmarks.study run
 
-torture: setup  ## break everything that can break, thousands of times, half an hour; docs/reliability.md
+torture: setup  ## break everything that can break, thousands of times, most of an hour; docs/reliability.md
 	@python -m benchmarks.torture
 
 audit: setup  ## look up the locked packages among known vulnerabilities, and the code for unsafe habits

@@ -1,6 +1,7 @@
 """Break everything that can break, as often as it takes, and keep the count in docs/reliability.md.
 
-python -m benchmarks.torture, which is `make torture`: about half an hour on two cores
+python -m benchmarks.torture, which is `make torture`: most of an hour on two cores
+python -m benchmarks.torture small: as often as `make test` does, in minutes
 """
 
 import sys
@@ -63,10 +64,11 @@ KINDS = {  # as the tests count them -> what was done, and what had to hold each
 }
 
 
-def main() -> int:
+def main(size: str = "large") -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        asked = ["-m", "torture", "-q", "--durations=10", "--torture", f"{folder}/cases", str(ROOT / "tests")]
+        counted = ["--count" if size == "small" else "--torture", f"{folder}/cases"]
+        asked = ["-m", "torture", "-q", "--durations=10", *counted, str(ROOT / "tests")]
         status = pytest.main(["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *asked])
         cases = sum((Counter(files.read_json(counted)) for counted in Path(folder).iterdir()), Counter())
     if status == 0:
@@ -74,7 +76,7 @@ def main() -> int:
             raise KeyError(f"kinds of cases without a line in the table: {', '.join(unknown)}")
         lines = [(what, held, f"{cases[kind]:,}", "0") for kind, (what, held) in KINDS.items()]
         heads = ("what was done", "what had to hold, and did", "cases", "of these, lost")
-        said = f"{_where()}; {(time.monotonic() - began) / 60:.0f} minutes.\n\n{table(heads, lines, words=2)}"
+        said = f"{_where()}; the {size} version, {(time.monotonic() - began) / 60:.0f} minutes.\n\n{table(heads, lines, words=2)}"
         PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "torture", said), encoding="utf-8")
     return status
 
@@ -88,4 +90,4 @@ def _where() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

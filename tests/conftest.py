@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--torture", metavar="FILE", help="break things as often as `make torture`, and count the cases in FILE (JSON)"
     )
+    parser.addoption("--count", metavar="FILE", help="count the cases in FILE, without breaking more than usual")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Each worker of pytest-xdist has a file of its own."""
-    if file := session.config.getoption("--torture"):
+    if file := session.config.getoption("--torture") or session.config.getoption("--count"):
         worker = getattr(session.config, "workerinput", {}).get("workerid", "")
         Path(file + worker).write_text(json.dumps(session.config.stash[cases], indent=1) + "\n")
 

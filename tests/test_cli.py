@@ -39,6 +39,15 @@ def test_check_says_what_a_family_can_tell():
     assert "comparisons.headline: a difference of 0.25 percentage points is found with 80 % power" in found.stdout
 
 
+@pytest.mark.parametrize("left", ["", "schema: '2.0'\nstages:\n  fetch:\n    cmd: 'pyth", "{"])
+def test_check_tells_of_a_lock_that_dvc_left_damaged(tmp_path, left):
+    folder = edited(tmp_path)
+    (folder / "dvc.lock").write_text(left)
+    found = lenetlab("check", folder=folder)
+    assert found.returncode == 1
+    assert "dvc.lock: damaged, as DVC leaves it if it is killed while it writes; remedy: git checkout" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("seeds", "comparisons", "needed"),
     [("[0]", 2, 5), ("[0, 1, 2]", 2, 5), ("[0, 1, 2, 3]", 2, 5), ("[0, 1, 2, 3, 4]", 7, 6)],

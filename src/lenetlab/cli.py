@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import click
+import yaml
 
 from lenetlab import UserError, claims, files, params, plain_errors, tracking
 
 PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
 PREPARED, SENSITIVITY = Path("data/prepared/train"), Path("docs/sensitivity.json")
 RUNS, JOURNALS, EVALUATIONS, REPORTS = Path("runs"), Path("journals"), Path("evaluations"), Path("reports")
-COSTS = Path("costs.json")
+COSTS, LOCK = Path("costs.json"), Path("dvc.lock")
 MNIST_TEST = 10_000  # images
 
 
@@ -31,6 +32,7 @@ def check() -> None:
         claims.load(CLAIMS, study)
     except UserError as error:
         problems += error.problems
+    problems += _damaged_lock()
     if problems:
         raise UserError(*problems)
     if study.device not in ("auto", "cpu"):
@@ -106,6 +108,20 @@ def reproduce(run: str | None, variant: str | None, seed: int | None) -> None:
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
     tracking.ui(port)
+
+
+def _damaged_lock() -> list[str]:
+    """DVC writes its lock file in place; killed in that moment, it leaves one that it cannot read itself."""
+    try:
+        found = yaml.safe_load(LOCK.read_bytes()) if LOCK.exists() else {"schema": "2.0"}
+    except yaml.YAMLError:
+        found = None
+    if isinstance(found, dict) and "schema" in found:
+        return []
+    return [
+        f"{LOCK}: damaged, as DVC leaves it if it is killed while it writes; remedy: git checkout {LOCK}, or, if git has"
+        f" none, rm {LOCK}; then dvc repro, which takes up all that is finished"
+    ]
 
 
 def _outlook(family: str, comparisons: int, seeds: int) -> str:

@@ -76,7 +76,8 @@ def main(size: str = "large") -> int:
             raise KeyError(f"kinds of cases without a line in the table: {', '.join(unknown)}")
         lines = [(what, held, f"{cases[kind]:,}", "0") for kind, (what, held) in KINDS.items()]
         heads = ("what was done", "what had to hold, and did", "cases", "of these, lost")
-        said = f"{_where()}; the {size} version, {(time.monotonic() - began) / 60:.0f} minutes.\n\n{table(heads, lines, words=2)}"
+        how = f"the {size} version, {(time.monotonic() - began) / 60:.0f} minutes"
+        said = f"{_where()}; {how}.\n\n{table(heads, lines, words=2)}"
         PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "torture", said), encoding="utf-8")
     return status
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lenetlab import evaluation, execution, files, params
 from tests.projects import clone, edit, environment, make_small, run
@@ -97,10 +96,10 @@ WAYS = {
 
 
 def mend_the_lock(project: Path) -> None:
-    """DVC writes dvc.lock in place, and cannot read what a kill in that moment leaves; `lenetlab check` names the remedy,
-    which costs nothing: DVC's run cache knows what is finished."""
+    """DVC writes dvc.lock in place, and cannot read what a kill in that moment leaves; `lenetlab check` names the
+    remedy, which costs nothing: DVC's run cache knows what is finished."""
     lock = project / "dvc.lock"
-    if lock.exists() and "schema" not in (yaml.safe_load(lock.read_text()) or ()):
+    if lock.exists() and not lock.read_text().startswith("schema:"):
         assert "dvc.lock: damaged" in run(project, "lenetlab", "check", status=1)
         lock.unlink()
 

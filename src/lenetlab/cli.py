@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-import yaml
 
 from lenetlab import UserError, claims, files, params, plain_errors, tracking
 
@@ -112,15 +111,12 @@ def ui(port: int) -> None:
 
 def _damaged_lock() -> list[str]:
     """DVC writes its lock file in place; killed in that moment, it leaves one that it cannot read itself."""
-    try:
-        found = yaml.safe_load(LOCK.read_bytes()) if LOCK.exists() else {"schema": "2.0"}
-    except yaml.YAMLError:
-        found = None
-    if isinstance(found, dict) and "schema" in found:
+    text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.exists() else "schema:\n"
+    if text.startswith("schema:") and text.endswith("\n"):
         return []
     return [
-        f"{LOCK}: damaged, as DVC leaves it if it is killed while it writes; remedy: git checkout {LOCK}, or, if git has"
-        f" none, rm {LOCK}; then dvc repro, which takes up all that is finished"
+        f"{LOCK}: damaged, as DVC leaves it if it is killed while it writes; remedy: git checkout {LOCK}, or, if git"
+        f" has none, rm {LOCK}; then dvc repro, which takes up all that is finished"
     ]
 
 

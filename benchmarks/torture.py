@@ -74,7 +74,7 @@ def main(size: str = "large") -> int:
     if status == 0:
         if unknown := set(cases) - set(KINDS):
             raise KeyError(f"kinds of cases without a line in the table: {', '.join(unknown)}")
-        lines = [(what, held, f"{cases[kind]:,}", "0") for kind, (what, held) in KINDS.items()]
+        lines = [(f"{kind}: {what}", held, f"{cases[kind]:,}", "0") for kind, (what, held) in KINDS.items()]
         heads = ("what was done", "what had to hold, and did", "cases", "of these, lost")
         how = f"the {size} version, {(time.monotonic() - began) / 60:.0f} minutes"
         said = f"{_where()}; {how}.\n\n{table(heads, lines, words=2)}"

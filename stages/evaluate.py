@@ -10,7 +10,7 @@ PREPARED = Path("data/prepared/test")
 
 def main(variant: str) -> None:
     study = params.load(Path("params.yaml"))
-    study.listed(variant)  # before a folder of that name is made
+    study.require(variant)  # before a folder of that name is made
     with tracking.follow("evaluate", variant), files.folder(Path("evaluations") / variant) as outputs:
         # Not before: these load torch and matplotlib, which takes as long as MLflow needs, in the other process.
         from lenetlab import curves, evaluation, figures, mistakes

@@ -10,7 +10,7 @@ PREPARED = Path("data/prepared/train")  # the test set is no dependency of this 
 
 def main(variant: str) -> None:
     study = params.load(Path("params.yaml"))
-    study.listed(variant)
+    study.require(variant)
     from lenetlab import execution  # not before: it loads torch, for seconds in which one may press Ctrl-C
 
     plan = execution.plan(study, variant, PREPARED)

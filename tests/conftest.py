@@ -1,6 +1,7 @@
 """Real digits for every test, without the network: the 1,797 that scikit-learn brings, scaled to 28×28."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,20 @@ def prepared(raw: Path) -> Path:
     folder = raw.parent / "prepared"
     index.prepare(raw, folder / "train", folder / "test", validation=200, validation_seed=0, duplicates="error")
     return folder
+
+
+@pytest.fixture(scope="session")
+def no_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to look for modules in, before all others, where there is no MLflow."""
+    folder = tmp_path_factory.mktemp("none")
+    (folder / "mlflow.py").write_text("raise ImportError('there is no MLflow here')\n")
+    return folder
+
+
+@pytest.fixture
+def without_mlflow(no_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For stages whose record is another test's business: MLflow takes half of their time."""
+    monkeypatch.setenv("PYTHONPATH", str(no_mlflow), prepend=os.pathsep)
 
 
 @pytest.fixture(scope="session")

@@ -213,11 +213,6 @@ def test_workers_die_with_the_process_that_started_them():
     pytest.fail("a worker outlived its parent")
 
 
-def test_a_variant_that_is_not_in_the_study_is_refused(prepared):
-    with pytest.raises(UserError, match="'lenet5-tanh' is not in `study`"):
-        execution.plan(study_of(), "lenet5-tanh", prepared / "train")
-
-
 def test_so_many_images_are_trained_on_as_the_setting_says(prepared, tmp_path):
     few, all_of_them = (trained(prepared, tmp_path / str(most), study_of((0,), images=most), "mlp") for most in (50, 0))
     assert few["runs/seed-0/epoch-01.safetensors"] != all_of_them["runs/seed-0/epoch-01.safetensors"]

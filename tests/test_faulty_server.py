@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 import test_tracking
-from test_tracking import digests, journal, make_training, wait_for, write_journal
+from test_tracking import journal, make_training, told, wait_for, write_journal
 
 from lenetlab import files, tracking
 
@@ -381,24 +381,7 @@ def shown(case: Case, home: Path) -> list[dict]:
     def place(uri: str) -> Path:
         return home / uri.replace("mlflow-artifacts:", "artifacts") if case.fault else case.folder / uri
 
-    client, runs = client_of(case, home)
-    names = {run.info.run_id: run.info.run_name for run in runs}
-    found = [
-        {
-            "name": run.info.run_name,
-            "status": (run.info.status, run.info.start_time, run.info.end_time),
-            "params": run.data.params,
-            "tags": run.data.tags | {"mlflow.parentRunId": names.get(run.data.tags.get("mlflow.parentRunId"))},
-            "points": sorted(
-                (point.key, point.step, point.value, point.timestamp)
-                for key in run.data.metrics
-                for point in client.get_metric_history(run.info.run_id, key)
-            ),
-            "artifacts": digests(place(run.info.artifact_uri)),
-            "data": sorted((item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs),
-        }
-        for run in runs
-    ]
+    found = told(*client_of(case, home), place)
     return sorted(found, key=lambda run: (run["name"], run["status"]))
 
 

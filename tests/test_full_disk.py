@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import yaml
 
 from lenetlab import device
+from tests.projects import ROOT, edit, environment, make_small
 
-ROOT = Path(__file__).parents[1]
 PAGE = resource.getpagesize()
 MOST = 60_000_000  # bytes, the size of the small disk
 ROOMS = 5  # sizes to try of each stage where many are tried
@@ -76,17 +75,9 @@ VARIES = ("costs.json", "journals")  # with the time that things take; all else 
 # A small project, and one in which every stage has run.
 
 
-def make_small(content: dict) -> None:
-    content |= {"seeds": [0, 5], "study": ["mlp"], "comparisons": {}, "device": "cpu"}
-    content["data"] |= {"source": "digits", "validation": 200}
-    content["training"] |= {"epochs": 1}
-    content["cost"] = {"rounds": 2, "batches": 2}
-
-
-def edit(folder: Path, change: Callable[[dict], None]) -> None:
-    content = yaml.safe_load((folder / "params.yaml").read_text())
-    change(content)
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+def ask_for_one_variant(content: dict) -> None:
+    make_small(content)
+    content |= {"study": ["mlp"], "comparisons": {}}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +89,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path, alone: 
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     shutil.copytree(digits_folder, folder / "digits")
-    edit(folder, make_small)
+    edit(folder, ask_for_one_variant)
 
     def go(stages: list[str]) -> None:
         for name in stages:
@@ -118,16 +109,10 @@ def side_by_side(check: Callable, cases: Iterable) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def alone(no_mlflow: Path) -> dict[str, str]:
     """The environment of a stage that has no MLflow, which is another test's business and takes its time."""
-    folder = tmp_path_factory.mktemp("none")
-    (folder / "mlflow.py").write_text("raise ImportError('there is no MLflow here')\n")
     known = os.environ.get("PYTHONPATH")
-    return {**environment(), "PYTHONPATH": f"{folder}:{known}" if known else str(folder)}
-
-
-def environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
+    return environment() | {"PYTHONPATH": f"{no_mlflow}:{known}" if known else str(no_mlflow)}
 
 
 def run(words: list[str], folder: Path, environment: dict[str, str], **options) -> subprocess.CompletedProcess:

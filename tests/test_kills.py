@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lenetlab import evaluation, execution, files, params
-from tests.projects import clone, edit, environment, make_small, run
+from tests.projects import ROOT, clone, edit, environment, make_small, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
@@ -156,6 +157,15 @@ def wait_until_it_trains(project: Path) -> None:
     raise AssertionError("no epoch was finished within a minute")
 
 
+def test_a_stage_whose_dvc_was_killed_before_it_looked_ends_with_a_word(tmp_path):
+    """What an orphan is left to is in another process group, and so is the parent of a group of one."""
+    words, environ = [sys.executable, ROOT / "stages" / "fetch.py"], environment() | {"DVC_STAGE": "fetch"}
+    done = subprocess.run(words, cwd=tmp_path, env=environ, process_group=0, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: the `dvc repro` that started this is gone\n")
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert "params.yaml" in done.stderr  # it has begun, and lacks that
+
+
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on(project, tmp_path, count):
     edit(project, lambda content: content["training"].update(epochs=1000))
     with (tmp_path / "log").open("wb") as log:
@@ -170,9 +180,9 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(project, tmp_path, count):
     count("Ctrl-C")
 
 
+@pytest.mark.usefixtures("without_mlflow")
 def test_of_two_at_once_neither_harms_the_other(project, quietly, tmp_path, count):
     """DVC refuses the second one; tests/test_execution.py has two trainings that were started without DVC."""
-    edit(project, lambda content: content["training"].update(epochs=100))
     with (tmp_path / "log").open("wb") as log:
         first = started(project, "dvc", "repro", TARGET)
         wait_until_it_trains(project)

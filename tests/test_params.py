@@ -230,6 +230,13 @@ def test_a_scaled_network_has_so_many_times_the_maps_and_units(tmp_path):
     assert study.variants["lenet5"].scaled(1.0) == study.variants["lenet5"]
 
 
+def test_a_variant_that_is_not_in_the_study_is_refused(tmp_path):
+    study = loaded(tmp_path)
+    study.require("mlp")
+    with pytest.raises(UserError, match=r"^'lenet5-tanh' is not in `study` of params\.yaml; allowed: lenet5, "):
+        study.require("lenet5-tanh")
+
+
 def test_params_cannot_be_changed_once_read(tmp_path):
     study = loaded(tmp_path)
     with pytest.raises(ValueError, match="frozen"):

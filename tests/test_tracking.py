@@ -12,7 +12,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -452,15 +454,12 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): files.sha256_file(path) for path in paths}
 
 
-def shown(folder: Path) -> dict:
-    """All that MLflow tells of every run, without its own ids."""
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    runs = all_runs(folder)
-    names = {run.info.run_id: name for name, run in runs.items()}
-    return {
-        name: {
+def told(client: Any, runs: Sequence[Any], place: Callable[[str], Path]) -> list[dict]:
+    """All that MLflow tells of these runs, without its own ids; `place` finds the folder of artifacts of a URI."""
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    return [
+        {
+            "name": run.info.run_name,
             "status": (run.info.status, run.info.start_time, run.info.end_time),
             "params": run.data.params,
             "tags": run.data.tags | {"mlflow.parentRunId": names.get(run.data.tags.get("mlflow.parentRunId"))},
@@ -469,11 +468,20 @@ def shown(folder: Path) -> dict:
                 for key in run.data.metrics
                 for point in client.get_metric_history(run.info.run_id, key)
             ),
-            "artifacts": digests(folder / run.info.artifact_uri),
+            "artifacts": digests(place(run.info.artifact_uri)),
             "data": sorted((item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs),
         }
-        for name, run in runs.items()
-    }
+        for run in runs
+    ]
+
+
+def shown(folder: Path) -> dict:
+    """All that MLflow tells of every run, by name."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    found = told(client, list(all_runs(folder).values()), lambda uri: folder / uri)
+    return {run.pop("name"): run for run in found}
 
 
 def test_everything_published_is_read_back(root):

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PARENT = os.getppid()  # what started this program
 AGAIN = "then run the same command again: it goes on where it was"
 REMEDIES = {  # by error number: what helps where the machine, not the code, says no
     errno.ENOSPC: f"make room on that disk, {AGAIN}",
@@ -70,12 +69,13 @@ def die_with_parent() -> None:
 def plain_errors() -> Iterator[None]:
     """For programs: what a user can put right is told without a traceback and ends with status 1, Ctrl-C with 130.
 
-    A `dvc repro` that is killed leaves its stages behind; they end with it.
+    A `dvc repro` that is killed leaves its stages behind; they end with it, also if it was gone before this is called:
+    what is then the parent never is in the process group that DVC shares with its stages.
     """
     if "DVC_STAGE" in os.environ:
         die_with_parent()
-        if os.getppid() != PARENT:
-            raise SystemExit(1)
+        if os.getpgid(os.getppid()) != os.getpgrp():
+            raise SystemExit("error: the `dvc repro` that started this is gone")
     try:
         yield
     except KeyboardInterrupt:

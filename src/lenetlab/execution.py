@@ -53,7 +53,6 @@ def plan(study: params.Study, variant: str, prepared_folder: Path) -> Plan:
 
 def plan_on(prepared: dataset.Prepared, study: params.Study, variant: str) -> Plan:
     """The same on data that were read before."""
-    study.listed(variant)
     device.pin()
     where = device.resolve(study.device)
     images, most = int((prepared.splits == "training").sum()), study.training_of(variant).images
@@ -114,7 +113,7 @@ def _told_once(variant: str) -> Callable[[], None]:
 
 
 def _finish(plans: Sequence[Plan]) -> None:
-    waiting = [[run for run in plan.runs if not training.finished(plan.folders[run.seed])] for plan in plans]
+    waiting = [list(_waiting(plan)) for plan in plans]
     name, runs = plans[0].variant, [run for plan in plans for run in plan.runs]
     kept = len(runs) - sum(map(len, waiting))
     if kept:
@@ -134,8 +133,8 @@ def _finish(plans: Sequence[Plan]) -> None:
         for plan, part in zip(plans, waiting, strict=True)
         for task in _tasks(plan, part, 1 if several else processes, digits)
     ]
-    done = sum(_epochs_done(plan, run) for plan, part in zip(plans, waiting, strict=True) for run in part)
-    epochs = sum(run.training.epochs for part in waiting for run in part)
+    done = sum(epochs for part in waiting for _, epochs in part)
+    epochs = sum(run.training.epochs for part in waiting for run, _ in part)
     with tqdm(total=epochs, initial=done, desc=name, unit="epoch", dynamic_ncols=True) as bar:
         for _, event in perform(tasks, min(processes, len(tasks))):
             if event["event"] == "epoch":
@@ -143,8 +142,16 @@ def _finish(plans: Sequence[Plan]) -> None:
                 bar.set_postfix_str(f"loss {event['train_loss']:.4f}", refresh=False)
 
 
+def _waiting(plan: Plan) -> Iterator[tuple[training.Run, int]]:
+    """The runs that are not finished, and how many epochs of each are."""
+    for run in plan.runs:
+        folder = plan.folders[run.seed]
+        if not training.finished(folder):
+            yield run, checkpoint.epochs_done(folder)
+
+
 def _tasks(
-    plan: Plan, waiting: Sequence[training.Run], processes: int, digits: Callable[..., dataset.Digits]
+    plan: Plan, waiting: Sequence[tuple[training.Run, int]], processes: int, digits: Callable[..., dataset.Digits]
 ) -> Iterator[Task]:
     """The trainings of a plan, shared out among so many processes; their digits are read before these are forked."""
     if not waiting:
@@ -155,14 +162,9 @@ def _tasks(
     def task(runs: Sequence[training.Run]) -> Task:
         return lambda: training.fit(runs, known, unseen, [plan.folders[run.seed] for run in runs])
 
-    done = {run.seed: _epochs_done(plan, run) for run in waiting}
-    for epoch in sorted(set(done.values())):  # a training that was stopped may have left its seeds an epoch apart
-        alike = [run for run in waiting if done[run.seed] == epoch]
+    for epoch in sorted({done for _, done in waiting}):  # one that was stopped may have left its seeds an epoch apart
+        alike = [run for run, done in waiting if done == epoch]
         yield from (task(runs) for runs in split(alike, processes, plan.where))
-
-
-def _epochs_done(plan: Plan, run: training.Run) -> int:
-    return checkpoint.epochs_done(plan.folders[run.seed])
 
 
 def workers(where: torch.device, tasks: int) -> int:

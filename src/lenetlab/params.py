@@ -213,12 +213,10 @@ class Study(Record):
     sensitivity: Sensitivity
     variants: dict[Name, Variant] = setting("variants by name: lower-case letters, digits, - and _")
 
-    def listed(self, variant: str) -> str:
-        """The same name; UserError unless it is one of `study`."""
+    def require(self, variant: str) -> None:
+        """UserError unless that is one of `study`."""
         if variant not in self.study:
-            allowed = f"allowed: {listed(self.study)}"
-            raise UserError(f"{shown(variant)} is not in `study` of params.yaml; {allowed}")
-        return variant
+            raise UserError(f"{shown(variant)} is not in `study` of params.yaml; allowed: {listed(self.study)}")
 
     def training_of(self, variant: str) -> Training:
         """The training settings of a variant: the common ones and what it overrides."""

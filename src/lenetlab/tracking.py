@@ -145,7 +145,7 @@ def of_training(journals: Iterable[Sequence[dict]], seeds: int, unfinished: str)
 
     `unfinished` is the status of a seed whose journal has no end yet.
     """
-    children = _children(journals, unfinished)
+    children = sorted((_seed(journal, unfinished) for journal in journals if journal), key=_number)
     return [_parent(children, seeds, unfinished), *children] if children else []
 
 
@@ -156,7 +156,7 @@ def of_variant(outputs: Path, variant: str) -> list[Run]:
     for path in journals:
         events = reading.events(path, stage)
         with reading.named(path, stage):
-            children += _children([events], "KILLED")
+            children.append(_seed(events, "KILLED"))
     children.sort(key=_number)
     if not children:
         return []
@@ -215,11 +215,6 @@ def _weights(record: Mapping[str, Any]) -> dict[str, str]:
     names = [name for name in record["files"] if name.startswith("epoch-")]
     digests = [record["files"][name][:7] for name in sorted(names, key=lambda name: (len(name), name))]
     return {"weights": " ".join(digests)} if digests else {}
-
-
-def _children(journals: Iterable[Sequence[dict]], unfinished: str) -> list[Run]:
-    runs = [_seed(journal, unfinished) for journal in journals if journal]
-    return sorted(runs, key=_number)
 
 
 def _number(run: Run) -> int:

@@ -130,10 +130,10 @@ def test_a_diverged_seed_is_kept_as_such_and_not_trained_again(prepared, tmp_pat
 @pytest.mark.slow
 def test_two_processes_that_train_the_same_take_turns(prepared, tmp_path):
     """The second waits, says so, and finds all done; the files are those of one process alone."""
-    alone = trained(prepared, tmp_path / "alone", study_of(epochs=20))
+    alone = trained(prepared, tmp_path / "alone", study_of(epochs=15))
     script = (
         "import sys; from pathlib import Path; from tests import test_execution as own\n"
-        "own.trained(Path(sys.argv[1]), Path(sys.argv[2]), own.study_of(epochs=20))"
+        "own.trained(Path(sys.argv[1]), Path(sys.argv[2]), own.study_of(epochs=15))"
     )
     environment = {**os.environ, "DVC_ROOT": str(tmp_path / "together")}
     both = [

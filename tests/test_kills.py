@@ -4,11 +4,11 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,20 +35,18 @@ def project(tmp_path, digits_folder) -> Path:
     return clone(tmp_path / "project", digits_folder, ask_for_long_training)
 
 
-@pytest.fixture
-def quietly(project, prepared, tmp_path, monkeypatch) -> Callable[[], dict[str, str]]:
-    """To get the digests of what training and evaluation give in this process, without DVC."""
-
-    def results_of_a_quiet_run() -> dict[str, str]:
-        monkeypatch.setenv("DVC_ROOT", str(tmp_path / "quiet"))
-        study = params.load(project / "params.yaml")
-        quiet = tmp_path / "quiet" / "runs" / VARIANT
-        execution.train(execution.plan(study, VARIANT, prepared / "train"), quiet, tmp_path / "quiet" / "journals")
-        found = evaluation.evaluate(study, VARIANT, quiet, prepared / "test")
-        evaluation.write(found, tmp_path / "quiet" / "evaluations" / VARIANT)
-        return results(tmp_path / "quiet")
-
-    return results_of_a_quiet_run
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory) -> dict[str, str]:
+    """The digests of what training and evaluation give in this process, without DVC."""
+    folder = tmp_path_factory.mktemp("quiet")
+    shutil.copy(ROOT / "params.yaml", folder)
+    edit(folder, ask_for_long_training)
+    study, runs = params.load(folder / "params.yaml"), folder / "runs" / VARIANT
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(folder))
+        execution.train(execution.plan(study, VARIANT, prepared / "train"), runs, folder / "journals")
+        evaluation.write(evaluation.evaluate(study, VARIANT, runs, prepared / "test"), folder / "evaluations" / VARIANT)
+    return results(folder)
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -105,8 +103,7 @@ def mend_the_lock(project: Path) -> None:
         lock.unlink()
 
 
-def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(project, quietly, large, count):
-    undisturbed = quietly()
+def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(project, undisturbed, large, count):
     chance, kills = random.Random(7), 0  # noqa: S311  no secret
     while kills < (50 if large else 3):
         process = started(project, "dvc", "repro", TARGET)
@@ -181,7 +178,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(project, tmp_path, count):
 
 
 @pytest.mark.usefixtures("without_mlflow")
-def test_of_two_at_once_neither_harms_the_other(project, quietly, tmp_path, count):
+def test_of_two_at_once_neither_harms_the_other(project, undisturbed, tmp_path, count):
     """DVC refuses the second one; tests/test_execution.py has two trainings that were started without DVC."""
     with (tmp_path / "log").open("wb") as log:
         first = started(project, "dvc", "repro", TARGET)
@@ -192,5 +189,5 @@ def test_of_two_at_once_neither_harms_the_other(project, quietly, tmp_path, coun
     said = (tmp_path / "log").read_text()
     assert "Traceback" not in said
     assert "is busy" in said or "lock" in said, said
-    assert results(project) == quietly()
+    assert results(project) == undisturbed
     count("two at once")

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_tracking
-from test_tracking import journal, make_training, told, wait_for, write_journal
+from test_tracking import told, wait_for
 
 from lenetlab import files, tracking
+from tests import outputs
+from tests.outputs import journal, make_training, write_journal
 
 pytestmark = [
     pytest.mark.slow,
@@ -311,7 +312,7 @@ class Case:
         """In its folder, with its store and its data."""
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
-            patch.setattr(test_tracking, "DATA", self.data)
+            patch.setattr(outputs, "DATA", self.data)
             patch.delenv("DVC_ROOT", raising=False)
             patch.delenv("MLFLOW_TRACKING_URI", raising=False)
             if self.proxy:

@@ -1,9 +1,6 @@
 """What MLflow shows is read back through its own client and compared with the files it was published from."""
 
 import contextlib
-import csv
-import json
-import math
 import shutil
 import signal
 import socket
@@ -18,406 +15,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from lenetlab import UserError, files, tracking
+from lenetlab import UserError, files, runs, tracking
+from tests.outputs import (
+    DATA,
+    PNG,
+    SHAPES,
+    START,
+    epoch_record,
+    evaluated,
+    journal,
+    make_all,
+    make_evaluation,
+    make_prepared,
+    make_reports,
+    make_training,
+    write_journal,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its dependencies
-START = 1_700_000_000.0  # Unix seconds
-EPOCH_SECONDS = 6.0
-SHAPES = {  # variant -> parameters, model, regularization that differs, mean test accuracy of the last epoch
-    "lenet5": (61706, {"name": "lenet5", "channels": [6, 16], "hidden": [120, 84], "pooling": "max"}, {}, 0.9891),
-    "mlp": (61075, {"name": "mlp", "hidden": [59]}, {}, 0.9752),
-    "lenet5-regularized": (
-        61750,
-        {"name": "lenet5", "channels": [6, 16], "hidden": [120, 84], "pooling": "max"},
-        {"batch_norm": True, "dropout": 0.5},
-        0.9901,
-    ),
-}
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
-    "1f15c4890000000d49444154789c6360f8cf500f0003860180343a5c610000000049454e44ae426082"
-)
-DATA = files.sha256(b"prepared training images")
-
-
-def identity(variant: str, epochs: int) -> dict:
-    _, model, regularization, _ = SHAPES[variant]
-    plain = {"batch_norm": False, "dropout": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "augmentation": "none"}
-    return {
-        "variant": variant,
-        "definition": {
-            "input": {"size": 32, "resize": "pad", "normalize": True},
-            "model": {**model, "activation": "relu"},
-            "regularization": plain | regularization,
-        },
-        "training": {
-            **{"epochs": epochs, "batch_size": 64, "optimizer": "sgd"},
-            **{"learning_rate": 0.01, "momentum": 0.9, "schedule": "constant"},
-        },
-        "data": DATA,
-        "code": files.sha256(b"code"),
-        "torch": "2.15.0",
-        "device": "cpu",
-        "numerics": "float32",
-    }
-
-
-def epoch_record(variant: str, seed: int, epoch: int) -> dict:
-    left = (1 - SHAPES[variant][3]) * (1 + 8 / epoch**1.5) + 0.0004 * seed
-    return {
-        **{"event": "epoch", "time": START + 100 * seed + EPOCH_SECONDS * epoch, "epoch": epoch},
-        **{"seconds": EPOCH_SECONDS - 0.01 * seed, "peak_memory_bytes": 900_000_000 + seed},
-        **{"train_loss": 3 * left, "train_accuracy": 1 - left},
-        **{"validation_loss": 3.5 * left, "validation_accuracy": 1 - 1.1 * left},
-    }
-
-
-def journal(variant: str, seed: int, epochs: int, until: int | None = None, end: str | None = "finished") -> list[dict]:
-    """The journal of one seed; with `until` and without `end`, that of one that stopped on the way."""
-    whole = identity(variant, epochs)
-    start = {
-        **{"event": "start", "time": START + 100 * seed, "variant": variant, "seed": seed},
-        "fingerprint": files.sha256_json({**whole, "seed": seed}),
-        "parent_fingerprint": files.sha256_json(whole),
-        "parameters": SHAPES[variant][0],
-        "identity": whole,
-        "normalization": {"mean": 0.13, "std": 0.31},
-        "provenance": {
-            **{"commit": "c0ffee" * 6 + "beef", "dirty": False, "experiment": None, "threads": 1},
-            **{"python": "3.11.9", "numpy": "2.4.6", "torch": "2.15.0", "lenetlab": "0.1.0"},
-            "device": "cpu: Some Processor",
-        },
-    }
-    events = [
-        start,
-        *(epoch_record(variant, seed, epoch) for epoch in range(1, (epochs if until is None else until) + 1)),
-    ]
-    if end:
-        events.append({"event": "end", "time": events[-1]["time"] + 0.5, "status": end})
-    if end == "diverged":
-        events[-1] |= {"epoch": len(events) - 1, "step": 12}
-    return events
-
-
-def diverged(variant: str, seed: int, epochs: int, epoch: int) -> list[dict]:
-    """The journal of a seed that was stopped in that epoch."""
-    return journal(variant, seed, epochs, until=epoch - 1, end="diverged")
-
-
-def write_journal(path: Path, events: list[dict]) -> None:
-    files.write_text(path, "".join(json.dumps(event) + "\n" for event in events))
-
-
-def write_csv(path: Path, rows: list[dict], columns: tuple[str, ...]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def test_row(variant: str, seed: int, epoch: int) -> dict:
-    left = 1 - epoch_record(variant, seed, epoch)["train_accuracy"]
-    return {"test_loss": 3.2 * left, "test_accuracy": 1 - 1.05 * left}
-
-
-test_row.__test__ = False  # a helper, not a test
-
-
-def make_prepared(outputs: Path) -> None:
-    pixels = {"images": 5, "per_class": [1] * 5 + [0] * 5, "mean": 0.1307, "std": 0.3081}
-    folder = outputs / "data" / "prepared"
-    duplicates = {"within": 0, "across": 0}
-    splits = {"training": pixels | {"images": 55000}, "validation": pixels | {"images": 5000}}
-    profile = {"digest": DATA, "images": 60000, "splits": splits, "duplicates": duplicates}
-    files.write_json(folder / "train" / "profile.json", profile)
-    test = {"digest": files.sha256(b"test"), "images": 10000, "splits": {"test": pixels | {"images": 10000}}}
-    files.write_json(folder / "test" / "profile.json", test | {"duplicates": duplicates})
-    files.write_bytes(folder / "samples.png", PNG)
-
-
-Lost = dict[int, int]  # seeds that diverged, and the epoch
-
-
-def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
-    for name in ("runs", "journals"):  # as `dvc repro` does it
-        shutil.rmtree(outputs / name / variant, ignore_errors=True)
-    for seed in range(seeds):
-        end = (lost or {}).get(seed)
-        events = diverged(variant, seed, epochs, end) if end else journal(variant, seed, epochs)
-        write_journal(outputs / "journals" / variant / f"seed-{seed}.jsonl", events)
-        folder = outputs / "runs" / variant / f"seed-{seed}"
-        keys = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]], keys)
-        for epoch in range(1, len(events) - 1):
-            files.write_bytes(folder / f"epoch-{epoch:02}.safetensors", f"{variant} {seed} {epoch}".encode())
-        record = {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
-        files.write_manifest(
-            folder / "run.json", {path.name: files.sha256_file(path) for path in sorted(folder.iterdir())}, **record
-        )
-
-
-def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
-    finished = [seed for seed in range(seeds) if seed not in (lost or {})]
-    folder = outputs / "evaluations" / variant
-    shutil.rmtree(folder, ignore_errors=True)
-    last = {str(seed): test_row(variant, seed, epochs) for seed in finished}
-    accuracies, losses = ([row[key] for row in last.values()] for key in ("test_accuracy", "test_loss"))
-    metrics = {
-        "parameters": SHAPES[variant][0],
-        "test_accuracy": float(np.mean(accuracies)) if last else None,
-        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(last) > 1 else None,
-        "test_loss": float(np.mean(losses)) if last else None,
-    }
-    files.write_json(folder / "metrics.json", metrics)
-    files.write_json(folder / "seeds.json", last)
-    rows = [
-        {"seed": seed, "epoch": epoch, **test_row(variant, seed, epoch)}
-        for seed in finished
-        for epoch in range(1, epochs + 1)
-    ]
-    write_csv(folder / "curves.csv", rows, ("seed", "epoch", "test_loss", "test_accuracy"))
-    starts = [journal(variant, seed, epochs)[0] for seed in range(seeds)]
-    files.write_json(
-        folder / "variant.json",
-        {
-            "variant": variant,
-            "fingerprints": {str(seed): start["fingerprint"] for seed, start in enumerate(starts)},
-            "parent_fingerprint": starts[0]["parent_fingerprint"],
-            "test_data": files.sha256(b"test"),
-            "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in (lost or {}).items()},
-        },
-    )
-    common = ("curves.png", "confusion.png", "mistakes.png") if finished else ()
-    for name in (*common, *(f"seed-{seed}/curves.png" for seed in finished)):
-        files.write_bytes(folder / name, PNG)
-
-
-def make_reports(outputs: Path) -> None:
-    def accuracy(variant: str) -> float | None:
-        return files.read_json(outputs / "evaluations" / variant / "metrics.json")["test_accuracy"]
-
-    def difference(candidate: str, baseline: str) -> float | None:
-        means = accuracy(candidate), accuracy(baseline)
-        return None if None in means else means[0] - means[1]
-
-    pairs = [("lenet5", "mlp", "better"), ("lenet5-regularized", "lenet5", "inconclusive")]
-    entries = [
-        {"candidate": candidate, "baseline": baseline, "family": "headline", "verdict": verdict}
-        | {"difference": difference(candidate, baseline)}
-        for candidate, baseline, verdict in pairs
-    ]
-    files.write_json(outputs / "reports" / "comparison.json", entries)
-    origin = {"commit": "c0ffee" * 6 + "beef", "dirty": True, "experiment": "warm-tapir"}
-    files.write_json(outputs / "reports" / "origin.json", origin)
-    for variant in SHAPES:
-        files.write_json(outputs / "reports" / "metrics" / f"{variant}.json", {})
-    files.write_text(outputs / "reports" / "report.md", "# Is the difference real?\n\nlenet5 is **better** than mlp.\n")
-    files.write_text(outputs / "reports" / "report.html", "<h1>Is the difference real?</h1>")
-    files.write_text(outputs / "reports" / "figures" / "accuracy.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
-
-
-def make_all(outputs: Path, seeds: int = 2, epochs: int = 3) -> None:
-    make_prepared(outputs)
-    for variant in SHAPES:
-        make_training(outputs, variant, seeds, epochs)
-        make_evaluation(outputs, variant, seeds, epochs)
-    make_reports(outputs)
-
-
-# What a page shall show: no MLflow in these.
-
-
-def test_a_variant_shows_the_means_of_its_seeds(tmp_path):
-    make_all(tmp_path)
-    parent, *children = tracking.of_variant(tmp_path, "lenet5")
-    assert [child.name for child in children] == ["lenet5 seed 0", "lenet5 seed 1"]
-    assert {child.parent for child in children} == {parent.fingerprint}
-    for key in ("train_loss", "validation_accuracy", "test_loss", "train_seconds"):
-        expected = (children[0].points[key, 2][0] + children[1].points[key, 2][0]) / 2
-        assert parent.points[key, 2][0] == pytest.approx(expected), key
-    final = files.read_json(tmp_path / "evaluations" / "lenet5" / "metrics.json")
-    assert parent.points["test_accuracy", 3][0] == final["test_accuracy"]
-    assert len({key for key, _ in parent.points}) < 15  # or MLflow's page gets hard to read
-
-
-def test_what_a_variant_costs_is_shown_on_its_run_and_no_others(tmp_path):
-    make_all(tmp_path)
-    measured = {"parameters": 61075, "multiply_accumulates": 61006, "seconds_per_epoch": [0.5, 0.7]}
-    measured |= {"device_memory_bytes": [None, None], "on_processor": [1.0, 1.0]}
-    files.write_json(tmp_path / "costs.json", {"variants": {"mlp": measured}})
-    parent, *children = tracking.of_variant(tmp_path, "mlp")
-    found = {key: value for (key, epoch), (value, _) in parent.points.items() if key.startswith("cost_") and epoch == 3}
-    assert found == {"cost_multiply_accumulates": 61006, "cost_seconds_per_epoch": pytest.approx(0.6)}
-    others = [*children, *tracking.of_variant(tmp_path, "lenet5")]
-    assert not [key for run in others for key, _ in run.points if key.startswith("cost_")]
-
-
-def test_the_interval_is_students(tmp_path):
-    make_all(tmp_path, seeds=4)
-    parent = tracking.of_variant(tmp_path, "mlp")[0]
-    final = files.read_json(tmp_path / "evaluations" / "mlp" / "metrics.json")
-    error = final["test_accuracy_sd"] / math.sqrt(4)
-    low, high = stats.t.interval(0.95, 3, final["test_accuracy"], error)
-    assert parent.points["test_accuracy_low", 3][0] == pytest.approx(low)
-    assert parent.points["test_accuracy_high", 3][0] == pytest.approx(high)
-    assert parent.tags["interval"] == f"{100 * low:.2f}–{100 * high:.2f} %"
-
-
-def test_one_seed_has_no_interval(tmp_path):
-    make_training(tmp_path, "mlp", seeds=1)
-    make_evaluation(tmp_path, "mlp", seeds=1)
-    parent = tracking.of_variant(tmp_path, "mlp")[0]
-    assert parent.tags["interval"] == "needs two seeds"
-    assert ("test_accuracy_low", 3) not in parent.points
-
-
-def test_verdicts_are_told_from_both_sides(tmp_path):
-    make_all(tmp_path)
-    verdicts = {variant: tracking.of_variant(tmp_path, variant)[0].tags["verdict"] for variant in SHAPES}
-    assert verdicts == {
-        "lenet5": "better than mlp; inconclusive against lenet5-regularized",
-        "mlp": "worse than lenet5",
-        "lenet5-regularized": "inconclusive against lenet5",
-    }
-
-
-def test_a_comparison_of_earlier_results_says_nothing(tmp_path):
-    make_all(tmp_path)
-    make_training(tmp_path, "mlp", epochs=2)
-    make_evaluation(tmp_path, "mlp", epochs=2)
-    assert "verdict" not in tracking.of_variant(tmp_path, "mlp")[0].tags
-    assert "verdict" not in tracking.of_variant(tmp_path, "lenet5")[0].tags
-    assert "verdict" in tracking.of_variant(tmp_path, "lenet5-regularized")[0].tags
-
-
-def test_an_evaluation_of_an_earlier_training_is_not_taken(tmp_path):
-    make_all(tmp_path)
-    make_training(tmp_path, "mlp", epochs=2)
-    for run in tracking.of_variant(tmp_path, "mlp"):
-        assert "accuracy" not in run.tags
-        assert not any(key.startswith("test_") for key, _ in run.points)
-
-
-def test_all_variants_can_be_compared(tmp_path):
-    make_all(tmp_path)
-    parents = [tracking.of_variant(tmp_path, variant)[0] for variant in SHAPES]
-    assert len({tuple(sorted(parent.params)) for parent in parents}) == 1
-    assert len({tuple(sorted(parent.points)) for parent in parents}) == 1
-    assert [parent.params["hidden"] for parent in parents] == ["120, 84", "59", "120, 84"]
-    assert [parent.params["channels"] for parent in parents] == ["6, 16", "–", "6, 16"]
-
-
-def test_a_mean_waits_for_every_seed():
-    one, two = journal("mlp", 0, 3, until=2, end=None), journal("mlp", 1, 3, until=1, end=None)
-    assert tracking.of_training([one], 2, "RUNNING")[0].points == {}
-    assert {step for _, step in tracking.of_training([one, two], 2, "RUNNING")[0].points} == {1}
-    assert tracking.of_training([[], []], 2, "RUNNING") == []
-
-
-@pytest.mark.parametrize(
-    ("ends", "status"),
-    [
-        (("finished", "diverged"), "FAILED"),
-        (("diverged", "diverged"), "FAILED"),
-        (("finished", "finished"), "FINISHED"),
-        (("finished", "failed"), "FAILED"),
-        (("finished", None), "KILLED"),
-        ((None, "failed"), "FAILED"),
-    ],
-)
-def test_a_variant_ends_as_its_seeds_do(ends, status):
-    journals = [journal("mlp", seed, 3, end=end) for seed, end in enumerate(ends)]
-    assert tracking.of_training(journals, 2, "KILLED")[0].status == status
-
-
-def test_a_variant_goes_on_while_a_seed_has_not_begun():
-    assert tracking.of_training([journal("mlp", 0, 3), []], 2, "RUNNING")[0].status == "RUNNING"
-
-
-def test_a_seed_that_diverged_is_marked_and_keeps_its_curves_and_checkpoints(tmp_path):
-    for make in (make_training, make_evaluation):
-        make(tmp_path, "mlp", seeds=4, lost={1: 3, 3: 1})
-    parent, *children = tracking.of_variant(tmp_path, "mlp")
-    assert [(run.status, run.tags.get("diverged")) for run in children] == [
-        ("FINISHED", None),
-        ("FAILED", "epoch 3, batch 12"),
-        ("FINISHED", None),
-        ("FAILED", "epoch 1, batch 12"),
-    ]
-    lost = children[1]
-    assert {step for key, step in lost.points if key == "train_loss"} == {1, 2}
-    assert {"checkpoints/epoch-01.safetensors", "checkpoints/epoch-02.safetensors"} <= set(lost.artifacts)
-    assert not [key for run in (lost, children[3]) for key, _ in run.points if key.startswith("test_")]
-    assert "accuracy" not in lost.tags
-    assert (parent.status, parent.tags["diverged"], parent.tags["seeds"]) == ("FAILED", "seeds 1, 3", "0 1 2 3")
-    note = parent.tags["mlflow.note.content"]
-    assert note.startswith("**2 of 4 seeds diverged** (1 in epoch 3, batch 12; 3 in epoch 1, batch 12)")
-    assert "Test accuracy" in note
-    expected = (children[0].points["train_loss", 3][0] + children[2].points["train_loss", 3][0]) / 2
-    assert parent.points["train_loss", 3][0] == pytest.approx(expected)
-    assert parent.points["test_accuracy_sd", 3][0] > 0  # of the two that finished
-
-
-def test_a_variant_whose_seeds_all_diverged_has_a_run_without_results(tmp_path):
-    make_all(tmp_path)
-    for make in (make_training, make_evaluation):
-        make(tmp_path, "mlp", lost={0: 1, 1: 2})
-    make_reports(tmp_path)
-    files.write_json(tmp_path / "costs.json", {"variants": {"mlp": {"seconds_per_epoch": [0.5, 0.7]}}})
-    parent, *children = tracking.of_variant(tmp_path, "mlp")
-    assert {run.status for run in (parent, *children)} == {"FAILED"}
-    assert parent.tags["accuracy"] == "diverged"
-    assert "Test accuracy" not in parent.tags["mlflow.note.content"]
-    assert parent.tags["verdict"] == "worse than lenet5"  # as the fabricated comparison has it
-    assert {key: value for key, (value, _) in parent.points.items()} == {
-        ("cost_seconds_per_epoch", 0): pytest.approx(0.6)
-    }
-    assert all(math.isfinite(value) for run in (parent, *children) for value, _ in run.points.values())
-
-
-def test_a_training_of_which_a_seed_has_diverged_goes_on_with_the_others():
-    going = journal("mlp", 0, 3, until=2, end=None)
-    parent, one, other = tracking.of_training([going, diverged("mlp", 1, 3, 2)], 2, "RUNNING")
-    assert [run.status for run in (parent, one, other)] == ["RUNNING", "RUNNING", "FAILED"]
-    assert parent.points["train_loss", 2] == one.points["train_loss", 2]
-    assert parent.tags["diverged"] == "seed 1"
-    first, *_ = tracking.of_training([diverged("mlp", 0, 3, 1), []], 2, "RUNNING")
-    assert (first.status, first.points) == ("RUNNING", {})
-
-
-@pytest.mark.parametrize(
-    ("place", "maker"),
-    [
-        ("journals/mlp/seed-1.jsonl", "train@mlp"),
-        ("evaluations/mlp/variant.json", "evaluate@mlp"),
-        ("evaluations/mlp/seeds.json", "evaluate@mlp"),
-        ("evaluations/mlp/metrics.json", "evaluate@mlp"),
-        ("evaluations/mlp/curves.csv", "evaluate@mlp"),
-        ("costs.json", "cost"),
-        ("reports/comparison.json", "compare"),
-    ],
-)
-def test_a_damaged_output_is_named_with_what_helps(tmp_path, place, maker):
-    make_all(tmp_path)
-    for content in ("", "{", "[{}]", "{}\n", "5"):
-        files.write_text(tmp_path / place, content)
-        with pytest.raises(UserError, match=f"{place}: cannot be read .*dvc checkout --force .*--single-item {maker}$"):
-            tracking.of_variant(tmp_path, "mlp")
-
-
-def test_missing_validation_figures_are_left_out():
-    events = journal("mlp", 0, 1)
-    events[1]["validation_loss"] = events[1]["validation_accuracy"] = None
-    run = tracking.of_training([events], 1, "KILLED")[1]
-    assert {key for key, _ in run.points} == {
-        "train_loss",
-        "train_accuracy",
-        "train_seconds",
-        "train_peak_memory_bytes",
-    }
 
 
 def test_the_module_loads_neither_mlflow_nor_torch():
@@ -501,7 +117,7 @@ def test_everything_published_is_read_back(root):
         (epoch, epoch_record("mlp", 1, epoch)["train_loss"], 1000 * (START + 100) + 6000 * epoch) for epoch in (1, 2, 3)
     ]
     assert [point[2] for point in seed["points"] if point[0] == "test_accuracy"] == [
-        test_row("mlp", 1, epoch)["test_accuracy"] for epoch in (1, 2, 3)
+        evaluated("mlp", 1, epoch)["test_accuracy"] for epoch in (1, 2, 3)
     ]
     assert seed["data"] == [("data/prepared/test", files.sha256(b"test")[:12]), ("data/prepared/train", DATA[:12])]
     assert seed["artifacts"] == {
@@ -633,7 +249,7 @@ def test_a_relative_store_belongs_to_the_repository(root, tmp_path, monkeypatch)
 
 def publish_live(*journals: list[dict]) -> None:
     with tracking.opened(tracking.place()) as store:
-        store.put(*tracking.of_training(journals, 2, "RUNNING"))
+        store.put(*runs.of_training(journals, 2, "RUNNING"))
 
 
 def test_runs_left_by_a_power_cut_are_ended(root):

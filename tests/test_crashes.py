@@ -123,11 +123,12 @@ def test_whatever_happens_at_any_operation_the_bits_are_those_of_an_undisturbed_
 
 
 def test_a_run_that_is_disturbed_again_and_again_comes_to_its_end(work, tmp_path, count, capfd):
-    """Killed at the thirtieth operation of every attempt: each finishes something, or it would never end."""
-    work(tmp_path / "whole")()
-    train = work(tmp_path / "disturbed")
-    attempts = 0
-    while faults.trial(train, at=30, fault=faults.PowerCut("middle"), below=tmp_path / "disturbed").killed:
+    """After as many operations as putting finished seeds together takes, which no attempt is spared."""
+    whole, train = work(tmp_path / "whole"), work(tmp_path / "disturbed")
+    whole()
+    together = len(faults.counted(whole, tmp_path / "whole"))
+    fault, attempts = faults.PowerCut("middle"), 0
+    while faults.trial(train, at=together, fault=fault, below=tmp_path / "disturbed").killed:
         count(KINDS[faults.PowerCut])
         attempts += 1
         assert attempts < 40

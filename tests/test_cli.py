@@ -39,13 +39,26 @@ def test_check_says_what_a_family_can_tell():
     assert "comparisons.headline: a difference of 0.25 percentage points is found with 80 % power" in found.stdout
 
 
-@pytest.mark.parametrize("left", ["", "schema: '2.0'\nstages:\n  fetch:\n    cmd: 'pyth", "{"])
-def test_check_tells_of_a_lock_that_dvc_left_damaged(tmp_path, left):
+@pytest.mark.parametrize(
+    ("name", "left", "remedy"),
+    [
+        ("dvc.lock", "", "git checkout dvc.lock, or, if git has none, rm dvc.lock;"),
+        ("dvc.lock", "schema: '2.0'\nstages:\n  fetch:\n    cmd: 'pyth", "git checkout dvc.lock"),
+        ("dvc.lock", "{", "git checkout dvc.lock"),
+        (".dvc/tmp/rwlock", "", "rm .dvc/tmp/rwlock;"),
+        (".dvc/tmp/rwlock", '{"read": {"/a": [', "rm .dvc/tmp/rwlock;"),
+    ],
+)
+def test_check_tells_of_what_dvc_left_damaged(tmp_path, name, left, remedy):
     folder = edited(tmp_path)
-    (folder / "dvc.lock").write_text(left)
+    (folder / ".dvc" / "tmp").mkdir(parents=True)
+    (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    (folder / ".dvc" / "tmp" / "rwlock").write_text('{"read": {}, "write": {}}')
+    assert lenetlab("check", folder=folder).returncode == 0
+    (folder / name).write_text(left)
     found = lenetlab("check", folder=folder)
     assert found.returncode == 1
-    assert "dvc.lock: damaged, as DVC leaves it if it is killed while it writes; remedy: git checkout" in found.stderr
+    assert f"{name}: damaged, as DVC leaves it if it is killed while it writes; remedy: {remedy}" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -94,13 +94,14 @@ WAYS = {
 }
 
 
-def mend_the_lock(project: Path) -> None:
-    """DVC writes dvc.lock in place, and cannot read what a kill in that moment leaves; `lenetlab check` names the
+def mend_what_dvc_wrote(project: Path) -> None:
+    """DVC writes two files in place, and cannot read what a kill in that moment leaves; `lenetlab check` names the
     remedy, which costs nothing: DVC's run cache knows what is finished."""
-    lock = project / "dvc.lock"
-    if lock.exists() and not lock.read_text().startswith("schema:"):
-        assert "dvc.lock: damaged" in run(project, "lenetlab", "check", status=1)
-        lock.unlink()
+    for name, begins in (("dvc.lock", "schema:"), (".dvc/tmp/rwlock", "{")):
+        path = project / name
+        if path.exists() and not path.read_text().startswith(begins):
+            assert f"{name}: damaged" in run(project, "lenetlab", "check", status=1)
+            path.unlink()
 
 
 def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(project, undisturbed, large, count):
@@ -118,7 +119,7 @@ def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(proje
             WAYS[way](process)
             process.wait()
             assert gone(project, "stages/", 10), way
-            mend_the_lock(project)
+            mend_what_dvc_wrote(project)
             count("dvc repro killed at a random time")
             kills += 1
     run(project, "dvc", "repro", TARGET)

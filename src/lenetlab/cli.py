@@ -1,5 +1,7 @@
 """The command line: lenetlab check, sensitivity, report, sync, reproduce, ui."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,7 +11,7 @@ from lenetlab import UserError, claims, files, params, plain_errors, tracking
 PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
 PREPARED, SENSITIVITY = Path("data/prepared/train"), Path("docs/sensitivity.json")
 RUNS, JOURNALS, EVALUATIONS, REPORTS = Path("runs"), Path("journals"), Path("evaluations"), Path("reports")
-COSTS, LOCK = Path("costs.json"), Path("dvc.lock")
+COSTS, LOCK, RWLOCK = Path("costs.json"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 MNIST_TEST = 10_000  # images
 
 
@@ -31,7 +33,7 @@ def check() -> None:
         claims.load(CLAIMS, study)
     except UserError as error:
         problems += error.problems
-    problems += _damaged_lock()
+    problems += _damaged_by_dvc()
     if problems:
         raise UserError(*problems)
     if study.device not in ("auto", "cpu"):
@@ -109,15 +111,16 @@ def ui(port: int) -> None:
     tracking.ui(port)
 
 
-def _damaged_lock() -> list[str]:
-    """DVC writes its lock file in place; killed in that moment, it leaves one that it cannot read itself."""
-    text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.exists() else "schema:\n"
-    if text.startswith("schema:") and text.endswith("\n"):
-        return []
-    return [
-        f"{LOCK}: damaged, as DVC leaves it if it is killed while it writes; remedy: git checkout {LOCK}, or, if git"
-        f" has none, rm {LOCK}; then dvc repro, which takes up all that is finished"
-    ]
+def _damaged_by_dvc() -> Iterator[str]:
+    """DVC writes these files in place; killed in that moment, it leaves one that it cannot read itself."""
+    whole = {LOCK: re.compile(r"schema:.*\n", re.DOTALL), RWLOCK: re.compile(r"\{.*\}", re.DOTALL)}
+    remedies = {LOCK: f"git checkout {LOCK}, or, if git has none, rm {LOCK}", RWLOCK: f"rm {RWLOCK}"}
+    for path, form in whole.items():
+        if path.exists() and not form.fullmatch(path.read_text(encoding="utf-8", errors="replace")):
+            yield (
+                f"{path}: damaged, as DVC leaves it if it is killed while it writes; remedy: {remedies[path]}; then"
+                " dvc repro, which takes up all that is finished"
+            )
 
 
 def _outlook(family: str, comparisons: int, seeds: int) -> str:

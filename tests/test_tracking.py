@@ -319,7 +319,7 @@ def test_a_stage_is_followed_while_it_trains_and_resumes(root, resume, capfd):
     first = all_runs(root)["mlp seed 0"].info.run_id
     with pytest.raises(KeyboardInterrupt), tracking.follow("train", "mlp", resume):
         interrupt()
-    assert {run.info.status for run in all_runs(root).values()} == {"KILLED"}
+    wait_for(lambda: {run.info.status for run in all_runs(root).values()} == {"KILLED"})  # nobody waits for that
 
     with tracking.follow("train", "mlp", resume):
         make_training(root, "mlp")

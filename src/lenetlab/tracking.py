@@ -369,7 +369,10 @@ def follow(stage: str, variant: str | None = None, live: Mapping[int, Path] | No
     try:
         yield
     except BaseException as error:
-        _farewell(tracker, "failed" if isinstance(error, Exception) else "killed", patience=1)
+        if isinstance(error, Exception):
+            _farewell(tracker, "failed", patience=1)
+        else:  # who presses Ctrl-C waits for nothing
+            _farewell(tracker, "killed", patience=0)
         raise
     problem = _farewell(tracker, "done", patience=SILENCE)
     if problem:
@@ -392,6 +395,8 @@ def _farewell(tracker: subprocess.Popen, word: str, patience: float) -> str | No
     while b"done" not in said and b"failed" not in said:
         if not select.select([tracker.stdout], [], [], patience)[0]:
             if word != "done":
+                tracker.stdout.close()
+                threading.Thread(target=tracker.wait, daemon=True).start()  # left to itself, and yet no zombie
                 return None
             said = b"failed: it gave no sign of life"
         elif heard := os.read(tracker.stdout.fileno(), 4096):

@@ -1,5 +1,6 @@
 """Fingerprints: equal where results must be equal, different where they may differ."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,17 +50,75 @@ def test_an_override_counts_as_the_setting_that_it_makes():
     assert fingerprint_of(overridden) == fingerprint_of(with_training(epochs=3)) != fingerprint_of()
 
 
-def test_the_code_that_trains_counts_and_the_code_that_reports_does_not(monkeypatch, tmp_path):
-    for source in provenance.PACKAGE.glob("*.py"):
-        (tmp_path / source.name).write_bytes(source.read_bytes())
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+@pytest.fixture
+def package(monkeypatch, tmp_path) -> Path:
+    """A copy of this package, which fingerprints are made from."""
+    folder = tmp_path / "lenetlab"
+    shutil.copytree(provenance.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", folder)
+    return folder
+
+
+def append(source: Path, text: str) -> None:
+    source.write_text(source.read_text() + text)
+
+
+def test_the_code_that_trains_counts_and_the_code_that_reports_does_not(package):
     before = fingerprint_of()
-    for name in ("report", "figures", "comparison", "tracking", "evaluation"):
-        with (tmp_path / f"{name}.py").open("a") as source:
-            source.write("\n# edited\n")
+    for source in package.rglob("*.py"):
+        if ".".join(["lenetlab", *source.relative_to(package).with_suffix("").parts]) not in TRAINS:
+            append(source, "\nedited = 1\n")
     assert fingerprint_of() == before
-    with (tmp_path / "augmentation.py").open("a") as source:
-        source.write("\n# edited\n")
+
+
+TRAINS = [f"{name}.__init__" if name == "lenetlab" else name for name in provenance.modules_reached(provenance.TRAINER)]
+
+
+@pytest.mark.parametrize("name", TRAINS)
+def test_every_module_that_training_imports_counts(package, name):
+    before = fingerprint_of()
+    append(package.parent.joinpath(*name.split(".")).with_suffix(".py"), "\nedited = 1\n")
+    assert fingerprint_of() != before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from lenetlab.added.deep import changed",
+        "from lenetlab.added import deep",
+        "import lenetlab.added.deep",
+        "import lenetlab.added.deep as other",
+        "from .added.deep import changed",
+        "from .added import deep",
+        "def later():\n    from lenetlab.added import deep",
+    ],
+)
+def test_imports_are_followed_into_sub_packages(package, statement):
+    """A module three levels deep, which training imports through a package's `__init__` and a relative import."""
+    deep = package / "added" / "deep"
+    deep.mkdir(parents=True)
+    (package / "added" / "__init__.py").write_text("")
+    (deep / "__init__.py").write_text("from .. import beside\nfrom .core import changed\n")
+    (deep / "core.py").write_text("changed = 1\n")
+    (package / "added" / "beside.py").write_text("changed = 1\n")
+    (package / "added" / "unused.py").write_text("changed = 1\n")
+    append(package / "__init__.py", f"\n{statement}\n")
+    before = fingerprint_of()
+    for name, counts in (("unused", False), ("beside", True), ("deep/core", True)):
+        (package / "added" / f"{name}.py").write_text("changed = 2\n")
+        assert (fingerprint_of() != before) == counts, name
+        before = fingerprint_of()
+
+
+def test_comments_docstrings_and_layout_do_not_count_and_what_runs_does(package):
+    source = package / "__init__.py"
+    source.write_text(
+        '"""Module."""\n\n\nclass A:\n    """Class."""\n\n    def f(self):\n        """F."""\n        return 1\n'
+    )
+    before = fingerprint_of()
+    source.write_text("class A:\n    'Other.'\n    def f(self):  # why\n        return (\n            1)\n")
+    assert fingerprint_of() == before
+    source.write_text("class A:\n    def f(self):\n        return 1.0\n")
     assert fingerprint_of() != before
 
 

@@ -4,6 +4,7 @@ import ast
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from lenetlab import files, params
 
 PACKAGE = Path(__file__).parent
+TRAINER = "lenetlab.training"  # with all that it imports, the code that decides the bits
 
 
 def identity(study: params.Study, variant: str, data: str, torch_version: str, device: str, numerics: str) -> dict:
@@ -19,7 +21,7 @@ def identity(study: params.Study, variant: str, data: str, torch_version: str, d
         "variant": variant,
         **recipe(study, variant),
         "data": data,
-        "code": code_digest("training"),
+        "code": code_digest(TRAINER),
         "torch": torch_version,
         "device": device,
         "numerics": numerics,
@@ -39,21 +41,24 @@ def fingerprint(identity: dict, seed: int | None = None) -> str:
     return files.sha256_json(identity if seed is None else {**identity, "seed": seed})
 
 
-def modules_reached(module: str) -> list[str]:
-    """The modules of this package that a module of it imports, however deep, with itself; sorted."""
-    reached, waiting = set(), [module]
+def modules_reached(*modules: str) -> list[str]:
+    """Names of this package's modules that run when these are imported, directly or through others; sorted.
+
+    Importing `a.b.c` also runs `a` and `a.b`. Imports inside functions count.
+    """
+    reached: set[str] = set()
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in reached:
+        if name not in reached and (source := _source(name)):
             reached.add(name)
-            waiting += _imports(PACKAGE / f"{name}.py")
+            waiting += [name.rpartition(".")[0], *_imported_names(source, name)]
     return sorted(reached)
 
 
 def code_digest(module: str) -> str:
-    """SHA-256 over the sources of a module and of all it imports from this package."""
-    sources = {name: files.sha256_file(PACKAGE / f"{name}.py") for name in modules_reached(module)}
-    return files.sha256_json(sources)
+    """SHA-256 of what a module and all its imports from this package do; comments and docstrings do not count."""
+    return files.sha256_json({name: _behaviour(_source(name)) for name in modules_reached(module)})
 
 
 def origin() -> dict[str, Any]:
@@ -66,25 +71,53 @@ def origin() -> dict[str, Any]:
     }
 
 
-def changed_since(commit: str | None, module: str = "training") -> list[str]:
-    """The files, of those that `code_digest` counts, that differ from a commit's; none if that cannot be told."""
-    sources = [str(PACKAGE / f"{name}.py") for name in modules_reached(module)]
+def changed_since(commit: str | None, module: str = TRAINER) -> list[str]:
+    """The files, of those that `code_digest` counts, that differ from a commit's; none if git cannot tell."""
+    sources = [str(_source(name)) for name in modules_reached(module)]
     try:
         return _output("git", "diff", "--name-only", "--relative", f"{commit}", "--", *sources).splitlines()
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return []
 
 
-def _imports(source: Path) -> set[str]:
-    known = {path.stem for path in PACKAGE.glob("*.py")}
-    found = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+def _source(module: str) -> Path | None:
+    """The file of a module of this package; None for anything else."""
+    top, *below = module.split(".")
+    if top != "lenetlab":
+        return None
+    place = PACKAGE.joinpath(*below)
+    return next((path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()), None)
+
+
+def _imported_names(source: Path, module: str) -> Iterator[str]:
+    """All that a file imports, by full names: `from a import b` may mean the module `a.b` or a name inside `a`."""
+    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source.read_bytes())):
         if isinstance(node, ast.Import):
-            found |= {part for alias in node.names for part in alias.name.split(".")[1:2]}
-            found |= {"__init__" for alias in node.names if alias.name.split(".")[0] == "lenetlab"}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lenetlab":
-            found |= {"__init__", *node.module.split(".")[1:2], *(alias.name for alias in node.names)}
-    return found & known
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: 1 - node.level or None] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _behaviour(source: Path) -> Any:
+    """A file's syntax tree without docstrings and positions, the same in every version of Python."""
+    tree = ast.parse(source.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            has_docstring = ast.get_docstring(node, clean=False) is not None
+            node.body = node.body[has_docstring:]
+    return _as_json(tree)
+
+
+def _as_json(node: Any) -> Any:
+    """Empty fields are left out, because newer versions of Python add fields to the syntax tree."""
+    if isinstance(node, ast.AST):
+        fields = {name: _as_json(value) for name, value in ast.iter_fields(node) if value is not None and value != []}
+        return [type(node).__name__, fields]
+    return [_as_json(part) for part in node] if isinstance(node, list) else repr(node)
 
 
 def _git() -> dict[str, str | bool | None]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from benchmarks import write
-from lenetlab import comparison, predictions
+from lenetlab.evaluation import predictions
+from lenetlab.statistics import significance
 
 
 def table(before: Path, after: Path) -> str:
@@ -19,10 +20,10 @@ def table(before: Path, after: Path) -> str:
         for name in names
         if (after / "evaluations" / name).exists()
     }
-    tests = [comparison.permutation(*pair) for pair in pairs.values()]
+    tests = [significance.permutation(*pair) for pair in pairs.values()]
     lines = []
-    for (name, (new, old)), p in zip(pairs.items(), comparison.holm(tests), strict=True):
-        (low, high), _ = comparison.welch(new, old)
+    for (name, (new, old)), p in zip(pairs.items(), significance.holm(tests), strict=True):
+        (low, high), _ = significance.welch(new, old)
         means = [100 * side.correct.mean() for side in (old, new)]
         interval = f"{100 * low:+.2f} to {100 * high:+.2f}"
         lines.append((name, *(f"{mean:.2f}" for mean in means), f"{means[1] - means[0]:+.2f}", interval, f"{p:.2f}"))

@@ -20,7 +20,10 @@ from torch.nn import functional
 from torch.optim.sgd import sgd
 
 from benchmarks import ours, run, write
-from lenetlab import device, files, group, models, params
+from lenetlab.networks import build
+from lenetlab.settings import params, schema
+from lenetlab.storage import files
+from lenetlab.training import autograd_functions, device, group
 
 BATCH, STEPS, SEEDS = 64, 20, 3
 
@@ -44,13 +47,13 @@ def digits(seeds: int) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels, torch.randint(0, 10, (seeds, BATCH), generator=generator)
 
 
-def definition(variant: str = "lenet5") -> params.Variant:
+def definition(variant: str = "lenet5") -> schema.Variant:
     return params.load(ours.PARAMETERS).variants[variant]
 
 
 def grouped(seeds: int = SEEDS, variant: str = "lenet5") -> Step:
     """As `training` does it."""
-    together = group.Group([models.build(definition(variant), seed) for seed in range(seeds)])
+    together = group.Group([build.build(definition(variant), seed) for seed in range(seeds)])
     pixels, labels = digits(seeds)
     kept = {name: torch.rand(seeds, BATCH, width) >= rate for name, (width, rate) in together.dropout().items()}
 
@@ -63,7 +66,7 @@ def grouped(seeds: int = SEEDS, variant: str = "lenet5") -> Step:
 
 def plain(layout: torch.memory_format = torch.contiguous_format, compiled: bool = False, halved: bool = False) -> Step:
     """One seed, the module itself."""
-    network = models.build(definition(), seed=0).to(memory_format=layout)
+    network = build.build(definition(), seed=0).to(memory_format=layout)
     (pixels,), (labels,) = digits(1)
     pixels = pixels.contiguous(memory_format=layout)
 
@@ -76,7 +79,7 @@ def plain(layout: torch.memory_format = torch.contiguous_format, compiled: bool 
 
 def mapped() -> Step:
     """torch.func.vmap over the stacked weights."""
-    networks = [models.build(definition(), seed) for seed in range(SEEDS)]
+    networks = [build.build(definition(), seed) for seed in range(SEEDS)]
     stacked, _ = torch.func.stack_module_state(networks)
     pixels, labels = digits(SEEDS)
 
@@ -112,7 +115,9 @@ def first_layers(convolve: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], 
 
 
 def as_group(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    return group.MaxPool.apply(functional.conv2d(_side_by_side(pixels), weight, bias, groups=SEEDS).permute(0, 2, 3, 1))
+    return autograd_functions.MaxPool.apply(
+        functional.conv2d(_side_by_side(pixels), weight, bias, groups=SEEDS).permute(0, 2, 3, 1)
+    )
 
 
 def four_at_once(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -128,7 +133,7 @@ def unfolded(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> 
     rows = functional.unfold(pixels.flatten(0, 1), 5).view(SEEDS, BATCH, 25, 784).transpose(2, 3)
     maps = torch.bmm(rows.reshape(SEEDS, BATCH * 784, 25), weight.view(SEEDS, 6, 25).transpose(1, 2))
     flow = maps.view(SEEDS, BATCH, 28, 28, 6).permute(1, 2, 3, 0, 4).flatten(3) + bias
-    return group.MaxPool.apply(flow)
+    return autograd_functions.MaxPool.apply(flow)
 
 
 def _side_by_side(pixels: torch.Tensor) -> torch.Tensor:
@@ -173,7 +178,8 @@ def two_threads() -> Iterator[None]:
 
 
 def replaced(name: str, other: Any) -> Callable[[], AbstractContextManager[Any]]:
-    return lambda: mock.patch.object(group, name, other)
+    place = group if hasattr(group, name) else autograd_functions
+    return lambda: mock.patch.object(place, name, other)
 
 
 PLAIN = Attempt("one seed, the plain module", plain, 1)

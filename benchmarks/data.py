@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lenetlab import archive, index, sources
+from lenetlab.data import archive, images, prepare, sources
 
 ROOT = Path(__file__).parents[1]
 FRACTIONS = (1, 2, 4)  # of the training images, to see how time grows with them
@@ -26,16 +26,16 @@ def make(work: Path, train: int, test: int) -> None:
         few = work / "stored" if part == 1 else work / f"stored-{part}"
         if part > 1:
             _cut(raw, few, train // part, test)
-        prepare(few, work / f"prepared-{part}", validation=0)
+        prepare_folder(few, work / f"prepared-{part}", validation=0)
     for part, name in (("train", "train"), ("test", "t10k")):
-        images = index.read(work / "stored" / f"{part}.tar", [])
+        found = images.read_archive(work / "stored" / f"{part}.tar", [])
         loose, own = work / "loose" / part, work / "torchvision" / "MNIST" / "raw"
         loose.mkdir(parents=True)
         own.mkdir(parents=True, exist_ok=True)
-        for file, pixels in zip(images.names, images.pixels, strict=True):
+        for file, pixels in zip(found.names, found.pixels, strict=True):
             Image.fromarray(pixels).save(loose / file)
-        _write_idx(images.pixels, own / f"{name}-images-idx3-ubyte")
-        _write_idx(images.labels, own / f"{name}-labels-idx1-ubyte")
+        _write_idx(found.pixels, own / f"{name}-images-idx3-ubyte")
+        _write_idx(found.labels, own / f"{name}-labels-idx1-ubyte")
     sources.fetch(work / "loose", work / "packed")
 
 
@@ -48,9 +48,9 @@ def fetched(work: Path) -> Path:
     return raw
 
 
-def prepare(raw: Path, out: Path, validation: int) -> None:
+def prepare_folder(raw: Path, out: Path, validation: int) -> None:
     """out/train and out/test, with so many images kept for validation, those that params.yaml keeps."""
-    index.prepare(raw, out / "train", out / "test", validation=validation, validation_seed=0, duplicates="error")
+    prepare.prepare(raw, out / "train", out / "test", validation=validation, validation_seed=0, duplicates="error")
 
 
 def _cut(raw: Path, folder: Path, train: int, test: int) -> None:

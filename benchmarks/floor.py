@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from benchmarks.ours import study
-from lenetlab import device, models
+from lenetlab.networks import build
+from lenetlab.training import device
 
 VARIANTS = ("lenet5", "mlp", "lenet5-regularized", "lenet5-decay-dropout-affine")
 SIDE = 1536  # of the matrices: large enough for the peak, small enough for the caches
@@ -24,7 +25,7 @@ def flops(variant: str) -> dict[str, int]:
     definition = study(variant, seeds=1, epochs=1).variants[variant]
     size = definition.input.size
     flow, forward = torch.zeros(1, 1, size, size), []
-    for layer in models.build(definition, seed=0).eval().layers:
+    for layer in build.build(definition, seed=0).eval().layers:
         flow = layer(flow)
         if isinstance(layer, nn.Conv2d | nn.Linear):
             forward.append(2 * layer.weight.numel() * (flow[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1))

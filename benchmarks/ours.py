@@ -10,12 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from lenetlab import evaluation, execution, params
+from lenetlab.evaluation import evaluate
+from lenetlab.settings import params, schema
+from lenetlab.training import execution
 
 PARAMETERS = Path(__file__).parents[1] / "params.yaml"
 
 
-def study(variant: str, seeds: int, epochs: int) -> params.Study:
+def study(variant: str, seeds: int, epochs: int) -> schema.Study:
     """That of params.yaml with one variant and so many seeds and epochs, on the CPU, where its peers run."""
     declared = params.load(PARAMETERS)
     settings = declared.training.model_copy(update={"epochs": epochs})
@@ -31,7 +33,7 @@ def main(variant: str, seeds: int, epochs: int, prepared: Path) -> None:
         plan = execution.plan(asked, variant, prepared / "train")
         execution.train(plan, runs, Path(folder, "journals"))
         trained = time.perf_counter()
-        evaluation.evaluate(asked, variant, runs, prepared / "test")
+        evaluate.evaluate(asked, variant, runs, prepared / "test")
         ended = time.perf_counter()
     each = seeds * epochs
     seconds = {"train": (trained - began) / each, "evaluate": (ended - trained) / each}

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from lenetlab import UserError, plain_errors
+from lenetlab.errors import UserError, reporting_errors
 
 PAGE = Path(__file__).parents[1] / "reports" / "report.html"
 TOOLS = ("axe-core@4.14.1", "html-validate@10.17.0")
@@ -67,5 +67,5 @@ def _violations(folder: Path, browser: str, width: int, theme: str) -> list[str]
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with reporting_errors():
         main()

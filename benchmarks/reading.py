@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import data
-from lenetlab import archive, sources
+from lenetlab.data import archive, png, sources
 
 
 def inflating(raw: Path) -> Callable[[], None]:
     """The data of every image inflated, and nothing else: what is returned; reading them is done before."""
     files = [content for name in ("train.tar", "test.tar") for _, content in archive.members(raw / name)]
-    start = len(archive.PNG_START)  # the chunk IDAT follows: length, kind, data, checksum
+    start = len(png.START)  # the chunk IDAT follows: length, kind, data, checksum
     packed = [content[start + 8 : start + 8 + int.from_bytes(content[start : start + 4], "big")] for content in files]
 
     def inflate() -> None:
@@ -35,7 +35,7 @@ def main(what: str, folder: Path) -> None:
             case "fetch":
                 work = partial(sources.fetch, folder, Path(out))
             case "prepare":
-                work = partial(data.prepare, folder, Path(out), validation=5000)
+                work = partial(data.prepare_folder, folder, Path(out), validation=5000)
             case "inflate":
                 work = inflating(folder)
         ready, began = time.monotonic(), time.perf_counter()

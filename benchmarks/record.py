@@ -19,7 +19,11 @@ from torch.nn import functional
 from torch.optim.adamw import adamw
 
 from benchmarks import data, ours, run, write
-from lenetlab import dataset, device, files, group, models, params, training
+from lenetlab.data import dataset
+from lenetlab.networks import build
+from lenetlab.settings import params, schema
+from lenetlab.storage import files
+from lenetlab.training import device, group, loop
 
 VARIANT = "lenet5"
 EPOCHS = 1
@@ -72,10 +76,10 @@ def near_orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return flow.T if turned else flow
 
 
-def train(definition: params.Variant, seed: int, digits: dataset.Digits) -> group.Group:
+def train(definition: schema.Variant, seed: int, digits: dataset.Digits) -> group.Group:
     """The trained network, as a group whose members share their weights."""
     where = digits.labels.device
-    network = models.build(definition, seed).to(where)
+    network = build.build(definition, seed).to(where)
     weights = dict(network.named_parameters())
     values = {name: value.detach() for name, value in weights.items()}
     averages = {name: torch.zeros_like(value) for name, value in values.items()}
@@ -84,7 +88,7 @@ def train(definition: params.Variant, seed: int, digits: dataset.Digits) -> grou
         value.mul_(GAIN)
     together = group.Group([network] * HALVES)
     together.weights = {name: value.expand(HALVES, *value.shape) for name, value in weights.items()}
-    streams = [training.stream(seed, epoch, "order") for epoch in range(math.ceil(EPOCHS))]
+    streams = [loop.stream(seed, epoch, "order") for epoch in range(math.ceil(EPOCHS))]
     order = torch.cat([torch.randperm(len(digits), generator=stream) for stream in streams]).to(where)
     batches = order.split(BATCH)[: int(EPOCHS * len(digits)) // BATCH]
     averaged = math.ceil(AVERAGED * len(batches))
@@ -148,7 +152,7 @@ def measure(seeds: int, validation: bool) -> None:
     rows: list[dict[str, Any]] = [{"name": name, "measurements": []} for name, _, _ in places]
     with tempfile.TemporaryDirectory(prefix="lenetlab-record-") as folder:
         work = Path(folder)
-        data.prepare(data.fetched(work), work / "prepared", validation=5000 if validation else 0)
+        data.prepare_folder(data.fetched(work), work / "prepared", validation=5000 if validation else 0)
         for seed in range(first, first + seeds):
             for row, (name, threads, place) in zip(rows, places, strict=True):
                 words = (str(seed), str(threads), place, str(work / "prepared"), judges)

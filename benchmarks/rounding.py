@@ -1,6 +1,6 @@
 """What another processor changes: the same trainings with the instructions of AVX-512, with AVX2, with plain ones.
 
-python -m benchmarks.rounding golden      renew tests/golden.json: exact losses of a short run, for each of the three
+python -m benchmarks.rounding golden      renew tests/training/golden.json: exact losses of a short run, for the three
 python -m benchmarks.rounding measure     train on the real digits with the first two; docs/reliability.md
 """
 
@@ -15,10 +15,13 @@ from typing import Any
 import torch
 
 from benchmarks.write import replaced, table
-from lenetlab import dataset, device, execution, files, params, training
+from lenetlab.data import dataset
+from lenetlab.settings import params
+from lenetlab.storage import files, paths
+from lenetlab.training import device, execution, loop, run_files
 
 ROOT = Path(__file__).parents[1]
-GOLDEN, PAGE = ROOT / "tests" / "golden.json", ROOT / "docs" / "reliability.md"
+GOLDEN, PAGE = ROOT / "tests" / "training" / "golden.json", ROOT / "docs" / "reliability.md"
 PREPARED = ROOT / "data" / "prepared" / "train"
 VARIANTS, SEEDS = ("lenet5", "mlp", "lenet5-regularized"), (0, 1)
 INSTRUCTIONS = {  # for torch's own kernels, for oneDNN and for MKL, each of which chooses by itself
@@ -54,9 +57,9 @@ def short_losses() -> dict[str, list[float]]:
             definition = definition.model_copy(update={"regularization": rules})
         changes = {"epochs": 4, "batch_size": 16, "schedule": "one-cycle", "learning_rate": 0.05}
         settings = study.training.model_copy(update=changes)
-        runs = [training.Run(definition, settings, seed, {}, {}) for seed in SEEDS]
-        state = training.start(runs, torch.device("cpu"))
-        epochs = [training.train_epoch(runs[0], state, digits)[0] for _ in range(settings.epochs)]
+        runs = [run_files.TrainingJob(definition, settings, seed, {}, {}) for seed in SEEDS]
+        state = loop.start(runs, torch.device("cpu"))
+        epochs = [loop.train_epoch(runs[0], state, digits)[0] for _ in range(settings.epochs)]
         found[name] = torch.stack(epochs).flatten().tolist()
     return found
 
@@ -70,7 +73,7 @@ def accuracies() -> dict[str, list[list[float]]]:
         for name in VARIANTS:
             plan = execution.plan(study, name, PREPARED)
             execution.finish([plan])
-            events = [files.read_json_lines(plan.folders[seed] / training.JOURNAL) for seed in SEEDS]
+            events = [files.read_json_lines(plan.folders[seed] / paths.JOURNAL) for seed in SEEDS]
             found[name] = [[e["train_accuracy"] for e in journal if e["event"] == "epoch"] for journal in events]
     return found
 

@@ -18,7 +18,8 @@ import click
 import torch
 
 from benchmarks import data, floor, write
-from lenetlab import device, files, provenance
+from lenetlab.storage import files, provenance
+from lenetlab.training import device
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

@@ -5,6 +5,7 @@ trainings and test images anew, and `comparison.compare` judges it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -19,8 +20,12 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from benchmarks import ours, run, write
-from lenetlab import comparison, device, execution, files, params, predictions
-from lenetlab.predictions import Predictions
+from lenetlab.evaluation import predictions
+from lenetlab.evaluation.predictions import Predictions
+from lenetlab.settings import params, schema
+from lenetlab.statistics import comparison, difference, intervals, power, significance
+from lenetlab.storage import files
+from lenetlab.training import device, parallel
 
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_suffix(".json")
@@ -37,11 +42,9 @@ ACCURACY, DEVIATION, WITHIN = 0.989, 0.0005, 0.0063
 EFFECTS = {"none": 0.0, "moderate": 0.0003, "large": 0.0009}
 
 # What would take most of the time, and has no part in a verdict.
-QUICK: dict[str, Any] = {
-    "EXACT": DIVISIONS,
-    "seeds_needed": lambda *_, **__: None,
-    "superiority": lambda *_: (0.5, None),
-    "mcnemar": lambda *_: [],
+QUICK: dict[Any, dict[str, Any]] = {
+    power: {"seeds_needed": lambda *_, **__: None},
+    significance: {"EXACT": DIVISIONS, "superiority": lambda *_: (0.5, None), "mcnemar": lambda *_: []},
 }
 
 Generator = np.random.Generator
@@ -78,14 +81,14 @@ class Population:
         """Mean over images of the variance between trainings."""
         return 1 - self.accuracies[system] - self.both_wrong(system, system, self.difficulty + self.system)
 
-    def spread(self, candidate: int, baseline: int) -> comparison.Spread:
+    def spread(self, candidate: int, baseline: int) -> difference.VarianceComponents:
         """What `comparison.spread_of` estimates."""
         sides = (candidate, baseline)
         seeds = [(self.within(side) + (IMAGES - 1) * self.deviation(side) ** 2) / IMAGES for side in sides]
         alone = sum(self.both_wrong(side, side, self.difficulty + self.system) for side in sides)
         together = self.both_wrong(candidate, baseline, self.difficulty)
         images = alone - 2 * together - (self.accuracies[candidate] - self.accuracies[baseline]) ** 2
-        return comparison.Spread((seeds[0], seeds[1]), max(0.0, images) / IMAGES)
+        return difference.VarianceComponents((seeds[0], seeds[1]), max(0.0, images) / IMAGES)
 
     def draw(self, generator: Generator, seeds: int) -> list[Predictions]:
         """So many trainings of each system, all on the same new images."""
@@ -129,7 +132,7 @@ class Scenario:
     seeds: int  # of each side
     truths: tuple[float, ...]
     studies: Callable[[Generator], Iterator[list[Pair]]]  # without end, or all that there are
-    spread: comparison.Spread | None = None  # of a comparison, where it is known
+    spread: difference.VarianceComponents | None = None  # of a comparison, where it is known
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,8 @@ def finding(pairs: Sequence[Pair], truths: Sequence[float]) -> Finding:
     return Finding(
         **{verdict: verdict in verdicts for verdict in ("better", "worse", "equivalent", "inconclusive")},
         told_apart=bool(verdicts & {"better", "worse"}),
-        welch=min(outcome.p_welch_holm for outcome in outcomes) < comparison.LEVEL,
-        permutation=min(outcome.p_permutation_holm for outcome in outcomes) < comparison.LEVEL,
+        welch=min(outcome.p_welch_holm for outcome in outcomes) < intervals.LEVEL,
+        permutation=min(outcome.p_permutation_holm for outcome in outcomes) < intervals.LEVEL,
         within_margin=all(max(map(abs, outcome.interval_equivalence)) < MARGIN for outcome in outcomes),
         interval=_hold([outcome.interval for outcome in outcomes], truths),
         interval_seeds=_hold([outcome.interval_seeds for outcome in outcomes], truths),
@@ -167,32 +170,34 @@ def finding(pairs: Sequence[Pair], truths: Sequence[float]) -> Finding:
 
 
 @cache
-def declared(comparisons: int) -> tuple[params.Study, list[str]]:
+def declared(comparisons: int) -> tuple[schema.Study, list[str]]:
     """A study with one family of so many comparisons, and the names of their sides, pair by pair."""
     names = [f"{side}-{number}" for number in range(comparisons) for side in ("candidate", "baseline")]
     pairs = zip(names[::2], names[1::2], strict=True)
-    family = tuple(params.Comparison(candidate=candidate, baseline=baseline) for candidate, baseline in pairs)
+    family = tuple(schema.DeclaredComparison(candidate=candidate, baseline=baseline) for candidate, baseline in pairs)
     common = params.load(ours.PARAMETERS)
     changes = {"study": tuple(names), "variants": dict.fromkeys(names, common.variants["lenet5"])}
     changes |= {"comparisons": {"simulated": family}, "equivalence_margin": MARGIN}
     return common.model_copy(update=changes), names
 
 
-def _hold(intervals: Sequence[comparison.Interval], truths: Sequence[float]) -> bool:
+def _hold(intervals: Sequence[intervals.Interval], truths: Sequence[float]) -> bool:
     return all(found and found[0] <= truth <= found[1] for found, truth in zip(intervals, truths, strict=True))
 
 
 def simulated(scenario: Scenario, studies: int, seed: Sequence[int]) -> Row:
     """So many studies, or as many as there are: for each part of a finding in what share of them it is so."""
     drawn = islice(scenario.studies(np.random.default_rng(seed)), studies)
-    with mock.patch.multiple(comparison, **QUICK):
+    with ExitStack() as patches:
+        for module, names in QUICK.items():
+            patches.enter_context(mock.patch.multiple(module, **names))
         findings = [finding(pairs, scenario.truths) for pairs in drawn]
     row = {key: getattr(scenario, key) for key in ("group", "name", "seeds", "truths")} | {"studies": len(findings)}
     row |= {key: share([getattr(found, key) for found in findings]) for key in Finding.__dataclass_fields__}
     if scenario.spread:
         truth, setting = scenario.truths[0], (scenario.spread, scenario.seeds, IMAGES)
-        row["power"] = comparison.power(truth, *setting, len(scenario.truths))
-        row["power_of_equivalence"] = comparison.power_of_equivalence(truth, MARGIN, *setting)
+        row["power"] = power.power_of_difference(truth, *setting, len(scenario.truths))
+        row["power_of_equivalence"] = power.power_of_equivalence(truth, MARGIN, *setting)
     return row
 
 
@@ -311,7 +316,7 @@ def calibration(real: dict[str, Predictions], seed: int) -> list[Row]:
 
 
 def _of_system(side: Predictions) -> Row:
-    accuracies, freed = side.accuracy, comparison.training_deviation(side)
+    accuracies, freed = side.accuracy, difference.training_deviation(side)
     return {
         "accuracy": float(accuracies.mean()),
         "deviation": float(accuracies.std(ddof=1)),
@@ -320,7 +325,7 @@ def _of_system(side: Predictions) -> Row:
 
 
 def _of_images(first: Predictions, second: Predictions) -> Row:
-    spread = comparison.spread_of(first, second)
+    spread = difference.variance_components(first, second)
     return {"images": float(np.sqrt(spread.images)) if spread else None}
 
 
@@ -431,7 +436,7 @@ def main(studies: int, seed: int, folder: Path, again: bool) -> None:
         yield simulated(chosen[place], studies, (seed, place))
 
     rows: dict[int, Row] = {}
-    for place, row in execution.perform([partial(work, place) for place in range(len(chosen))], device.cores()):
+    for place, row in parallel.perform([partial(work, place) for place in range(len(chosen))], device.cores()):
         rows[place] = row
         words = f"{row['group']}, {row['name']}, {row['seeds']} seeds: {_shown('told_apart')(row)} % told apart"
         click.echo(f"{len(rows)} of {len(chosen)}: {words}", err=True)

@@ -19,9 +19,12 @@ import click
 import numpy as np
 
 from benchmarks import tuning, write
-from lenetlab import comparison, files, params, plain_errors
-from lenetlab.report import COSTS
-from lenetlab.wording import p_value, percent, points, points_span, span, whole
+from lenetlab.errors import reporting_errors
+from lenetlab.report.page import COSTS
+from lenetlab.settings import params, schema, yaml_file
+from lenetlab.statistics import intervals
+from lenetlab.statistics.formatting import p_value, percent, points, points_span, span, whole
+from lenetlab.storage import files
 
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "docs" / "study"
@@ -52,7 +55,7 @@ def commands() -> None:
 
 @commands.command(help="Run the study as a DVC experiment, keep its tables and write the pages.")
 def run() -> None:
-    settings = [part for change in changes(params.read_yaml(CHANGES)) for part in ("--set-param", change)]
+    settings = [part for change in changes(yaml_file.read_yaml(CHANGES)) for part in ("--set-param", change)]
     subprocess.run(["dvc", "exp", "run", *settings], cwd=ROOT, check=True)
     keep(ROOT, TABLES)
     pages()
@@ -102,7 +105,7 @@ def read(folder: Path) -> Tables:
     return Tables(
         accuracies={
             name: {seed: row["test_accuracy"] for seed, row in files.read_json(folder / f"{name}.seeds.json").items()}
-            for name in params.read_yaml(CHANGES)["study"]
+            for name in yaml_file.read_yaml(CHANGES)["study"]
         },
         comparisons=files.read_json(folder / "comparison.json"),
         claims=files.read_json(folder / "claims.json"),
@@ -110,7 +113,7 @@ def read(folder: Path) -> Tables:
     )
 
 
-def page(found: Tables, study: params.Study) -> str:
+def page(found: Tables, study: schema.Study) -> str:
     seeds, answers = len(next(iter(found.accuracies.values()))), Counter(claim["verdict"] for claim in found.claims)
     told = ", ".join(f"{answers[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "undecided"))
     statements = write.table(("id", "statement", "answer", "found", "reason"), map(_cells, found.claims), words=5)
@@ -166,9 +169,9 @@ def example(found: Tables) -> str:
     from_images = from_seeds * (1 / row["share_seeds"] - 1)
     wins = int(sum(np.sign(a - b) + 1 for a in sides[0] for b in sides[1])) / 2
     low, high = (100 * limit for limit in row["superiority_interval"])
-    differing = sum(pair["p"] < comparison.LEVEL for pair in row["mcnemar"])
+    differing = sum(pair["p"] < intervals.LEVEL for pair in row["mcnemar"])
     tests = {key: p_value(row[key]) for key in ("p_welch", "p_permutation", "p_welch_holm", "p_permutation_holm")}
-    intervals = {key: points_span(row[key]) for key in ("interval_seeds", "interval", "interval_equivalence")}
+    spans = {key: points_span(row[key]) for key in ("interval_seeds", "interval", "interval_equivalence")}
     parts = " + ".join(f"{100 * deviation:.3f}² / {seeds}" for deviation in deviations)
     table = write.table(
         ("variant", *found.accuracies[EXAMPLE[0]], "mean", "deviation"),
@@ -186,21 +189,21 @@ def example(found: Tables) -> str:
 
 1. **Difference:** {percent(means[0])} − {percent(means[1])} = {points(row["difference"])} points.
 2. **Seeds:** the variance is {parts} = {1e4 * from_seeds:.5f} square points, its
-   root {100 * from_seeds**0.5:.3f}. Welch's interval is {intervals["interval_seeds"]}, p = {tests["p_welch"]}; the
+   root {100 * from_seeds**0.5:.3f}. Welch's interval is {spans["interval_seeds"]}, p = {tests["p_welch"]}; the
    permutation test has p = {tests["p_permutation"]}. After Holm's correction for a family of two:
    {tests["p_welch_holm"]} and {tests["p_permutation_holm"]}.
 3. **Images** add {1e4 * from_images:.5f}, so {100 * row["share_seeds"]:.0f} % of the doubt is due to seeds. The root of
-   both is {100 * (from_seeds + from_images) ** 0.5:.3f}, the interval {intervals["interval"]}; at 90 % it is
-   {intervals["interval_equivalence"]}.
+   both is {100 * (from_seeds + from_images) ** 0.5:.3f}, the interval {spans["interval"]}; at 90 % it is
+   {spans["interval_equivalence"]}.
 4. **Verdict:** *{row["verdict"]}*: {row["reason"]}.
 5. **One training against another:** one of the candidate beats one of the baseline in {wins:g} of {seeds**2} pairs,
    {100 * row["superiority"]:.0f} % (interval {low:.0f} to {high:.0f} %). McNemar's test tells the two networks apart in
    {differing} of {len(row["mcnemar"])} pairs."""
 
 
-def _variants(found: Tables, study: params.Study) -> str:
+def _variants(found: Tables, study: schema.Study) -> str:
     def line(name: str, values: list[float]) -> tuple[str, ...]:
-        interval = comparison.mean_interval(np.array(values))
+        interval = intervals.mean_interval(np.array(values))
         return (
             name,
             whole(study.variants[name].parameters),
@@ -219,7 +222,7 @@ def _costs(found: Tables) -> str:
     columns = {key: column for key, column in COSTS.items() if None not in next(iter(measured.values()))[key]}
 
     def cell(values: list[float], written: Callable[[float], str]) -> str:
-        low, high = comparison.mean_interval(np.array(values))
+        low, high = intervals.mean_interval(np.array(values))
         return f"{written(fmean(values))} ({written(low)} to {written(high)})"
 
     lines = [
@@ -299,5 +302,5 @@ def _flow(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with reporting_errors():
         commands()

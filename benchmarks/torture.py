@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from benchmarks.write import replaced, table
-from lenetlab import device, files, provenance
+from lenetlab.storage import files, provenance
+from lenetlab.training import device
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"

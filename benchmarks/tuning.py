@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 
-from lenetlab import dataset, device, execution, files, params, training
+from lenetlab.data import dataset
+from lenetlab.settings import params, schema
+from lenetlab.storage import files
+from lenetlab.training import device, loop, parallel, run_files
 
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_suffix(".json")
@@ -48,12 +51,12 @@ TRIES: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-def variant(settings: dict[str, Any]) -> tuple[params.Variant, params.Training]:
+def variant(settings: dict[str, Any]) -> tuple[schema.Variant, schema.Training]:
     """LeNet-5 with these settings, each in the block that it belongs to."""
     study, asked = params.load(ROOT / "params.yaml"), COMMON | settings
     plain = study.variants["lenet5"]
-    rules = {key: value for key, value in asked.items() if key in params.Regularization.model_fields}
-    recipe = {key: value for key, value in asked.items() if key in params.Training.model_fields}
+    rules = {key: value for key, value in asked.items() if key in schema.Regularization.model_fields}
+    recipe = {key: value for key, value in asked.items() if key in schema.Training.model_fields}
     regularized = plain.model_copy(update={"regularization": plain.regularization.model_copy(update=rules)})
     return regularized, study.training.model_copy(update=recipe)
 
@@ -61,11 +64,11 @@ def variant(settings: dict[str, Any]) -> tuple[params.Variant, params.Training]:
 def trained(settings: dict[str, Any], digits: dataset.Digits, validation: dataset.Digits) -> Iterator[dict[str, Any]]:
     """Train all seeds of a try as one group, and yield what the validation images say of them."""
     definition, recipe = variant(settings)
-    runs = [training.Run(definition, recipe, seed, {}, {}) for seed in SEEDS]
-    state = training.start(runs, torch.device("cpu"))
+    runs = [run_files.TrainingJob(definition, recipe, seed, {}, {}) for seed in SEEDS]
+    state = loop.start(runs, torch.device("cpu"))
     for _ in range(recipe.epochs):
-        training.train_epoch(runs[0], state, digits)
-    losses, accuracies = training.measure(state.result(), validation)
+        loop.train_epoch(runs[0], state, digits)
+    losses, accuracies = loop.measure(state.result(), validation)
     yield {"settings": settings, "loss": losses.tolist(), "accuracy": accuracies.tolist()}
 
 
@@ -81,7 +84,7 @@ def main() -> None:
     known = [found["settings"] for found in record]
     waiting = [settings for settings in TRIES if settings not in known]
     tasks = [lambda settings=settings: trained(settings, digits, validation) for settings in waiting]
-    for _, found in execution.perform(tasks, min(len(tasks), device.cores())) if tasks else ():
+    for _, found in parallel.perform(tasks, min(len(tasks), device.cores())) if tasks else ():
         record.append(found)
         files.write_json(RECORD, record)
         print(f"{100 * fmean(found['accuracy']):.3f} %  {found['settings']}", flush=True)

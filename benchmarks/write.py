@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from lenetlab import figures, files
+from lenetlab.report import style
+from lenetlab.storage import files
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "performance.md"
@@ -61,7 +62,7 @@ def tables(results: Row) -> str:
 def figure(rows: Sequence[Row]) -> Figure:
     """Seconds of an epoch, a bar for each way of training; ours in colour, each with its figure beside it."""
     variants = list(dict.fromkeys(row["variant"] for row in rows))
-    with mpl.rc_context(figures.STYLE):
+    with mpl.rc_context(style.STYLE):
         sketch = Figure(figsize=(7.2, 0.9 + 0.29 * (len(rows) + 1.4 * len(variants))), layout="constrained")
         axes = sketch.subplots()
         place, marks = 0.0, []
@@ -71,7 +72,7 @@ def figure(rows: Sequence[Row]) -> Figure:
                 place += 1
                 marks.append((place, row["name"].replace(" (reference)", "")))
                 own = row["name"] == OURS
-                bar = axes.barh(place, _median(row), height=0.72, color=figures.COLOURS[0] if own else "#ADB5BD")
+                bar = axes.barh(place, _median(row), height=0.72, color=style.COLOURS[0] if own else "#ADB5BD")
                 axes.bar_label(bar, [f"{_median(row):.1f} s"], padding=3, fontsize=9)
             place += 1.4
         axes.set(ylim=(place - 0.7, -0.6), xlabel="seconds per run and epoch; less is better")
@@ -119,8 +120,8 @@ def document() -> None:
     files.write_text(DOCUMENT, text)
     if (recorded := HERE / "results.json").exists():
         epochs = [row for row in files.read_json(recorded)["cases"] if row["group"] == "epoch"]
-        drawn = figures.svg(figure(epochs), "performance")
-        files.write_text(DOCUMENT.with_suffix(".svg"), figures.standing_alone(drawn))
+        drawn = style.svg(figure(epochs), "performance")
+        files.write_text(DOCUMENT.with_suffix(".svg"), style.standing_alone(drawn))
 
 
 def replaced(text: str, name: str, measured: str) -> str:

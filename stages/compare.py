@@ -1,38 +1,35 @@
 """Compare the variants and write the report: python stages/compare.py"""
 
 import sys
-from pathlib import Path
 
-from lenetlab import files, params, plain_errors, tracking
-
-EVALUATIONS, JOURNALS, REPORTS = Path("evaluations"), Path("journals"), Path("reports")
-COSTS, SENSITIVITY, CLAIMS = Path("costs.json"), Path("docs/sensitivity.json"), Path("claims.yaml")
+from lenetlab.errors import reporting_errors
+from lenetlab.settings import command_line, params
+from lenetlab.storage import files, paths
+from lenetlab.tracking import beside_stage
 
 
 def main() -> None:
-    study = params.load(Path("params.yaml"))
-    with tracking.follow("compare"), files.folder(REPORTS) as outputs:
-        # Not before: these load scipy and matplotlib, which takes as long as MLflow needs, in the other process.
-        from lenetlab import answers, claims, comparison, predictions, provenance, records, report
+    study = params.load(paths.PARAMS)
+    with beside_stage.follow("compare"), files.writing_folder(paths.REPORTS) as outputs:
+        # Imported late: scipy and matplotlib load while the other process loads MLflow.
+        from lenetlab.report import collect, headline, page, results
+        from lenetlab.settings import claims
+        from lenetlab.statistics import comparison
+        from lenetlab.statistics.claims import answers
+        from lenetlab.storage import provenance
 
-        stated = claims.load(CLAIMS, study)
-        answered = {name: predictions.read(EVALUATIONS / name / "predictions.npz") for name in study.study}
-        outcomes = comparison.compare(study, answered, records.diverged(EVALUATIONS, study.study))
-        costs = records.costs(COSTS, study.study)["variants"]
-        found = answers.decide(stated, study, outcomes, EVALUATIONS, costs)
-        sources = records.Sources(EVALUATIONS, JOURNALS, COSTS, SENSITIVITY)
-        collected = records.collect(study, sources, outcomes, found, provenance.origin())
-        report.write(collected, outputs)
-    for variant in collected.variants:
-        if variant.diverged:
-            print(f"{variant.name}: diverged: {variant.diverged}")
-    for outcome in outcomes:
-        confounded = f"; confounded by {', '.join(outcome.confounds)}" if outcome.confounds else ""
-        print(f"{outcome.candidate} against {outcome.baseline}: {outcome.verdict}; {outcome.reason}{confounded}")
-    print(f"report: {REPORTS / 'report.html'}")
+        stated = claims.load(paths.CLAIMS, study)
+        predicted = results.read_predictions(paths.EVALUATIONS, study.study)
+        outcomes = comparison.compare(study, predicted, results.diverged_seeds(paths.EVALUATIONS, study.study))
+        costs = results.read_costs(paths.COSTS, study.study)["variants"]
+        answered = answers.decide(stated, study, outcomes, paths.EVALUATIONS, costs)
+        report = collect.collect(study, results.SOURCES, outcomes, answered, provenance.origin())
+        page.write_report(report, outputs)
+    print("\n".join(headline.summary(report)))
+    print(f"report: {paths.REPORTS / paths.REPORT_PAGE}")
 
 
 if __name__ == "__main__":
-    with plain_errors():
-        params.arguments(sys.argv)
+    with reporting_errors():
+        command_line.stage_arguments(sys.argv)
         main()

@@ -1,21 +1,21 @@
 """Measure what the variants cost, one after another, while nothing else runs: python stages/cost.py"""
 
 import sys
-from pathlib import Path
 
-from lenetlab import files, params, plain_errors
+from lenetlab.errors import reporting_errors
+from lenetlab.settings import command_line, params
+from lenetlab.storage import files, paths
 
-PREPARED, COSTS = Path("data/prepared/train"), Path("costs.json")
 BUSY = 0.95  # share of the time on a processor, below which the machine was not idle
 
 
 def main() -> None:
-    study = params.load(Path("params.yaml"))
-    from lenetlab import cost  # not before: it loads torch, for seconds in which one may press Ctrl-C
+    study = params.load(paths.PARAMS)
+    from lenetlab.evaluation import cost  # not before: it loads torch, for seconds in which one may press Ctrl-C
 
     # MLflow hears of it with the comparison: a process that imports it would disturb what is measured here.
-    found = cost.measure(study, PREPARED)
-    files.write_json(COSTS, found)
+    found = cost.measure(study, paths.PREPARED_TRAIN)
+    files.write_json(paths.COSTS, found)
     least = min(min(measured["on_processor"]) for measured in found["variants"].values())
     if least < BUSY:
         print(
@@ -26,6 +26,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
-        params.arguments(sys.argv)
+    with reporting_errors():
+        command_line.stage_arguments(sys.argv)
         main()

@@ -3,17 +3,18 @@
 import sys
 from pathlib import Path
 
-from lenetlab import params, plain_errors, sources
-
-RAW = Path("data/raw")
+from lenetlab.data import sources
+from lenetlab.errors import reporting_errors
+from lenetlab.settings import command_line, params
+from lenetlab.storage import paths
 
 
 def main() -> None:
-    study = params.load(Path("params.yaml"))
-    sources.fetch(Path(study.data.source), RAW)
+    study = params.load(paths.PARAMS)
+    sources.fetch(Path(study.data.source), paths.RAW)
 
 
 if __name__ == "__main__":
-    with plain_errors():
-        params.arguments(sys.argv)
+    with reporting_errors():
+        command_line.stage_arguments(sys.argv)
         main()

@@ -1,33 +1,33 @@
 """Check every image, split off validation data, write index, pixels and profile: python stages/prepare.py"""
 
 import sys
-from pathlib import Path
 
-from lenetlab import index, params, plain_errors, tracking
-
-RAW = Path("data/raw")
-TRAIN, TEST = Path("data/prepared/train"), Path("data/prepared/test")
-SAMPLES = Path("data/prepared/samples.png")  # no part of TRAIN, so that a change of the picture retrains nothing
+from lenetlab.data import prepare
+from lenetlab.errors import reporting_errors
+from lenetlab.settings import command_line, params
+from lenetlab.storage import paths
+from lenetlab.tracking import beside_stage
 
 
 def main() -> None:
-    data = params.load(Path("params.yaml")).data
-    with tracking.follow("prepare"):
-        index.prepare(
-            RAW,
-            TRAIN,
-            TEST,
+    data = params.load(paths.PARAMS).data
+    with beside_stage.follow("prepare"):
+        prepare.prepare(
+            paths.RAW,
+            paths.PREPARED_TRAIN,
+            paths.PREPARED_TEST,
             validation=data.validation,
             validation_seed=data.validation_seed,
             duplicates=data.duplicates,
         )
         # Not before: these load torch and matplotlib, for seconds in which what is wrong with an image can be told.
-        from lenetlab import dataset, figures
+        from lenetlab.data import dataset
+        from lenetlab.report import figures, style
 
-        figures.png(figures.sample_sheet(*dataset.load(TRAIN).samples()), SAMPLES)
+        style.png(figures.sample_sheet(*dataset.load(paths.PREPARED_TRAIN).samples()), paths.SAMPLES)
 
 
 if __name__ == "__main__":
-    with plain_errors():
-        params.arguments(sys.argv)
+    with reporting_errors():
+        command_line.stage_arguments(sys.argv)
         main()

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
-from lenetlab import archive, index, sources, tracking
+from lenetlab.data import png, prepare, sources
+from lenetlab.tracking.store import Place, open_store
 
 # How long an example takes says something about the machine and its other users, nothing about the code.
 settings.register_profile("lenetlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -72,7 +73,7 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
     for name, start, end in (("train", 0, 1437), ("test", 1437, 1797)):
         for number, place in enumerate(range(start, end)):
-            image = archive.png(pixels[place])
+            image = png.encode(pixels[place])
             path = folder / name / f"{number:05d}_{content.target[place]}.png"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(image)
@@ -91,7 +92,7 @@ def raw(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(raw: Path) -> Path:
     """The folder with train/ and test/, as the stage prepare leaves it; 200 validation images."""
     folder = raw.parent / "prepared"
-    index.prepare(raw, folder / "train", folder / "test", validation=200, validation_seed=0, duplicates="error")
+    prepare.prepare(raw, folder / "train", folder / "test", validation=200, validation_seed=0, duplicates="error")
     return folder
 
 
@@ -113,6 +114,6 @@ def without_mlflow(no_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with MLflow's store, empty: making one takes longer than the tests that use it."""
     folder = tmp_path_factory.mktemp("store")
-    with tracking.opened(tracking.Place(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
+    with open_store(Place(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
         pass
     return folder

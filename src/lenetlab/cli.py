@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from lenetlab import UserError, claims, files, params, plain_errors, tracking
+from lenetlab.errors import UserError, reporting_errors
+from lenetlab.settings import claims, params
+from lenetlab.storage import files, paths
+from lenetlab.tracking import pages
+from lenetlab.tracking import sync as publishing
 
-PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
-PREPARED, SENSITIVITY = Path("data/prepared/train"), Path("docs/sensitivity.json")
-RUNS, JOURNALS, EVALUATIONS, REPORTS = Path("runs"), Path("journals"), Path("evaluations"), Path("reports")
-COSTS, LOCK, RWLOCK = Path("costs.json"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 MNIST_TEST = 10_000  # images
 
 
@@ -24,25 +24,25 @@ def commands() -> None:
 
 @commands.command(help="Check all of params.yaml and claims.yaml before anything runs, and tell what can be found.")
 def check() -> None:
-    study, problems = params.load(PARAMS), []
+    study, problems = params.load(paths.PARAMS), []
     if not Path(study.data.source).exists():
         problems.append(
-            f"{PARAMS}: data.source: {study.data.source!r} does not exist; allowed: a .toml file or a folder"
+            f"{paths.PARAMS}: data.source: {study.data.source!r} does not exist; allowed: a .toml file or a folder"
         )
     try:
-        claims.load(CLAIMS, study)
+        claims.load(paths.CLAIMS, study)
     except UserError as error:
         problems += error.problems
     problems += _damaged_by_dvc()
     if problems:
         raise UserError(*problems)
     if study.device not in ("auto", "cpu"):
-        from lenetlab import device  # imports torch, which takes seconds
+        from lenetlab.training import device  # imports torch, which takes seconds
 
         device.resolve(study.device)
     pairs = sum(map(len, study.comparisons.values()))
     click.echo(
-        f"{PARAMS} is right: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
+        f"{paths.PARAMS} is right: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
         f" {study.training.epochs} epochs, device {study.device}"
     )
     for family, compared in study.comparisons.items():
@@ -51,31 +51,29 @@ def check() -> None:
 
 @commands.command(help="Train one variant with one setting changed at a time, as `sensitivity` in params.yaml says.")
 def sensitivity() -> None:
-    study = params.load(PARAMS)
-    from lenetlab import sensitivity as measuring  # imports torch
+    study = params.load(paths.PARAMS)
+    from lenetlab.evaluation import sensitivity  # imports torch
 
-    files.write_json(SENSITIVITY, measuring.measure(study, PREPARED))
-    click.echo(f"{SENSITIVITY} is written; dvc repro puts it into the report")
+    files.write_json(paths.SENSITIVITY, sensitivity.measure(study, paths.PREPARED_TRAIN))
+    click.echo(f"{paths.SENSITIVITY} is written; dvc repro puts it into the report")
 
 
 @commands.command(help="Lay the report out again from the records on disk, in seconds; nothing is trained or compared.")
 def report() -> None:
-    study = params.load(PARAMS)
-    from lenetlab import records  # imports SciPy
-    from lenetlab import report as layout  # imports matplotlib
+    study = params.load(paths.PARAMS)
+    from lenetlab.report import collect, page, results  # imports SciPy and matplotlib
 
-    outcomes, answers, origin = records.read(REPORTS)
-    sources = records.Sources(EVALUATIONS, JOURNALS, COSTS, SENSITIVITY)
-    found = records.collect(study, sources, outcomes, answers, origin)
-    with files.folder(REPORTS) as outputs:
-        layout.write(found, outputs)
-    click.echo(f"report: {REPORTS / 'report.html'}")
+    outcomes, answers, origin = results.read_results(paths.REPORTS)
+    found = collect.collect(study, results.SOURCES, outcomes, answers, origin)
+    with files.writing_folder(paths.REPORTS) as outputs:
+        page.write_report(found, outputs)
+    click.echo(f"report: {paths.REPORTS / paths.REPORT_PAGE}")
 
 
 @commands.command(help="Bring MLflow up to date with the outputs on disk; running it again changes nothing.")
 def sync() -> None:
-    study = params.load(PARAMS)
-    added = tracking.sync(study.study)
+    study = params.load(paths.PARAMS)
+    added = publishing.sync(study.study)
     click.echo(
         "MLflow is up to date: " + (", ".join(f"{count} {what}" for what, count in added.items()) or "nothing was new")
     )
@@ -91,16 +89,17 @@ def sync() -> None:
 def reproduce(run: str | None, variant: str | None, seed: int | None) -> None:
     if (run is None) == (variant is None) or (variant is None) != (seed is None):
         raise UserError("reproduce: needs either RUN, or both --variant and --seed")
-    study = params.load(PARAMS)
-    told = tracking.recorded(run) if run else None
-    from lenetlab import reproduction  # imports torch
+    study = params.load(paths.PARAMS)
+    told = publishing.recorded(run) if run else None
+    from lenetlab.training import reproduction  # imports torch
 
     if told:
         record = reproduction.Recorded(**told)
     else:
-        record = reproduction.recorded(RUNS / variant / f"seed-{seed}", JOURNALS / variant / f"seed-{seed}.jsonl")
-    found = reproduction.reproduce(record, study, PREPARED)
-    click.echo(reproduction.in_words(record, found))
+        name = paths.seed_name(seed)
+        record = reproduction.read_record(paths.RUNS / variant / name, paths.JOURNALS / variant / f"{name}.jsonl")
+    found = reproduction.reproduce(record, study, paths.PREPARED_TRAIN)
+    click.echo(reproduction.summary(record, found))
     if found.outcome == "different":
         raise SystemExit(1)
 
@@ -108,13 +107,16 @@ def reproduce(run: str | None, variant: str | None, seed: int | None) -> None:
 @commands.command(help="Open the runs in MLflow's pages, for this machine only; prints the address of a prepared view.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
-    tracking.ui(port)
+    pages.ui(port)
 
 
 def _damaged_by_dvc() -> Iterator[str]:
     """DVC writes these files in place; killed in that moment, it leaves one that it cannot read itself."""
-    whole = {LOCK: re.compile(r"schema:.*\n", re.DOTALL), RWLOCK: re.compile(r"\{.*\}", re.DOTALL)}
-    remedies = {LOCK: f"git checkout {LOCK}, or, if git has none, rm {LOCK}", RWLOCK: f"rm {RWLOCK}"}
+    whole = {paths.DVC_LOCK: re.compile(r"schema:.*\n", re.DOTALL), paths.DVC_RWLOCK: re.compile(r"\{.*\}", re.DOTALL)}
+    remedies = {
+        paths.DVC_LOCK: f"git checkout {paths.DVC_LOCK}, or, if git has none, rm {paths.DVC_LOCK}",
+        paths.DVC_RWLOCK: f"rm {paths.DVC_RWLOCK}",
+    }
     for path, form in whole.items():
         if path.exists() and not form.fullmatch(path.read_text(encoding="utf-8", errors="replace")):
             yield (
@@ -125,14 +127,14 @@ def _damaged_by_dvc() -> Iterator[str]:
 
 def _outlook(family: str, comparisons: int, seeds: int) -> str:
     """What a family of comparisons can tell, before anything is trained."""
-    from lenetlab import comparison  # imports SciPy, which takes a second
+    from lenetlab.statistics import intervals, power  # imports SciPy, which takes a second
 
-    typical = comparison.TYPICAL
-    least = comparison.detectable(typical, seeds, MNIST_TEST, comparisons)
+    typical = power.TYPICAL
+    least = power.detectable(typical, seeds, MNIST_TEST, comparisons)
     if least is None:
         return (
             f"comparisons.{family}: nothing can be found better or worse: {seeds} seeds each cannot reach p below"
-            f" {comparison.LEVEL} among {comparisons} comparisons; needed: {comparison.least_seeds(comparisons)} seeds"
+            f" {intervals.LEVEL} among {comparisons} comparisons; needed: {power.least_seeds(comparisons)} seeds"
         )
     return (
         f"comparisons.{family}: a difference of {100 * least:.2f} percentage points is found with 80 % power, if"
@@ -142,7 +144,7 @@ def _outlook(family: str, comparisons: int, seeds: int) -> str:
 
 
 def main() -> None:
-    with plain_errors():
+    with reporting_errors():
         try:
             commands(standalone_mode=False)
         except click.Abort:

@@ -1,0 +1,1 @@
+"""From raw images to tensors: the stages fetch and prepare."""

@@ -1,0 +1,1 @@
+"""The stages evaluate and cost, and the sensitivity to single settings."""

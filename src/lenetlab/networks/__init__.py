@@ -1,0 +1,1 @@
+"""LeNet-5, the MLP, and their layers."""

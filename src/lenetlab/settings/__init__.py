@@ -1,0 +1,1 @@
+"""params.yaml and claims.yaml as frozen, validated settings."""

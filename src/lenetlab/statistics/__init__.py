@@ -1,0 +1,1 @@
+"""Is a difference real? Intervals, tests, verdicts."""

@@ -1,0 +1,1 @@
+"""Answers to published statements."""

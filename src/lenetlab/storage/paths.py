@@ -1,0 +1,36 @@
+"""Where everything lies, relative to the repository; docs/design.md describes the files."""
+
+import os
+from pathlib import Path
+
+PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
+RAW = Path("data/raw")  # train.tar and test.tar
+PREPARED_TRAIN, PREPARED_TEST = Path("data/prepared/train"), Path("data/prepared/test")
+SAMPLES = Path("data/prepared/samples.png")  # not in PREPARED_TRAIN: a new picture must not retrain anything
+RUNS, JOURNALS, EVALUATIONS = Path("runs"), Path("journals"), Path("evaluations")  # a folder per variant in each
+COSTS, SENSITIVITY = Path("costs.json"), Path("docs/sensitivity.json")
+REPORTS = Path("reports")
+DVC_LOCK, DVC_RWLOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
+
+# Names of files in these folders.
+PROFILE = "profile.json"
+RUN_RECORD, JOURNAL, CURVES = "run.json", "journal.jsonl", "curves.csv"
+VARIANT_RECORD, METRICS, SEEDS = "variant.json", "metrics.json", "seeds.json"
+PREDICTIONS, MISTAKES = "predictions.npz", "mistakes.npz"
+COMPARISON, ANSWERS, ORIGIN = "comparison.json", "claims.json", "origin.json"
+REPORT_PAGE, REPORT_TEXT = "report.html", "report.md"
+
+
+def seed_name(seed: int | str) -> str:
+    """The name of a seed's folder in `runs/V`, and of its file in `journals/V`."""
+    return f"seed-{seed}"
+
+
+def repository_root() -> Path:
+    """The folder of the repository, also while DVC runs an experiment in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")).absolute()
+
+
+def resume_folder() -> Path:
+    """Progress of trainings, by fingerprint; DVC does not know it, so it survives a stage that is run again."""
+    return repository_root() / ".lenetlab" / "resume"

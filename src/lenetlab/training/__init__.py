@@ -1,0 +1,1 @@
+"""The stage train: seeds of a variant, trained side by side."""

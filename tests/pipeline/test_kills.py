@@ -1,0 +1,197 @@
+"""`dvc repro` is killed at random times, in the ways in which that happens, and ends with the bits of a quiet run."""
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lenetlab.evaluation import evaluate
+from lenetlab.settings import params
+from lenetlab.storage.digests import sha256_file
+from lenetlab.training import execution
+from tests.pipeline.projects import ROOT, clone, edit, environment, make_small, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.torture]
+
+VARIANT, EPOCHS = "lenet5-regularized", 40
+TARGET = f"evaluate@{VARIANT}"
+
+
+def ask_for_long_training(content: dict) -> None:
+    make_small(content)
+    content["study"].append(VARIANT)
+    content["training"] |= {"epochs": EPOCHS, "schedule": "one-cycle", "images": 500}
+    content["variants"][VARIANT]["regularization"]["augmentation"] = "affine"
+
+
+@pytest.fixture
+def project(tmp_path, digits_folder) -> Path:
+    (tmp_path / "project").mkdir()
+    return clone(tmp_path / "project", digits_folder, ask_for_long_training)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory) -> dict[str, str]:
+    """The digests of what training and evaluation give in this process, without DVC."""
+    folder = tmp_path_factory.mktemp("quiet")
+    shutil.copy(ROOT / "params.yaml", folder)
+    edit(folder, ask_for_long_training)
+    study, runs = params.load(folder / "params.yaml"), folder / "runs" / VARIANT
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(folder))
+        execution.train(execution.plan(study, VARIANT, prepared / "train"), runs, folder / "journals")
+        evaluate.write(evaluate.evaluate(study, VARIANT, runs, prepared / "test"), folder / "evaluations" / VARIANT)
+    return results(folder)
+
+
+def results(folder: Path) -> dict[str, str]:
+    kept = [*(folder / "runs").rglob("*.*"), folder / "evaluations" / VARIANT / "predictions.npz"]
+    return {str(path.relative_to(folder)): sha256_file(path) for path in kept if path.is_file()}
+
+
+def started(project: Path, *command: str, log: io.IOBase | int = subprocess.DEVNULL) -> subprocess.Popen:
+    """In a process group of its own, as a shell starts it, and not deaf to Ctrl-C."""
+    return subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment(),
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def of_the_project(project: Path, word: str) -> list[int]:
+    """Processes at work in that folder whose command has the word in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if word in (process / "cmdline").read_text() and (process / "cwd").resolve() == project.resolve():
+                found.append(int(process.name))
+        except OSError:  # it is gone
+            continue
+    return found
+
+
+def gone(project: Path, word: str, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while of_the_project(project, word) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not of_the_project(project, word)
+
+
+WAYS = {
+    "dvc alone, SIGKILL": lambda process: process.kill(),
+    "dvc alone, SIGTERM": lambda process: process.terminate(),
+    "all of it, SIGKILL": lambda process: os.killpg(process.pid, signal.SIGKILL),
+    "all of it, Ctrl-C": lambda process: os.killpg(process.pid, signal.SIGINT),
+}
+
+
+def mend_what_dvc_wrote(project: Path) -> None:
+    """DVC writes two files in place, and cannot read what a kill in that moment leaves; `lenetlab check` names the
+    remedy, which costs nothing: DVC's run cache knows what is finished."""
+    for name, begins in (("dvc.lock", "schema:"), (".dvc/tmp/rwlock", "{")):
+        path = project / name
+        if path.exists() and not path.read_text().startswith(begins):
+            assert f"{name}: damaged" in run(project, "lenetlab", "check", status=1)
+            path.unlink()
+
+
+def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(project, undisturbed, large, count):
+    chance, kills = random.Random(7), 0  # noqa: S311  no secret
+    while kills < (50 if large else 3):
+        process = started(project, "dvc", "repro", TARGET)
+        try:
+            process.wait(timeout=chance.uniform(2, 16))
+            assert results(project) == undisturbed
+            run(project, "dvc", "repro", "--force", "fetch")  # and the race begins anew
+            for name in ("runs", "evaluations", "dvc.lock", ".lenetlab"):
+                run(project, "rm", "-rf", name)
+        except subprocess.TimeoutExpired:
+            way = chance.choice(list(WAYS))
+            WAYS[way](process)
+            process.wait()
+            assert gone(project, "stages/", 10), way
+            mend_what_dvc_wrote(project)
+            count("dvc repro killed at a random time")
+            kills += 1
+    run(project, "dvc", "repro", TARGET)
+    assert results(project) == undisturbed
+    assert gone(project, "lenetlab.tracking.publisher", 60)
+    assert not [path for path in project.rglob("*.part") if ".dvc" not in path.parts]
+    run(project, "lenetlab", "sync")
+    runs = json.loads(run(project, "python", "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
+    trained = {name: found for name, found in runs.items() if name.startswith(f"{VARIANT} seed")}
+    assert set(trained) == {f"{VARIANT} seed {seed}" for seed in (0, 5)}
+    for status, steps in trained.values():
+        assert (status, steps) == ("FINISHED", list(range(1, EPOCHS + 1)))
+
+
+READ_STORE = """
+import json
+from mlflow import MlflowClient
+
+client, found = MlflowClient("sqlite:///mlflow.db"), {}
+for run in client.search_runs([client.get_experiment_by_name("lenetlab").experiment_id]):
+    assert run.info.run_name not in found, f"{run.info.run_name} twice"
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "train_loss")]
+    found[run.info.run_name] = (run.info.status, steps)
+print(json.dumps(found))
+"""
+
+
+def wait_until_it_trains(project: Path) -> None:
+    for _ in range(1200):
+        if list((project / ".lenetlab" / "resume").glob("*/progress-02.json")):
+            return
+        time.sleep(0.05)
+    raise AssertionError("no epoch was finished within a minute")
+
+
+def test_a_stage_whose_dvc_was_killed_before_it_looked_ends_with_a_word(tmp_path):
+    """What an orphan is left to is in another process group, and so is the parent of a group of one."""
+    words, environ = [sys.executable, ROOT / "stages" / "fetch.py"], environment() | {"DVC_STAGE": "fetch"}
+    done = subprocess.run(words, cwd=tmp_path, env=environ, process_group=0, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: the `dvc repro` that started this is gone\n")
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert "params.yaml" in done.stderr  # it has begun, and lacks that
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(project, tmp_path, count):
+    edit(project, lambda content: content["training"].update(epochs=1000))
+    with (tmp_path / "log").open("wb") as log:
+        process = started(project, "dvc", "repro", f"train@{VARIANT}", log=log)
+        wait_until_it_trains(project)
+        os.killpg(process.pid, signal.SIGINT)
+        assert gone(project, "stages/", 10)
+        assert process.wait(timeout=60) != 0
+    said = (tmp_path / "log").read_text()
+    assert "stopped; what is finished is kept, down to each epoch: the same command goes on" in said
+    assert "Traceback" not in said
+    count("Ctrl-C")
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_of_two_at_once_neither_harms_the_other(project, undisturbed, tmp_path, count):
+    """DVC refuses the second one; tests/training/test_execution.py has two trainings that were started without DVC."""
+    with (tmp_path / "log").open("wb") as log:
+        first = started(project, "dvc", "repro", TARGET)
+        wait_until_it_trains(project)
+        second = started(project, "dvc", "repro", TARGET, log=log)
+        assert second.wait(timeout=300) != 0
+        assert first.wait(timeout=300) == 0
+    said = (tmp_path / "log").read_text()
+    assert "Traceback" not in said
+    assert "is busy" in said or "lock" in said, said
+    assert results(project) == undisturbed
+    count("two at once")

@@ -1,0 +1,311 @@
+"""The networks' figures: everything that is there is drawn, to scale and named; no text meets another or a line."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from functools import cache
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from lenetlab.networks import build, layer_table
+from lenetlab.report import diagrams, style
+from lenetlab.settings import params, schema
+
+COLOUR = "#0072B2"
+VARIANTS = params.load(Path(__file__).parents[2] / "params.yaml").variants
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def changed(name: str, **settings) -> schema.Variant:
+    variant = VARIANTS[name]
+    return variant.model_copy(update={"model": variant.model.model_copy(update=settings)})
+
+
+# The largest and the smallest that params.yaml allows, or as much of it as is built at once.
+EXTREMES = {
+    "many": changed("lenet5-wide-regularized", channels=(65, 100), hidden=(2000, 1000)),
+    "few": changed("lenet5-28", channels=(1, 2), hidden=(1, 1)),
+    "deep": changed("mlp", hidden=(10000, 7, 400, 30, 1, 10, 10, 10, 10, 100)),
+}
+ALL = {**VARIANTS, **EXTREMES}
+
+
+@cache
+def table(name: str) -> list[dict]:
+    return layer_table.layer_table(build.build(ALL[name], 0), ALL[name].input.size)
+
+
+def network(name: str) -> Figure:
+    """A new one."""
+    return diagrams.network(table(name), ALL[name].input.size, COLOUR)
+
+
+def layers(name: str) -> list[dict]:
+    """Those with a name of their own; activations and the like are named after them."""
+    return [row for row in table(name) if "_" not in row["name"] and row["name"] != "flatten"]
+
+
+def maps(name: str) -> dict[str, tuple[int, int]]:
+    """Number and side of the maps of each layer that has such."""
+    shapes = {row["name"]: row["output"].split("×") for row in layers(name)}
+    return {key: (int(shape[0]), int(shape[1])) for key, shape in shapes.items() if len(shape) == 3}
+
+
+@cache
+def artists(name: str) -> dict:
+    return {artist.get_gid(): artist for artist in network(name).axes[0].get_children() if artist.get_gid()}
+
+
+def box(patch) -> np.ndarray:
+    """Lower left and upper right corner, in inches."""
+    return np.array([patch.get_xy().min(axis=0), patch.get_xy().max(axis=0)])
+
+
+def bar(collection) -> np.ndarray:
+    points = np.concatenate([path.vertices for path in collection.get_paths()])
+    return np.array([points.min(axis=0), points.max(axis=0)])
+
+
+@cache
+def drawn(name: str) -> ElementTree.Element:
+    return ElementTree.fromstring(style.svg(network(name), name))  # noqa: S314  our own
+
+
+def ids(picture: ElementTree.Element) -> list[str]:
+    return [element.get("id") for element in picture.iter() if "id" in element.attrib]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_map_and_every_vector_is_drawn(name):
+    found = ids(drawn(name))
+    planes = {f"{name}-map-{stage}-{number}" for stage, (count, _) in maps(name).items() for number in range(count)}
+    assert {identity for identity in found if "-map-" in identity} == {*planes, f"{name}-map-input-0"}
+    vectors = {f"{name}-units-{row['name']}" for row in layers(name) if "×" not in row["output"]}
+    pixels = {f"{name}-units-flatten"} if VARIANTS[name].model.name == "mlp" else set()
+    assert {identity for identity in found if "-units-" in identity} == vectors | pixels
+    assert not any("ellipsis" in identity for identity in found)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_layer_is_named_with_its_shape(name):
+    texts = {key: artist.get_text().split("\n") for key, artist in artists(name).items() if "label" in key}
+    size = ALL[name].input.size
+    assert texts.pop("label-input") == ["INPUT", f"{size}×{size}"]
+    if ALL[name].model.name == "mlp":
+        assert texts.pop("label-flatten") == ["PIXELS", str(size**2)]
+    assert list(texts) == [f"label-{row['name']}" for row in layers(name)]
+    for row, (title, shape) in zip(layers(name), texts.values(), strict=True):
+        assert title.partition(":")[0].replace(" ", "").lower() == row["name"]
+        assert shape == row["output"].replace("×", "@", 1)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_sides_are_to_scale(name):
+    """Those of planes at the back, too, of which only a part is seen."""
+    found = artists(name)
+    size = VARIANTS[name].input.size
+    pixel = np.ptp(box(found["map-input-0"]), axis=0) / size
+    assert pixel[0] == pytest.approx(pixel[1])
+    for stage, (count, side) in maps(name).items():
+        for number in range(count):
+            assert np.ptp(box(found[f"map-{stage}-{number}"]), axis=0) == pytest.approx(side * pixel)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-wide-regularized", "few", "many"])
+def test_planes_stand_behind_one_another_and_hide_what_is_behind(name):
+    found = artists(name)
+    for stage, (count, _) in maps(name).items():
+        planes = [found[f"map-{stage}-{number}"] for number in range(min(count, 64))]
+        steps = [box(behind)[0] - box(front)[0] for front, behind in pairwise(planes)]
+        assert all(x < 0 < y for x, y in steps)
+        assert np.allclose(steps, steps[0]) if steps else count == 1
+        for front, behind in pairwise(planes):
+            inside = box(front).mean(axis=0)
+            (left, _), (_, top) = box(front)
+            assert not behind.get_path().contains_point(inside)
+            assert not behind.get_path().contains_point((left + 1e-6, top - 1e-6))
+            assert behind.get_path().contains_point((left - 1e-6, top + 1e-6))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_unit_reads_five_by_five_or_two_by_two_pixels_where_it_stands(name):
+    found = artists(name)
+    pixel = np.ptp(box(found["map-input-0"])[:, 0]) / VARIANTS[name].input.size
+    for before, stage in pairwise(["input", *maps(name)]):
+        field, plane, front = (box(found[key]) for key in (f"field-{stage}", f"map-{before}-0", f"map-{stage}-0"))
+        side, stride = (5, 1) if stage[0] == "c" else (2, 2)
+        assert np.ptp(field, axis=0) == pytest.approx(side * pixel)
+        assert (field[0] >= plane[0] - 1e-9).all()
+        assert (field[1] <= plane[1] + 1e-9).all()
+        unit = found[f"unit-{stage}"].get_xydata()[0]
+        assert (unit - front[0]) / pixel - 0.5 == pytest.approx((field[0] - plane[0]) / pixel / stride)
+        segments = found[f"lines-{stage}"].get_segments()
+        assert [tuple(segment[1]) for segment in segments] == [tuple(unit)] * 2
+        ends = [field[1], (field[1][0], field[0][1])]  # those towards the unit
+        assert np.allclose([segment[0] for segment in segments], ends)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_unit_that_is_computed_and_the_field_that_is_read_lie_apart(name):
+    found = artists(name)
+    for stage, following in pairwise(maps(name)):
+        unit, (low, high) = found[f"unit-{stage}"].get_xydata()[0], box(found[f"field-{following}"])
+        assert ((unit < low) | (unit > high)).any()
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-1998", "mlp-28-500-150"])
+def test_full_connections_lead_from_both_ends_to_one_unit(name):
+    found = artists(name)
+    for before, row in pairwise([row for row in table(name) if f"units-{row['name']}" in found]):
+        first, second = found[f"lines-{row['name']}"].get_segments()
+        ends = bar(found[f"units-{before['name']}"])
+        assert (first[0][1], second[0]) == (pytest.approx(ends[1][1]), pytest.approx((ends[1][0], ends[0][1])))
+        assert bar(found[f"units-{row['name']}"]).mean(axis=0) == pytest.approx(first[1], abs=0.06)
+        assert tuple(first[1]) == tuple(second[1])
+
+
+def test_a_pixel_of_a_perceptrons_input_becomes_the_unit_at_its_place_in_reading_order():
+    found = artists("mlp")
+    image, pixel, vector = box(found["map-input-0"]), box(found["field-flatten"]), bar(found["units-flatten"])
+    assert np.ptp(pixel, axis=0) == pytest.approx(np.ptp(image, axis=0) / 32)
+    unit = found["unit-flatten"].get_xydata()[0]
+    rows_below = (pixel[0] - image[0])[1] / np.ptp(image[:, 1])
+    assert (unit - vector[0])[1] / np.ptp(vector[:, 1]) == pytest.approx(rows_below, abs=0.05)
+    assert (vector[1] - unit)[0] / np.ptp(vector[:, 0]) == pytest.approx(rows_below, abs=0.08)
+
+
+def test_longer_vectors_have_longer_bars_and_short_ones_are_still_seen():
+    lengths = {}
+    for name in ("lenet5", "mlp", "mlp-28-500-150", "many"):
+        for key, artist in artists(name).items():
+            if key.startswith("units-"):
+                row = next(row for row in table(name) if f"units-{row['name']}" == key)
+                lengths[int(row["output"])] = np.ptp(bar(artist)[:, 1])
+    ordered = [lengths[units] for units in sorted(lengths)]
+    assert sorted(lengths) == [10, 59, 84, 120, 150, 500, 784, 1000, 1024, 2000]
+    assert all(shorter < longer for shorter, longer in pairwise(ordered))
+    assert 3 * lengths[10] < 10 * lengths[59]
+    assert lengths[1024] < 4 * lengths[10]
+
+
+def test_more_than_64_maps_are_cut_short_and_counted_in_full():
+    found = artists("many")
+    for stage, count in (("c1", 65), ("c3", 100)):
+        assert sum(key.startswith(f"map-{stage}-") for key in found) == 64
+        assert f"ellipsis-{stage}" in found
+        assert f"\n{count}@" in found[f"label-{stage}"].get_text()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_texts_stay_in_the_figure_and_meet_neither_one_another_nor_a_line(name):
+    found = artists(name)
+    figure = found["label-input"].get_figure()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = {
+        key: artist.get_window_extent(renderer)
+        for key, artist in found.items()
+        if key.startswith(("label-", "connection-", "notes-")) and artist.get_text()
+    }
+    for key, extent in boxes.items():
+        assert figure.bbox.containsx(extent.x0), key
+        assert figure.bbox.containsx(extent.x1), key
+        assert figure.bbox.containsy(extent.y0), key
+        assert figure.bbox.containsy(extent.y1), key
+    assert [pair for pair in combinations(boxes, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])] == []
+    shapes = {key: artist for key, artist in found.items() if not hasattr(artist, "get_text")}
+    for key, artist in shapes.items():
+        paths = artist.get_paths() if hasattr(artist, "get_paths") else [artist.get_path()]
+        for path in paths:
+            onto = figure.axes[0].transData.transform_path(path)
+            assert [text for text, extent in boxes.items() if onto.intersects_bbox(extent)] == [], key
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_of_one_stage_lies_on_another(name):
+    spans: dict[str, list[float]] = {}
+    for key, artist in artists(name).items():
+        if key.startswith(("map-", "units-")):
+            extent = box(artist) if key.startswith("map-") else bar(artist)
+            spans.setdefault(key.split("-")[1], []).extend(extent[:, 0])
+    assert all(max(left) < min(right) for left, right in pairwise(spans.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "connection", "notes"),
+    [
+        ("lenet5", "c1", "Convolutions", "ReLU"),
+        ("lenet5", "s2", "Max-pooling", ""),
+        ("lenet5", "c5", "Full connection", "ReLU"),
+        ("lenet5", "output", "Full connection", ""),
+        ("lenet5-regularized", "c3", "Convolutions", "batch norm, ReLU"),
+        ("lenet5-regularized", "f6", "Full connection", "ReLU, dropout"),
+        ("lenet5-28-light-dropout", "c5", "Full connection", "ReLU, dropout"),
+        ("lenet5-28-light-dropout", "f6", "Full connection", "ReLU"),
+        ("lenet5-average", "s4", "Average pooling", ""),
+        ("lenet5-tanh", "f6", "Full connection", "tanh"),
+        ("lenet5-1998", "s2", "Subsampling", "scaled tanh"),
+        ("lenet5-1998", "c3", "Partly connected convolutions", "scaled tanh"),
+        ("lenet5-1998", "output", "Gaussian connections", ""),
+        ("mlp", "flatten", "Flattening", ""),
+        ("mlp", "hidden1", "Full connection", "ReLU"),
+    ],
+)
+def test_what_leads_to_a_stage_stands_before_it(name, stage, connection, notes):
+    found = artists(name)
+    assert found[f"connection-{stage}"].get_text().replace("\n", " ") == connection
+    assert found[f"notes-{stage}"].get_text().replace("\n", ", ") == notes
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_names_of_connections_stand_between_their_maps(name):
+    found = artists(name)
+    order = [key.removeprefix("label-") for key in found if key.startswith("label-")]
+    for before, stage in pairwise(order):
+        x = found[f"connection-{stage}"].get_position()[0]
+        assert found[f"label-{before}"].get_position()[0] < x < found[f"label-{stage}"].get_position()[0]
+
+
+def test_a_layer_of_an_unknown_kind_is_not_passed_over():
+    unknown = {**table("lenet5")[1], "kind": "Softmax"}
+    with pytest.raises(KeyError, match="Softmax"):
+        diagrams.network([*table("lenet5"), unknown], 32, COLOUR)
+
+
+@pytest.mark.parametrize("name", ["lenet5-1998", "mlp", "many"])
+def test_fills_are_the_variants_colour_and_let_the_ground_through(name):
+    for key, artist in artists(name).items():
+        if key.startswith(("map-", "field-", "units-")):
+            fills = np.atleast_2d(artist.get_facecolor())
+            assert np.allclose(fills[:, :3], to_rgb(COLOUR)), key
+            assert (fills[:, 3] <= 0.5).all(), key
+    assert "#ffffff" not in style.svg(network(name), name)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_all_text_takes_the_colour_of_the_page(name):
+    styles = [element.get("style") for element in drawn(name).iter(f"{SVG}text")]
+    assert styles
+    assert all("fill: currentColor" in style for style in styles)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-1998", "many", "deep"])
+def test_ids_are_the_pictures_own(name):
+    found = ids(drawn(name))
+    assert len(found) == len(set(found))
+    assert all(identity.startswith(f"{name}-") for identity in found)
+
+
+@pytest.mark.parametrize("name", ["lenet5-regularized", "lenet5-1998", "mlp"])
+def test_the_same_network_has_the_same_bytes(name):
+    assert style.svg(network(name), name) == style.svg(network(name), name)
+
+
+def test_networks_are_drawn_without_torch():
+    command = "import sys; from lenetlab.report import diagrams; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", command], check=True)

@@ -1,0 +1,51 @@
+"""Choosing and describing the device, with and without a GPU."""
+
+import pytest
+import torch
+
+from lenetlab.errors import UserError
+from lenetlab.training import device
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Make torch say that there are two GPUs, or none."""
+
+    def claim(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+    return claim
+
+
+def test_auto_is_the_gpu_if_there_is_one(gpus):
+    gpus(0)
+    assert device.resolve("auto") == torch.device("cpu")
+    gpus(2)
+    assert device.resolve("auto") == torch.device("cuda")
+    assert device.resolve("cuda:1") == torch.device("cuda:1")
+    assert device.resolve("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("count", "requested", "allowed"),
+    [(0, "cuda", "auto, cpu"), (2, "cuda:2", "cuda:0, cuda:1"), (2, "mps", "cpu, cuda")],
+)
+def test_a_device_that_is_not_there_is_refused_with_what_is(gpus, count, requested, allowed):
+    gpus(count)
+    with pytest.raises(UserError, match=allowed):
+        device.resolve(requested)
+
+
+def test_pinning_means_one_thread_and_deterministic_operations():
+    device.pin()
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_description_names_the_processor():
+    kind, _, name = device.describe(torch.device("cpu")).partition(": ")
+    assert kind == "cpu"
+    assert name
+    assert device.peak_memory(torch.device("cpu")) > 10_000_000

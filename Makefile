@@ -77,9 +77,10 @@ bench-attempts: setup  ## measure what was tried to make training faster, two mi
 bench-record: setup  ## measure the seconds until 99 % are read, five minutes on an idle machine
 	@python -m benchmarks.record measure
 
-lint: setup  ## check format and style
+lint: setup  ## check format, style and types
 	@ruff format --check
 	@ruff check
+	@mypy
 
 format: setup  ## put the code into format
 	@ruff format
@@ -90,5 +91,5 @@ lock: setup  ## renew requirements.lock from pyproject.toml
 	  pyproject.toml --output-file requirements.lock
 
 clean:  ## remove caches and kept progress; never data, outputs or runs
-	@rm -rf .lenetlab .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
+	@rm -rf .lenetlab .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -31,11 +32,21 @@ def run(folder: Path, *command: str, status: int = 0) -> str:
     return done.stdout
 
 
+def read_yaml(path: Path) -> Any:
+    return YAML(typ="safe").load(path)
+
+
+def write_yaml(content: Any, path: Path) -> None:
+    yaml = YAML(typ="safe")
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(content, path)
+
+
 def edit(folder: Path, change: Callable[[dict], None]) -> None:
     path = folder / "params.yaml"
-    content = yaml.safe_load(path.read_text())
+    content = read_yaml(path)
     change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    write_yaml(content, path)
 
 
 def make_small(content: dict) -> None:

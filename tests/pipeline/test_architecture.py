@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lenetlab.storage import code
+from tests.pipeline.projects import read_yaml
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lenetlab"
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 
 
 def module_map() -> list[str]:

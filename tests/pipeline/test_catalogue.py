@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from scipy import stats
 
 from benchmarks import study, write
 from lenetlab.settings import claims, params, schema
 from lenetlab.statistics import power
 from lenetlab.storage import files
+from tests.pipeline.projects import read_yaml, write_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> schema.Study:
     """The default study with the changes of docs/study/study.yaml, as `make study` runs it."""
-    content, changes = (yaml.safe_load(path.read_text()) for path in (ROOT / "params.yaml", study.CHANGES))
+    content, changes = (read_yaml(path) for path in (ROOT / "params.yaml", study.CHANGES))
     content["data"] |= changes.pop("data")
     path = tmp_path_factory.mktemp("study") / "params.yaml"
-    path.write_text(yaml.safe_dump(content | changes, sort_keys=False))
+    write_yaml(content | changes, path)
     return params.load(path)
 
 

@@ -60,7 +60,6 @@ KINDS = {  # as the tests count them -> what was done, and what had to hold each
     "file names": ("Unicode's digits, signs, spaces, control characters, no text at all", ONE_MESSAGE),
     "checkpoints": ("weights of any bytes, shapes, names; a pickle in their place", "the same, and nothing unpickled"),
     "predictions.npz": ("any bytes, arrays, pickled objects", "the same, and nothing unpickled"),
-    "pickles": ("of the pinned package: any bytes, calls, bombs", "arrays or one message; nothing called"),
     "command line": ("any arguments, for commands and stages", "one message, status not 0"),
 }
 

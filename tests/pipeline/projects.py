@@ -76,5 +76,10 @@ def clone(folder: Path, digits_folder: Path, change: Callable[[dict], None] = ma
     return folder
 
 
+def copy_of(project: Path, folder: Path) -> Path:
+    """A copy that a test may change."""
+    return shutil.copytree(project, folder, symlinks=True)
+
+
 def stages_run(log: str) -> list[str]:
     return [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage")]

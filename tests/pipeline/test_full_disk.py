@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from lenetlab.training import device
-from tests.pipeline.projects import ROOT, edit, environment, make_small
+from tests.pipeline.projects import edit, environment
 
 PAGE = resource.getpagesize()
 MOST = 60_000_000  # bytes, the size of the small disk
@@ -72,40 +72,16 @@ STAGES = {
 VARIES = ("costs.json", "journals")  # with the time that things take; all else repeats bit for bit
 
 
-# A small project, and one in which every stage has run.
-
-
-def ask_for_one_variant(content: dict) -> None:
-    make_small(content)
-    content |= {"study": ["mlp"], "comparisons": {}}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path, alone: dict[str, str]) -> Path:
-    """A project in which nothing went wrong."""
-    folder = tmp_path_factory.mktemp("whole") / "project"
-    folder.mkdir()
-    for name in ("params.yaml", "claims.yaml", "docs/sensitivity.json", *(f"stages/{path}.py" for path in STAGES)):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / name)
-    shutil.copytree(digits_folder, folder / "digits")
-    edit(folder, ask_for_one_variant)
-
-    def go(stages: list[str]) -> None:
-        for name in stages:
-            done = run(STAGES[name].words, folder, alone)
-            assert done.returncode == 0, done.stderr
-
-    go(["fetch", "prepare"])
-    side_by_side(go, [["train", "evaluate"], ["cost"]])
-    go(["compare"])
-    return folder
-
-
 def side_by_side(check: Callable, cases: Iterable) -> None:
     """As many at a time as there are processors: most of a stage's time is spent on loading what it needs."""
     with ThreadPoolExecutor(device.cores()) as several:
         list(several.map(check, cases))
+
+
+@pytest.fixture(scope="session")
+def whole(finished: Path) -> Path:
+    """A project in which nothing failed."""
+    return finished
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +313,8 @@ def test_an_input_without_permission_is_told_of(whole, tmp_path, alone, large, c
 
 WITH_LITTLE_MEMORY = """
 import os, resource, runpy, sys
-from lenetlab import cost, execution
+from lenetlab.evaluation import cost
+from lenetlab.training import execution
 megabytes, processes, sys.argv[:] = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:processes])
 with open("/proc/self/statm") as sizes:

@@ -1,4 +1,7 @@
-"""The whole pipeline through `dvc repro`, in a clone of its own, with its results and its MLflow store read back."""
+"""The whole pipeline through `dvc repro` in a clone; its files and its MLflow store are read back.
+
+Each test reads the finished project, or edits a copy of it.
+"""
 
 import contextlib
 import csv
@@ -14,17 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pipeline.projects import AUTHOR, ROOT, SEEDS, USER, VARIANTS, clone, edit, run, stages_run
+from tests.pipeline.projects import AUTHOR, ROOT, SEEDS, USER, VARIANTS, clone, copy_of, edit, run, stages_run
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, digits_folder):
-    """A clone in which `dvc repro` has run once."""
-    folder = clone(tmp_path_factory.mktemp("project"), digits_folder)
-    (folder / "log").write_text(run(folder, "dvc", "repro"))
-    return folder
+def project(finished, tmp_path_factory) -> Path:
+    """A copy for tests that run commands but edit nothing."""
+    return copy_of(finished, tmp_path_factory.mktemp("copies") / "project")
 
 
 def test_every_file_of_the_contract_is_there(project):
@@ -113,6 +114,7 @@ print(json.dumps([
 
 
 def stored(project: Path) -> list[dict]:
+    """All runs in the project's MLflow store."""
     return json.loads(run(project, sys.executable, "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
 
 
@@ -264,113 +266,124 @@ def test_metrics_params_plots_and_status_work(project):
     assert "up to date" in run(project, "dvc", "status")
 
 
-@pytest.mark.usefixtures("without_mlflow")
-def test_the_test_set_is_not_visible_to_training(project):
-    """Without the test data on the disk, training gives the same bits."""
-    weights = project / "runs" / "mlp" / "seed-0" / "epoch-01.safetensors"
-    before = weights.read_bytes()
-    shutil.move(project / "data" / "prepared" / "test", project / "hidden")
-    shutil.rmtree(project / ".lenetlab" / "resume")
-    try:
-        run(project, "dvc", "repro", "--force", "--single-item", "train@mlp")
-    finally:
-        shutil.move(project / "hidden", project / "data" / "prepared" / "test")
-    assert weights.read_bytes() == before
+@pytest.fixture(scope="module")
+def scratch(finished, tmp_path_factory) -> Path:
+    """A copy for `dvc repro --dry`; each test undoes its edit."""
+    return copy_of(finished, tmp_path_factory.mktemp("copies") / "scratch")
+
+
+def due(project: Path) -> list[str]:
+    """The stages that DVC would run now, without those that only follow them."""
+    return sorted(stages_run(run(project, "dvc", "repro", "--dry")))
+
+
+def test_an_added_seed_trains_and_does_not_measure_costs_again(scratch):
+    edit(scratch, lambda content: content["seeds"].append(7))
+    found = due(scratch)
+    edit(scratch, lambda content: content["seeds"].pop())
+    assert {f"train@{variant}" for variant in VARIANTS} <= set(found)
+    assert "cost" not in found
+
+
+@pytest.mark.parametrize("name", ["templates/report.html", "page.py"])
+def test_an_edit_of_the_report_trains_and_evaluates_nothing(scratch, name):
+    source = scratch / "src" / "lenetlab" / "report" / name
+    before = source.read_text()
+    source.write_text(before + "\n")
+    found = due(scratch)
+    source.write_text(before)
+    assert found == ["compare"]
 
 
 @pytest.mark.usefixtures("without_mlflow")
-def test_editing_one_variant_reruns_that_variant_and_the_comparison(project):
-    def change(content: dict) -> None:
-        content["variants"]["mlp"]["model"]["hidden"] = [58]
-
-    edit(project, change)
-    assert "variants.mlp.model.hidden" in run(project, "dvc", "params", "diff")
-    log = run(project, "dvc", "repro")
-    assert sorted(stages_run(log)) == ["compare", "cost", "evaluate@mlp", "train@mlp"]
-
-
-def test_adding_a_seed_does_not_measure_the_costs_again(project):
-    edit(project, lambda content: content["seeds"].append(7))
-    due = stages_run(run(project, "dvc", "repro", "--dry"))
-    edit(project, lambda content: content["seeds"].pop())
-    assert "train@lenet5" in due
-    assert "cost" not in due
+def test_another_folder_without_test_images_gives_the_same_weights(finished, digits_folder, tmp_path):
+    """A new clone fetches, prepares and trains; the test images are gone before it trains."""
+    other = clone(tmp_path, digits_folder)
+    run(other, "dvc", "repro", "prepare")
+    shutil.rmtree(other / "data" / "prepared" / "test")
+    run(other, "dvc", "repro", "--single-item", "train@mlp")
+    for seed in SEEDS:
+        name = f"runs/mlp/seed-{seed}/epoch-01.safetensors"
+        assert (other / name).read_bytes() == (finished / name).read_bytes()
 
 
 @pytest.mark.usefixtures("without_mlflow")
-def test_sensitivity_is_measured_kept_and_shown(project):
+def test_sensitivity_is_measured_kept_and_shown(finished, tmp_path):
     def ask_little(content: dict) -> None:
-        lists = {"learning_rate": [0.01, 0.05], "dropout": [0.5], "width": [0.5], "batch_size": [], "images": [100]}
-        content["sensitivity"] = {"variant": "lenet5", "seeds": [0, 5], **lists}
+        lists = {"learning_rate": [0.01], "dropout": [], "width": [0.5], "batch_size": [], "images": [100]}
+        content["sensitivity"] = {"variant": "mlp", "seeds": [0, 5], **lists}
 
+    project = copy_of(finished, tmp_path / "project")
     edit(project, ask_little)
     page = project / "reports" / "report.html"
-    assert "Not measured with these data and settings yet" in page.read_text()  # the table in git is about MNIST
+    assert NOT_MEASURED in page.read_text()  # the table in git was measured on MNIST
     run(project, "lenetlab", "sensitivity")
-    found = json.loads((project / "docs" / "sensitivity.json").read_text())
-    assert [(point["setting"], point["value"]) for point in found["points"]] == [
+    points = json.loads((project / "docs" / "sensitivity.json").read_text())["points"]
+    assert [(point["setting"], point["value"]) for point in points] == [
         (None, None),
         ("learning_rate", 0.01),
-        ("learning_rate", 0.05),
-        ("dropout", 0.5),
         ("width", 0.5),
         ("images", 100),
     ]
-    assert found["points"][0]["validation_accuracy"] == found["points"][1]["validation_accuracy"]  # its own rate
+    assert points[0]["validation_accuracy"] == points[1]["validation_accuracy"]  # 0.01 is the rate of the variant
     assert stages_run(run(project, "dvc", "repro")) == ["compare"]
-    assert "How the result of lenet5 changes" in page.read_text()
+    assert NOT_MEASURED not in page.read_text()
     assert (project / "reports" / "figures" / "sensitivity.svg").is_file()
 
 
-@pytest.mark.usefixtures("without_mlflow")
-def test_editing_the_report_reruns_the_comparison_alone(project):
-    with (project / "src" / "lenetlab" / "report.py").open("a") as source:
-        source.write("\n# edited\n")
-    assert stages_run(run(project, "dvc", "repro")) == ["compare"]
+NOT_MEASURED = "Not measured with these data and settings yet"
 
 
-@pytest.mark.usefixtures("without_mlflow")
-def test_a_new_user_of_the_same_machine_gets_the_same_weights(project, tmp_path, digits_folder):
-    other = clone(tmp_path, digits_folder)
-    run(other, "dvc", "repro", "train@lenet5")
-    for seed in SEEDS:
-        name = f"runs/lenet5/seed-{seed}/epoch-01.safetensors"
-        assert (other / name).read_bytes() == (project / name).read_bytes()
+@pytest.fixture(scope="module")
+def edited(finished, no_mlflow, tmp_path_factory) -> Path:
+    """A copy in which one variant was edited and one that diverges was added, after `dvc repro`."""
 
-
-def test_a_variant_that_diverges_is_told_and_spoils_no_other(project):
-    def add_one(content: dict) -> None:
-        hot = {**content["variants"]["lenet5"], "training": {"learning_rate": 100.0}}
-        content["variants"]["hot"] = hot
+    def change(content: dict) -> None:
+        content["variants"]["mlp"]["model"]["hidden"] = [58]
+        content["variants"]["hot"] = {**content["variants"]["lenet5"], "training": {"learning_rate": 100.0}}
         content["study"].append("hot")
         content["comparisons"]["headline"].append({"candidate": "hot", "baseline": "lenet5"})
 
-    before = json.loads((project / "reports" / "comparison.json").read_text())[0]
-    edit(project, add_one)
-    log = run(project, "dvc", "repro")
-    assert "diverged" in log
-    first, second = json.loads((project / "reports" / "comparison.json").read_text())
-    assert first["difference"] == before["difference"]
+    project = copy_of(finished, tmp_path_factory.mktemp("copies") / "edited")
+    edit(project, change)
+    assert "variants.mlp.model.hidden" in run(project, "dvc", "params", "diff")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(no_mlflow), prepend=os.pathsep)
+        (project / "log").write_text(run(project, "dvc", "repro"))
+    run(project, "lenetlab", "sync")
+    return project
+
+
+def test_an_edited_and_an_added_variant_are_all_that_is_trained(edited):
+    trained = [f"{stage}@{variant}" for stage in ("evaluate", "train") for variant in ("hot", "mlp")]
+    assert sorted(stages_run((edited / "log").read_text())) == sorted(["compare", "cost", *trained])
+
+
+def test_a_variant_that_diverges_is_reported_and_affects_no_other(finished, edited):
+    assert "diverged" in (edited / "log").read_text()
+    for name in ("seeds.json", "predictions.npz"):
+        path = f"evaluations/lenet5/{name}"
+        assert (edited / path).read_bytes() == (finished / path).read_bytes()
+    first, second = json.loads((edited / "reports" / "comparison.json").read_text())
+    assert first["difference"] is not None
     assert second["verdict"] == "inconclusive"
-    records = [json.loads((project / "runs/hot" / f"seed-{seed}" / "run.json").read_text()) for seed in SEEDS]
+    records = [json.loads((edited / "runs/hot" / f"seed-{seed}" / "run.json").read_text()) for seed in SEEDS]
     lost = [record for record in records if record["diverged"]]
     assert ("all 2 seeds" if len(lost) == 2 else "1 of 2 seeds") + " of hot diverged" in second["reason"]
-    kept = json.loads((project / "evaluations/hot/seeds.json").read_text())
-    assert len(kept) == 2 - len(lost)
-    assert "hot" in (project / "reports" / "report.html").read_text()
-    store = stored(project)
-    told = {found["name"]: found for found in store}
-    # Two parents with two children, of which the edited one had run without MLflow, and another comparison.
-    assert len(store) == 8 + 2 * 3 + 1
+    assert len(json.loads((edited / "evaluations/hot/seeds.json").read_text())) == 2 - len(lost)
+    assert "hot" in (edited / "reports" / "report.html").read_text()
+    store = stored(edited)
+    by_name = {found["name"]: found for found in store}
+    assert len(store) == 8 + 2 * 3 + 1  # the first 8, two variants with two seeds each, another comparison
     for record in lost:
-        found = told[f"hot seed {record['seed']}"]
-        assert found["status"] == told["hot"]["status"] == "FAILED"
+        found = by_name[f"hot seed {record['seed']}"]
+        assert found["status"] == by_name["hot"]["status"] == "FAILED"
         assert "diverged" in found["tags"]
 
 
 @pytest.mark.usefixtures("without_mlflow")
-def test_a_matched_width_follows_the_other_variant_once_the_remedy_is_taken(project):
-    """DVC does not rerun an MLP whose budget has changed; compare refuses it by name, and what it says helps."""
+def test_a_matched_width_follows_the_other_variant_after_the_remedy(finished, tmp_path):
+    """DVC does not rerun an MLP when its budget changes; compare rejects it by name, and its remedy helps."""
 
     def match(content: dict) -> None:
         content["variants"]["mlp"]["model"] = {"name": "mlp", "match_parameters": "lenet5", "activation": "relu"}
@@ -382,11 +395,11 @@ def test_a_matched_width_follows_the_other_variant_once_the_remedy_is_taken(proj
         record = json.loads((project / "evaluations" / "mlp" / "variant.json").read_text())
         return record["identity"]["definition"]["model"]["hidden"]
 
-    edit(project, match)
-    run(project, "dvc", "repro", "evaluate@mlp")
-    assert width() == [59]
+    project = copy_of(finished, tmp_path / "project")
+    edit(project, match)  # 59 units, as before
+    run(project, "dvc", "commit", "--force", "train@mlp", "evaluate@mlp")
     edit(project, shrink)
-    assert "evaluate@mlp" not in stages_run(run(project, "dvc", "repro", "--dry"))
+    assert not {"train@mlp", "evaluate@mlp"} & set(due(project))
     log = run(project, "python", "stages/compare.py", status=1)
     assert "evaluations/mlp: made from other settings than those of params.yaml" in log
     assert "dvc repro --force --single-item train@mlp, then dvc repro" in log

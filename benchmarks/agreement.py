@@ -9,7 +9,7 @@ import click
 
 from benchmarks import write
 from lenetlab.evaluation import predictions
-from lenetlab.statistics import significance
+from lenetlab.statistics import difference, significance
 
 
 def table(before: Path, after: Path) -> str:
@@ -23,7 +23,7 @@ def table(before: Path, after: Path) -> str:
     tests = [significance.permutation(*pair) for pair in pairs.values()]
     lines = []
     for (name, (new, old)), p in zip(pairs.items(), significance.holm(tests), strict=True):
-        (low, high), _ = significance.welch(new, old)
+        low, high = difference.interval_seeds(new, old)
         means = [100 * side.correct.mean() for side in (old, new)]
         interval = f"{100 * low:+.2f} to {100 * high:+.2f}"
         lines.append((name, *(f"{mean:.2f}" for mean in means), f"{means[1] - means[0]:+.2f}", interval, f"{p:.2f}"))

@@ -1,1 +1,1 @@
-"""Is a difference real? Intervals, tests, verdicts."""
+"""Is a difference real? Intervals, tests, verdicts and answers to published statements."""

@@ -1,7 +1,6 @@
-"""Runs to verdicts: is the difference between two variants more than chance?
+"""Power: what a number of seeds can find, and how many seeds a verdict needs.
 
-Two sources of doubt: another training (seeds), and another sample of test digits (images, which all seeds share). Each
-is measured for itself, and both together; docs/statistics.md says why, with references and an example.
+Power is the probability that a study finds a true difference, or equivalence.
 """
 
 from collections.abc import Sequence
@@ -10,107 +9,103 @@ from math import comb
 import numpy as np
 from scipy import optimize, stats
 
-from lenetlab.statistics import difference, intervals
+from lenetlab.statistics import intervals
+from lenetlab.statistics.difference import VarianceComponents
 
 POWER = 0.8
 
-MOST_SEEDS = 1000  # that params.yaml allows
+MOST_SEEDS = 1000  # params.yaml allows no more
 
-FAR = 8.0  # standard errors, found by every study; SciPy's noncentral t is not a number for much more
+LARGEST_OFFSET = 8.0  # standard errors; every study finds such a difference, and SciPy returns NaN for much larger ones
 
-
-# The middle of docs/study's comparisons: what `lenetlab check` reckons with before there are results.
-TYPICAL = difference.VarianceComponents(seeds=(0.0012**2, 0.0012**2), images=0.0002**2)
-
-
-# What a study can and cannot tell.
+# Medians over docs/study's comparisons. `lenetlab check` uses them, as there are no results yet.
+TYPICAL = VarianceComponents(seeds=(0.0012**2, 0.0012**2), images=0.0002**2)
 
 
 def most_comparisons(seeds: int) -> int:
-    """How many comparisons a family may hold for the permutation test of so many seeds each to reach the level.
+    """The largest family in which the permutation test can give p below the level, with this many seeds per variant.
 
-    Its least p is 2 in all divisions of the seeds, and so many times that, after Holm's correction, is to stay below.
+    Its smallest p is 2 / C(2 · seeds, seeds); Holm's correction multiplies it by the number of comparisons.
     """
     return (comb(2 * seeds, seeds) - 1) // round(2 / intervals.LEVEL)
 
 
 def least_seeds(comparisons: int) -> int:
-    """The fewest seeds of each side with which so many comparisons in a family can reach the level."""
+    """The fewest seeds per variant with which a family of this size can reach p below the level."""
     return next(seeds for seeds in range(2, MOST_SEEDS) if most_comparisons(seeds) >= comparisons)
 
 
 def power_of_difference(
-    truth: float, spread: difference.VarianceComponents, seeds: int, images: int, comparisons: int
+    truth: float, components: VarianceComponents, seeds: int, images: int, comparisons: int
 ) -> float:
-    """Probability that so many seeds of each side find a true advantage: the smaller of the tests' and the interval's.
+    """Probability that a true difference above 0 is found better, with this many seeds per variant.
 
-    Each is that of a t test, from the noncentral t distribution; Holm's correction is taken at its hardest.
+    The smaller of two powers, each from the noncentral t distribution: that of the tests over the seeds, with Holm's
+    correction for the whole family, and that of the interval over seeds and images.
     """
-    counts = (seeds, seeds)
-    found = []
-    for part, level in (
-        (difference.VarianceComponents(spread.seeds, 0.0), intervals.LEVEL / comparisons),
-        (spread, intervals.LEVEL),
-    ):
+    if most_comparisons(seeds) < comparisons:
+        return 0.0
+    counts, powers = (seeds, seeds), []
+    from_seeds = VarianceComponents(components.seeds, images=0.0)
+    for part, level in ((from_seeds, intervals.LEVEL / comparisons), (components, intervals.LEVEL)):
         variance = part.variance(counts)
         if not variance:
-            found.append(float(truth != 0))
+            powers.append(float(truth != 0))
             continue
-        freedom, offset = part.freedom(counts, images), min(truth / np.sqrt(variance), FAR)
-        found.append(float(stats.nct.sf(stats.t.ppf(1 - level / 2, freedom), freedom, offset)))
-    return min(found) if most_comparisons(seeds) >= comparisons else 0.0
+        freedom, offset = part.degrees_of_freedom(counts, images), min(truth / np.sqrt(variance), LARGEST_OFFSET)
+        powers.append(float(stats.nct.sf(stats.t.ppf(1 - level / 2, freedom), freedom, offset)))
+    return min(powers)
 
 
-def power_of_equivalence(
-    truth: float, margin: float, spread: difference.VarianceComponents, seeds: int, images: int
-) -> float:
-    """Probability that so many seeds of each side find variants equivalent that differ by `truth`; two t tests."""
-    variance = spread.variance((seeds, seeds))
+def power_of_equivalence(truth: float, margin: float, components: VarianceComponents, seeds: int, images: int) -> float:
+    """Probability that variants whose true difference is `truth` are found equivalent, by two one-sided t tests."""
+    variance = components.variance((seeds, seeds))
     if not variance:
         return float(abs(truth) < margin)
-    freedom = spread.freedom((seeds, seeds), images)
+    freedom = components.degrees_of_freedom((seeds, seeds), images)
     limit = stats.t.ppf(1 - intervals.LEVEL, freedom)
-    sides = [stats.t.cdf((margin + sign * truth) / np.sqrt(variance) - limit, freedom) for sign in (-1, 1)]
-    return max(0.0, float(sum(sides) - 1))
+    one_sided = [stats.t.cdf((margin + sign * truth) / np.sqrt(variance) - limit, freedom) for sign in (-1, 1)]
+    return max(0.0, float(sum(one_sided) - 1))
 
 
-def detectable(spread: difference.VarianceComponents, seeds: int, images: int, comparisons: int) -> float | None:
-    """The smallest true difference that so many seeds find with 80 % power; None if they cannot find any."""
+def detectable(components: VarianceComponents, seeds: int, images: int, comparisons: int) -> float | None:
+    """The smallest true difference that is found with 80 % power; None if none can be found."""
     if most_comparisons(seeds) < comparisons:
         return None
 
-    def lacking(truth: float) -> float:
-        return power_of_difference(truth, spread, seeds, images, comparisons) - POWER
+    def excess_power(truth: float) -> float:
+        return power_of_difference(truth, components, seeds, images, comparisons) - POWER
 
-    return float(optimize.brentq(lacking, 0.0, 1.0, xtol=1e-7))
+    return float(optimize.brentq(excess_power, 0.0, 1.0, xtol=1e-7))
 
 
 def seeds_needed(
-    spread: difference.VarianceComponents,
+    components: VarianceComponents,
     images: int,
     comparisons: int,
     margin: float,
     truths: Sequence[float] | None = None,
 ) -> int | None:
-    """The fewest seeds of each side that settle each of these true differences with 80 % power; else 0 and the margin.
+    """The fewest seeds per variant that give a verdict other than inconclusive with 80 % power.
 
-    Settled is what is found better, or equivalent. None: no number does, since the images leave too much doubt.
+    This holds for each true difference in `truths`, by default 0 and the margin. None if no number of seeds is enough,
+    because the test images cause too much of the variance.
     """
 
-    def settles(seeds: int) -> bool:
+    def enough(seeds: int) -> bool:
         return all(
             max(
-                power_of_difference(truth, spread, seeds, images, comparisons),
-                power_of_equivalence(truth, margin, spread, seeds, images),
+                power_of_difference(truth, components, seeds, images, comparisons),
+                power_of_equivalence(truth, margin, components, seeds, images),
             )
             >= POWER
             for truth in truths or (0.0, margin)
         )
 
     low, high = least_seeds(comparisons), MOST_SEEDS
-    if not settles(high):
+    if not enough(high):
         return None
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if settles(middle) else (middle + 1, high)
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return low

@@ -1,66 +1,93 @@
-"""Runs to verdicts: is the difference between two variants more than chance?
+"""p values, all two-sided: Welch's test, the exact permutation test, Holm's correction, McNemar's test.
 
-Two sources of doubt: another training (seeds), and another sample of test digits (images, which all seeds share). Each
-is measured for itself, and both together; docs/statistics.md says why, with references and an example.
+`welch` and `permutation` compare the accuracies of two variants, `welch_p` and `permutation_p` any two samples.
 """
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 from lenetlab.evaluation.predictions import Predictions
-from lenetlab.statistics import difference, intervals
+from lenetlab.statistics import difference
 
-EXACT = 1_000_000  # permutations up to which all are counted; beyond, so many are drawn
+EXACT = 1_000_000  # divisions up to which the permutation test counts all; if there are more, it draws this many
+
+
+@dataclass(frozen=True)
+class PValues:
+    """Tests over the seeds for one comparison, before and after Holm's correction within its family."""
+
+    welch: float
+    permutation: float
+    welch_holm: float
+    permutation_holm: float
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's test on one training of each side: about these two networks, not about the methods."""
+    """McNemar's exact test of two trained networks. It is about these two networks, not about the variants."""
 
     seed: int
     baseline_seed: int
-    only_candidate: int  # images that it alone reads correctly
+    only_candidate: int  # images that only the candidate reads correctly
     only_baseline: int
     p: float
 
 
-def welch(candidate: Predictions, baseline: Predictions) -> tuple[intervals.Interval, float]:
-    """Welch's 95 % interval for the difference of mean accuracies, and his test's p value, two-sided.
+def family(pairs: Sequence[tuple[Predictions, Predictions]]) -> list[PValues]:
+    """The tests of all comparisons (candidate, baseline) of one family."""
+    by_welch, by_permutation = [welch(*pair) for pair in pairs], [permutation(*pair) for pair in pairs]
+    columns = by_welch, by_permutation, holm(by_welch), holm(by_permutation)
+    return [PValues(*row) for row in zip(*columns, strict=True)]
 
-    With fewer than two seeds on a side there is neither (None and 1); where no seed differs from another, the interval
-    is a point.
-    """
-    spread, found = difference.variance_components(candidate, baseline), difference.mean_difference(candidate, baseline)
-    if spread is None:
-        return None, 1.0
-    counts, among_seeds = (
-        (len(candidate.seeds), len(baseline.seeds)),
-        difference.VarianceComponents(spread.seeds, images=0.0),
-    )
-    variance = among_seeds.variance(counts)
+
+def welch(candidate: Predictions, baseline: Predictions) -> float:
+    """Welch's test on the accuracies of the seeds; 1 with fewer than two seeds, 0 or 1 if the seeds do not vary."""
+    components = difference.variance_components(candidate, baseline)
+    gain, counts = difference.mean_difference(candidate, baseline), difference.seed_counts(candidate, baseline)
+    if components is None or gain is None:
+        return 1.0
+    from_seeds = difference.VarianceComponents(components.seeds, images=0.0)
+    variance = from_seeds.variance(counts)
     if not variance:
-        return (found, found), float(found == 0)
-    freedom = among_seeds.freedom(counts, len(candidate.labels))
-    p_value = float(2 * stats.t.sf(abs(found) / np.sqrt(variance), freedom))
-    return intervals.t_interval(found, variance, freedom, 1 - intervals.LEVEL), p_value
+        return float(gain == 0)
+    freedom = from_seeds.degrees_of_freedom(counts, len(candidate.labels))
+    return float(2 * stats.t.sf(abs(gain) / np.sqrt(variance), freedom))
+
+
+def welch_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """Welch's test on any two samples of at least two values; 0 or 1 if neither varies.
+
+    Exact means and deviations, so the order of the values does not matter.
+    """
+    means = [statistics.mean(sample) for sample in (first, second)]
+    deviations = [statistics.stdev(sample) for sample in (first, second)]
+    if not any(deviations):
+        return float(means[0] == means[1])
+    samples = means[0], deviations[0], len(first), means[1], deviations[1], len(second)
+    return float(stats.ttest_ind_from_stats(*samples, equal_var=False).pvalue)
 
 
 def permutation(candidate: Predictions, baseline: Predictions) -> float:
-    """The exact permutation test's p value, two-sided, on correct images; 1 with fewer than two seeds on a side."""
+    """The exact permutation test on the numbers of correct images; 1 with fewer than two seeds."""
     counts = difference.correct_counts(candidate), difference.correct_counts(baseline)
     return permutation_p(*counts) if min(map(len, counts)) > 1 else 1.0
 
 
 def permutation_p(first: np.ndarray, second: np.ndarray) -> float:
-    """The share of all divisions of these figures into two groups whose means differ as much; of any figures."""
+    """The exact permutation test on any two samples: Fisher 1935.
+
+    The share of all divisions into two groups of these sizes whose means differ at least as much.
+    """
     largest = max(np.abs(first).max(), np.abs(second).max()) or 1
 
     def distance(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
         apart = np.abs(one.sum(axis) * len(second) - other.sum(axis) * len(first))
-        return np.round(apart / largest, 9)  # sums of fractions are not exact, and ties are to stay ties
+        rounded: np.ndarray = np.round(apart / largest, 9)  # sums of fractions are inexact, but ties must stay ties
+        return rounded
 
     test = stats.permutation_test(
         (first, second), distance, n_resamples=EXACT - 1, batch=10_000, alternative="greater", vectorized=True, rng=0
@@ -69,47 +96,20 @@ def permutation_p(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm 1979: p values of one family, corrected for their number."""
+    """p values of one family, corrected for their number: Holm 1979."""
     ranks = np.argsort(p_values)
     corrected = np.empty(len(ranks))
-    factors = np.arange(len(ranks), 0, -1)  # the smallest counts for all, the next for one less
+    factors = np.arange(len(ranks), 0, -1)  # the smallest p times their number, the next times one less
     corrected[ranks] = np.maximum.accumulate(factors * np.take(p_values, ranks)).clip(max=1)
-    return corrected.tolist()
-
-
-def superiority(candidate: Predictions, baseline: Predictions) -> tuple[float | None, intervals.Interval]:
-    """Probability that one training of the candidate beats one of the baseline, with its 95 % interval.
-
-    The measure that Bouthillier et al. 2021 propose; the interval is method 5 of Newcombe 2006, which stays honest
-    where every seed of one side beats every seed of the other. With one seed on a side there is none, without any
-    there is no probability either.
-    """
-    first, second = difference.correct_counts(candidate), difference.correct_counts(baseline)
-    if not min(len(first), len(second)):
-        return None, None
-    wins = np.sign(first[:, None] - second[None, :])
-    found = float((wins.mean() + 1) / 2)
-    if min(len(first), len(second)) < 2:
-        return found, None
-    weight = (len(first) + len(second)) / 2 - 1
-
-    def beyond(truth: float) -> float:
-        """Below 0 where `found` is no surprise under this truth; 0 at the ends of the interval."""
-        shape = 1 + weight * (1 - truth) / (2 - truth) + weight * truth / (1 + truth)
-        variance = truth * (1 - truth) * shape / (len(first) * len(second))
-        return (found - truth) ** 2 - stats.norm.ppf(1 - intervals.LEVEL / 2) ** 2 * variance
-
-    low = optimize.brentq(beyond, 0.0, min(found, 1 - 1e-9)) if found > 0 else 0.0
-    high = optimize.brentq(beyond, max(found, 1e-9), 1.0) if found < 1 else 1.0
-    return found, (float(low), float(high))
+    return [float(p) for p in corrected]
 
 
 def mcnemar(candidate: Predictions, baseline: Predictions) -> list[McNemar]:
-    """McNemar's exact test for each seed that finished on both sides."""
-    pairs, correct = [], dict(zip(baseline.seeds.tolist(), baseline.correct, strict=True))
+    """One exact test for each seed that finished for both variants: McNemar 1947."""
+    tests, correct = [], dict(zip(baseline.seeds.tolist(), baseline.correct, strict=True))
     for seed, first in zip(candidate.seeds.tolist(), candidate.correct, strict=True):
         if seed in correct:
-            alone = int((first & ~correct[seed]).sum()), int((correct[seed] & ~first).sum())
-            p_value = min(1.0, float(2 * stats.binom.cdf(min(alone), sum(alone), 0.5)))
-            pairs.append(McNemar(seed, seed, *alone, p_value))
-    return pairs
+            only = int((first & ~correct[seed]).sum()), int((correct[seed] & ~first).sum())
+            p_value = min(1.0, float(2 * stats.binom.cdf(min(only), sum(only), 0.5)))
+            tests.append(McNemar(seed, seed, *only, p_value))
+    return tests

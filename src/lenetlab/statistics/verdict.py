@@ -1,91 +1,99 @@
-"""Runs to verdicts: is the difference between two variants more than chance?
+"""The rule: from the numbers of one comparison to better, worse, equivalent or inconclusive, with the reason."""
 
-Two sources of doubt: another training (seeds), and another sample of test digits (images, which all seeds share). Each
-is measured for itself, and both together; docs/statistics.md says why, with references and an example.
-"""
+from dataclasses import dataclass
+from typing import Literal
 
 from scipy import stats
 
-from lenetlab.evaluation.predictions import Predictions
-from lenetlab.statistics import difference, intervals, power
+from lenetlab.statistics import intervals, power
+from lenetlab.statistics.difference import VarianceComponents
 
-# Verdicts.
+Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 
 
-def judge(
-    candidate: Predictions,
-    baseline: Predictions,
-    p_welch: float,
-    p_permutation: float,
-    comparisons: int,
-    margin: float,
-) -> tuple[str, str]:
-    """Verdict and reason, from p values after Holm's correction within a family of so many comparisons."""
-    found, seeds = difference.mean_difference(candidate, baseline), min(len(candidate.seeds), len(baseline.seeds))
-    interval, narrow = (
-        difference.interval_seeds_and_images(candidate, baseline, level)
-        for level in (1 - intervals.LEVEL, 1 - 2 * intervals.LEVEL)
-    )
-    if interval is None or narrow is None:
-        return "inconclusive", "one seed shows nothing of how much another training would differ"
-    size = f"{_points(abs(found))} percentage points"
-    if max(p_welch, p_permutation) < intervals.LEVEL and not interval[0] <= 0 <= interval[1]:
-        verdict = "better" if found > 0 else "worse"
-        small = f", which is less than the margin of {_points(margin)}" if abs(found) < margin else ""
+@dataclass(frozen=True)
+class RuleInputs:
+    """What the rule knows of one comparison. Differences of accuracy are fractions, candidate minus baseline."""
+
+    difference: float | None  # this and the next three are None with one seed
+    interval: intervals.Interval  # 95 %, over seeds and images
+    interval_equivalence: intervals.Interval  # the same at 90 %
+    components: VarianceComponents | None
+    p_welch: float  # both after Holm's correction
+    p_permutation: float
+    seeds: int  # per variant
+    images: int
+    comparisons: int  # in the family
+    margin: float  # of equivalence
+
+
+def judge(inputs: RuleInputs) -> tuple[Verdict, str]:
+    """Verdict and reason; docs/statistics.md states the rule."""
+    difference, interval, narrow = inputs.difference, inputs.interval, inputs.interval_equivalence
+    margin, components = inputs.margin, inputs.components
+    if difference is None or interval is None or narrow is None or components is None:
+        return "inconclusive", intervals.ONE_SEED
+    size = f"{_points(abs(difference))} percentage points"
+    significant = max(inputs.p_welch, inputs.p_permutation) < intervals.LEVEL
+    if significant and not interval[0] <= 0 <= interval[1]:
+        verdict: Verdict = "better" if difference > 0 else "worse"
+        small = f", less than the margin of {_points(margin)}" if abs(difference) < margin else ""
         return verdict, (
-            f"{verdict} by {size}{small}: both tests over {seeds} seeds stay below {intervals.LEVEL} after Holm's"
-            " correction, and the interval over seeds and images excludes 0"
+            f"{verdict} by {size}{small}: {_tests(inputs)}, and the 95 % interval over seeds and images excludes 0"
         )
     if -margin < narrow[0] and narrow[1] < margin:
         return "equivalent", (
-            f"the 90 % interval over seeds and images, {_points(narrow[0], '+')} to {_points(narrow[1], '+')},"
-            f" lies within the margin of ±{_points(margin)} percentage points"
+            f"the 90 % interval over seeds and images, {_points(narrow[0], '+')} to {_points(narrow[1], '+')}"
+            f" percentage points, lies within the margin of ±{_points(margin)}"
         )
-    return "inconclusive", f"a difference of {size} {_missing(candidate, baseline, p_welch, p_permutation)}; " + (
-        _remedy(candidate, baseline, comparisons, margin)
-    )
+    if significant:
+        doubt = f"the choice of test images: {_tests(inputs)}, but the 95 % interval over seeds and images contains 0"
+    else:
+        doubt = f"chance: {_tests(inputs)}"
+    return "inconclusive", f"a difference of {size} could be due to {doubt}; {_remedy(inputs, components)}"
 
 
-def _missing(candidate: Predictions, baseline: Predictions, p_welch: float, p_permutation: float) -> str:
-    """Which of the conditions for a difference was not met."""
-    above = [
-        name for name, p in (("Welch's test", p_welch), ("the permutation test", p_permutation)) if p >= intervals.LEVEL
-    ]
-    seeds = min(len(candidate.seeds), len(baseline.seeds))
-    if above:
-        return (
-            f"is not told from chance by {seeds} seeds each: {' and '.join(above)} with p of {intervals.LEVEL} or more"
-            " after Holm's correction"
-        )
-    return f"over {seeds} seeds each would be told from chance, but the interval over seeds and images holds 0"
+def _tests(inputs: RuleInputs) -> str:
+    """The tests that give p of 0.05 or more; that both give less if there are none."""
+    p_values = {"Welch's test": inputs.p_welch, "the permutation test": inputs.p_permutation}
+    names = [name for name, p in p_values.items() if p >= intervals.LEVEL]
+    p = f"p of {intervals.LEVEL} or more" if names else f"p below {intervals.LEVEL}"
+    verb = "gives" if len(names) == 1 else "give"
+    return f"{' and '.join(names or p_values)} {verb} {p} after Holm's correction ({inputs.seeds} seeds each)"
 
 
-def _remedy(candidate: Predictions, baseline: Predictions, comparisons: int, margin: float) -> str:
-    """What would settle it: seeds, or images."""
-    spread, images = difference.variance_components(candidate, baseline), len(candidate.labels)
-    seeds, limit = min(len(candidate.seeds), len(baseline.seeds)), f"the margin, {_points(margin)},"
-    needed = power.seeds_needed(spread, images, comparisons, margin)
+def _remedy(inputs: RuleInputs, components: VarianceComponents) -> str:
+    """How many seeds or images would be enough for another verdict."""
+    images, seeds, comparisons, margin = inputs.images, inputs.seeds, inputs.comparisons, inputs.margin
+    verdict = f"for a verdict on a difference of {_points(margin)} percentage points (the margin) or on no difference"
+    needed = power.seeds_needed(components, images, comparisons, margin)
     if needed is None:
-        reach = stats.norm.ppf(1 - intervals.LEVEL) + stats.norm.ppf((1 + power.POWER) / 2)
-        wanted = _rounded(images * spread.images * (reach / margin) ** 2)
-        return f"too few test images: no number of seeds would settle a difference of {limit} but {wanted} images could"
+        standard_errors = stats.norm.ppf(1 - intervals.LEVEL) + stats.norm.ppf((1 + power.POWER) / 2)
+        wanted = _two_digits(images * components.images * (standard_errors / margin) ** 2)
+        return (
+            f"too few test images: no number of seeds would be enough {verdict}; with unlimited seeds, about {wanted}"
+            " images would be"
+        )
+    enough = f"about {needed} each would be enough, with 80 % power, {verdict}"
     if power.most_comparisons(seeds) < comparisons:
         return (
-            f"too few seeds: {seeds} cannot reach p below {intervals.LEVEL} among {comparisons} comparisons; about"
-            f" {needed} each would settle a difference of {limit} with 80 % power"
+            f"too few seeds: with {seeds} each, the permutation test cannot give p below {intervals.LEVEL} in a family"
+            f" of {comparisons} comparison{'s' * (comparisons > 1)}; {enough}"
         )
     if needed > seeds:
-        return f"too few seeds: about {needed} each would settle a difference of {limit} or its absence with 80 % power"
-    between = power.seeds_needed(spread, images, comparisons, margin, truths=[margin / 2])
-    told = f"about {between} each would" if between else "no number of them on these images would"
-    half = f"one of {_points(margin / 2)}, half the margin, with 80 % power"
-    return f"too few seeds for so small a difference: {told} settle {half}"
+        return f"too few seeds: {enough}"
+    half = power.seeds_needed(components, images, comparisons, margin, truths=[margin / 2])
+    number = f"about {half} each" if half else "no number of seeds on these images"
+    return (
+        f"too few seeds for such a small difference: {number} would be enough, with 80 % power, for a verdict on a"
+        f" difference of {_points(margin / 2)} percentage points (half the margin)"
+    )
 
 
 def _points(fraction: float, sign: str = "") -> str:
     return f"{100 * fraction:{sign}.2f}"
 
 
-def _rounded(number: float) -> str:
-    """To two digits, since it is an estimate."""
+def _two_digits(number: float) -> str:
+    """An estimate, rounded to two significant digits."""
     return f"{float(f'{number:.1e}'):,.0f}"

@@ -1,1 +1,1 @@
-"""Answers to published statements."""
+"""Published statements, checked against the study: confirmed, refuted or undecided."""

@@ -1,9 +1,4 @@
-"""The study's answers to published statements: confirmed, refuted or undecided.
-
-What paper and pencil can decide needs no training. A stated figure is held against what one more training would show, a
-stated order against tests over the seeds. Each statement is judged alone: nothing is corrected for how many there are,
-except what a declared comparison already corrects.
-"""
+"""The answer to every statement of claims.yaml, as claims.json holds them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -33,35 +28,35 @@ from lenetlab.statistics.claims.evidence import ClaimVerdict, Evidence, Finding,
 
 @dataclass(frozen=True)
 class Answer:
-    """One statement and what the study says to it."""
+    """A statement and the study's answer, with the keys of claims.json."""
 
     id: str
     kind: str
     statement: str
     verdict: ClaimVerdict
-    found: str  # the figure, short; "–" where there is none
+    found: str  # the measured or counted value, short; "–" if there is none
     reason: str  # a sentence without its full stop
 
 
 def decide(
-    stated: Sequence[Claim],
+    claims: Sequence[Claim],
     study: schema.Study,
     outcomes: Sequence[comparison.Outcome],
     evaluations: Path,
     costs: Mapping[str, Mapping[str, Any]],
 ) -> list[Answer]:
-    """The answer to every statement, in their order, from the evaluations of the study's variants and no others.
+    """The answers in the order of the statements.
 
-    `costs`: the variants of `costs.json`.
+    Reads the evaluations of the study's variants that a statement names. `costs`: the variants of costs.json.
     """
-    named = {getattr(claim, key, None) for claim in stated for key in ("variant", "candidate", "baseline")}
-    read = {
+    named = {getattr(claim, key, None) for claim in claims for key in ("variant", "candidate", "baseline")}
+    results = {
         name: read_results(evaluations / name)
         for name in study.study
         if name in named and (evaluations / name).is_dir()
     }
-    evidence = Evidence(study, outcomes, read, costs)
-    return [Answer(claim.id, claim.kind, claim.statement, *astuple(_finding(claim, evidence))) for claim in stated]
+    evidence = Evidence(study, outcomes, results, costs)
+    return [Answer(claim.id, claim.kind, claim.statement, *astuple(_finding(claim, evidence))) for claim in claims]
 
 
 def _finding(claim: Claim, evidence: Evidence) -> Finding:
@@ -69,10 +64,12 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
         case CountClaim():
             return counts.parameter_count(claim, evidence.layers(claim.variant))
         case SumClaim():
-            return counts.compare_count("the terms add up to", claim.value, sum(claim.terms))
+            total = sum(claim.terms)
+            return counts.compare_count(f"the terms add up to {total:,}", claim.value, total)
         case AccuracyClaim() | AccuraciesClaim():
-            return measurements.stated_figures(
-                claim.variant, claim.values, evidence, claim.epoch, claim.within, claim.at_least
+            stated = dict[str, float](claim.values.items())
+            return measurements.stated_values(
+                claim.variant, stated, evidence, claim.epoch, claim.within, claim.at_least
             )
         case AccuracyRelationClaim():
             return measurements.accuracy_relation(claim, evidence)
@@ -81,7 +78,7 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
         case CountDifferenceClaim():
             return counts.relate_counts(claim, claim.difference, evidence.study)
         case FigureRelationClaim():
-            return combine(measurements.figure_relation(claim, measure, evidence) for measure in claim.measure)
+            return combine(measurements.value_relation(claim, measure, evidence) for measure in claim.measure)
         case LayerCountClaim():
             return counts.layer_counts(claim, evidence.layers(claim.variant))
         case AddedLayersClaim():

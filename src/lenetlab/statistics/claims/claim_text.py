@@ -1,70 +1,75 @@
-"""The study's answers to published statements: confirmed, refuted or undecided.
-
-What paper and pencil can decide needs no training. A stated figure is held against what one more training would show, a
-stated order against tests over the seeds. Each statement is judged alone: nothing is corrected for how many there are,
-except what a declared comparison already corrects.
-"""
+"""The measures that statements are about: their names, units and digits in answers."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from lenetlab.statistics import formatting
 
-TIE = 1e-12  # limits that are closer are equal: far less than one image, far more than a double's last digits
 
-ONE_SEED = "one seed shows nothing of how much another training would differ"
+@dataclass(frozen=True)
+class Measure:
+    """A measure and how its values are written."""
 
-WORDS = {
-    "test_accuracy": "test accuracy",
-    "train_accuracy": "training accuracy",
-    "validation_accuracy": "validation accuracy",
-    "train_loss": "training loss",
-    "test_loss": "test loss",
-    "gap": "gap between training and test accuracy",
-    "epochs_to": "number of epochs",
-    "seconds": "time of an epoch",
-    "memory": "peak memory of a training process",
-    "latency": "time to read an image",
+    name: str
+    number: Callable[[float], str]  # a rounded value without its unit
+    unit: str = ""
+    stated: Callable[[float], str] = "{:.6g}".format  # a stated value with all its digits and its unit
+    highest: float = math.inf
+    cost: str = ""  # its key in costs.json, if it is a cost
+
+
+def _accuracy(name: str) -> Measure:
+    return Measure(name, formatting.percent, " %", lambda value: f"{100 * value:.6g} %", highest=1.0)
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _megabytes(value: float) -> str:
+    return formatting.whole(value / 1e6)
+
+
+MEASURES = {
+    "test_accuracy": _accuracy("test accuracy"),
+    "train_accuracy": _accuracy("training accuracy"),
+    "validation_accuracy": _accuracy("validation accuracy"),
+    "train_loss": Measure("training loss", _loss),
+    "test_loss": Measure("test loss", _loss),
+    "gap": Measure("gap between training and test accuracy", formatting.percent, " percentage points"),
+    "epochs_to": Measure("number of epochs", "{:.1f}".format),
+    "seconds": Measure("time of an epoch", formatting.duration, cost="seconds_per_epoch"),
+    "memory": Measure("peak memory of a training process", _megabytes, " MB", cost="process_memory_bytes"),
+    "latency": Measure("time to read an image", formatting.duration, cost="latency_seconds"),
 }
 
-COSTS = {  # measures of costs.json
-    "seconds": "seconds_per_epoch",
-    "memory": "process_memory_bytes",
-    "latency": "latency_seconds",
-}
 
-
-def figure(measure: str, value: float, unit: bool = True) -> str:
-    """A measured figure, rounded for the eye."""
-    if measure.endswith("accuracy"):
-        text, of = f"{100 * value:.2f}", " %"
-    elif measure == "gap":
-        text, of = f"{100 * value:.2f}", " percentage points"
-    elif measure == "epochs_to":
-        text, of = f"{value:.1f}", ""
-    elif measure == "memory":
-        text, of = f"{value / 1e6:,.0f}", " MB"
-    elif measure in COSTS:
-        text, of = formatting.duration(value), ""
-    else:
-        text, of = f"{value:.4f}", ""
-    return text.replace("-", "−") + of * unit
+def figure(measure: str, value: float) -> str:
+    """A measured value, rounded, with its unit."""
+    return MEASURES[measure].number(value) + MEASURES[measure].unit
 
 
 def interval(measure: str, low: float, high: float) -> str:
-    """An interval, no further than the figure can go."""
-    most = 1.0 if measure.endswith("accuracy") else math.inf
-    return f"{figure(measure, max(low, 0.0), unit=False)} to {figure(measure, min(high, most))}"
+    """An interval with its unit, cut off at the lowest and highest possible value."""
+    return f"{MEASURES[measure].number(max(low, 0.0))} to {figure(measure, min(high, MEASURES[measure].highest))}"
+
+
+def pair(measure: str, candidate: float, baseline: float) -> str:
+    """Two measured values with their unit."""
+    return f"{MEASURES[measure].number(candidate)} against {figure(measure, baseline)}"
+
+
+def distance(measure: str, value: float) -> str:
+    """How far apart two values are; two accuracies in percentage points."""
+    return figure("gap" if measure.endswith("accuracy") else measure, value)
 
 
 def stated(measure: str, value: float) -> str:
-    """A stated figure with the digits that it has."""
-    return f"{100 * value:.6g} %" if measure.endswith("accuracy") else f"{value:.6g}"
+    """A stated value with all its digits and its unit."""
+    return MEASURES[measure].stated(value)
 
 
 def gain(difference: float | None, sign: int = 1) -> str:
-    """A difference of accuracies; a dash where no seed of a side finished."""
+    """A difference of test accuracies with its unit; a dash if there is none."""
     return formatting.NONE if difference is None else f"{formatting.points(sign * difference)} percentage points"
-
-
-def p_equals(value: float) -> str:
-    return formatting.p_value(value) if value < 0.0001 else f"= {formatting.p_value(value)}"

@@ -1,11 +1,6 @@
-"""The study's answers to published statements: confirmed, refuted or undecided.
+"""Statements that counting decides, without training: parameters, layers and settings."""
 
-What paper and pencil can decide needs no training. A stated figure is held against what one more training would show, a
-stated order against tests over the seeds. Each statement is judged alone: nothing is corrected for how many there are,
-except what a declared comparison already corrects.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,116 +9,132 @@ from lenetlab.settings.claims import AddedLayersClaim, CountClaim, DifferentSett
 from lenetlab.statistics import comparison
 from lenetlab.statistics.claims.evidence import Finding, combine
 
-ABOUT = 10  # per cent: how far a difference may be from the stated one
+ABOUT = 10  # per cent: how far a difference of parameters may be from the stated one
 
 BIASED = ("Conv2d", "PartialConv2d", "Linear")  # kinds of layers with a bias for each output
 
+Layers = Sequence[Mapping[str, Any]]  # a layer table
 
-def parameter_count(claim: CountClaim, layers: list[dict[str, Any]]) -> Finding:
-    """Paper and pencil: whole numbers that are right or wrong."""
+
+def parameter_count(claim: CountClaim, layers: Layers) -> Finding:
+    """Parameters of the network and its layers, and what layers read."""
     by_name = {layer["name"]: layer for layer in layers}
     counts = []
     if claim.value is not None:
-        own = [layer["parameters"] for layer in layers if layer["parameters"]]
-        total, terms = sum(own), " + ".join(f"{count:,}" for count in own)
-        counts.append(compare_count(f"{terms} add up to", claim.value, total, sum(map(_biases, layers))))
+        terms = [layer["parameters"] for layer in layers if layer["parameters"]]
+        text = f"the network has {' + '.join(f'{term:,}' for term in terms)} = {sum(terms):,} parameters"
+        counts.append(compare_count(text, claim.value, sum(terms), sum(map(_biases, layers))))
     for name, value in (claim.layers or {}).items():
-        part = compare_count(f"{name} has", value, by_name[name]["parameters"], _biases(by_name[name]))
+        count = by_name[name]["parameters"]
+        part = compare_count(f"{name} has {count:,} parameters", value, count, _biases(by_name[name]))
         counts.append(replace(part, found=f"{name} {part.found}"))
-    inputs = []
-    for name, value in (claim.inputs or {}).items():
-        reads = _reads(layers, name)
-        verdict, but = ("confirmed", "") if reads == value else ("refuted", f", not {value:,}")
-        inputs.append(Finding(verdict, f"{name} reads {reads:,}", f"{name} reads {reads:,}{but}"))
-    found = combine([*counts, *inputs])
-    # The statement is about one network: where its inputs are right, its counts are those of that very network.
-    if inputs and found.verdict == "refuted" and all(part.verdict == "confirmed" for part in inputs):
-        holds = " and ".join(part.reason for part in inputs)
-        return replace(found, reason=f"both cannot hold: where {holds}, {found.reason}")
-    return found
+    inputs = [_input_count(name, value, layers) for name, value in (claim.inputs or {}).items()]
+    finding = combine([*counts, *inputs])
+    # The statement is about one network: the counts must be those of the network whose inputs are as stated.
+    if inputs and finding.verdict == "refuted" and all(part.verdict == "confirmed" for part in inputs):
+        condition = " and ".join(part.reason for part in inputs)
+        return replace(finding, reason=f"both cannot be true: if {condition}, {finding.reason}")
+    return finding
 
 
-def compare_count(subject: str, stated: int, found: int, biases: int = 0) -> Finding:
-    """A stated whole number against the true one, and by what rule it may have come about."""
-    if stated == found:
-        return Finding("confirmed", f"{found:,}", f"{subject} {found:,}")
-    if biases and stated == found - biases:
+def compare_count(counted: str, stated: int, count: int, biases: int = 0) -> Finding:
+    """A stated number against the counted one, with the error that explains it, if it is a known one.
+
+    `counted` is the sentence that says what was counted.
+    """
+    if stated == count:
+        return Finding("confirmed", f"{count:,}", counted)
+    if biases and stated == count - biases:
         how = f"{biases:,} of them biases, which are missing in the stated {stated:,}"
-    elif stated and found and max(stated, found) % min(stated, found) == 0:
-        factor = max(stated, found) // min(stated, found)
+    elif stated and count and max(stated, count) % min(stated, count) == 0:
+        factor = max(stated, count) // min(stated, count)
         times = "twice" if factor == 2 else f"{factor:,} times"
         how = (
-            f"{times} the stated {stated:,}" if found > stated else f"and the stated {stated:,} is exactly {times} that"
+            f"{times} the stated {stated:,}" if count > stated else f"and the stated {stated:,} is exactly {times} that"
         )
     else:
-        how = f"{abs(found - stated):,} {'more' if found > stated else 'fewer'} than the stated {stated:,}"
-    return Finding("refuted", f"{found:,}", f"{subject} {found:,}, {how}")
+        how = f"{abs(count - stated):,} {'more' if count > stated else 'fewer'} than the stated {stated:,}"
+    return Finding("refuted", f"{count:,}", f"{counted}, {how}")
 
 
 def _biases(layer: Mapping[str, Any]) -> int:
     return int(layer["output"].split("×")[0]) if layer["kind"] in BIASED else 0
 
 
-def _reads(layers: list[dict[str, Any]], name: str) -> int:
-    """Maps or values that a layer is given: what the one before it yields, and one map of pixels at first."""
+def _input_count(name: str, stated: int, layers: Layers) -> Finding:
+    """Maps or values that a layer reads: the outputs of the layer before it, or the one map of pixels."""
     at = [layer["name"] for layer in layers].index(name)
-    return int(layers[at - 1]["output"].split("×")[0]) if at else 1
+    count = int(layers[at - 1]["output"].split("×")[0]) if at else 1
+    text = f"{name} reads {count:,}"
+    if count == stated:
+        return Finding("confirmed", text, text)
+    return Finding("refuted", text, f"{text}, not {stated:,}")
 
 
 def relate_counts(claim: PairClaim, stated: str | int, study: schema.Study) -> Finding:
-    """Two numbers of parameters: similar, fewer, more, or about so many apart."""
+    """Numbers of parameters of two variants: similar, fewer, more, or (an integer) different by about this many."""
     candidate, baseline = (study.variants[name].parameters for name in (claim.candidate, claim.baseline))
     apart, smaller = abs(candidate - baseline), min(candidate, baseline)
     if isinstance(stated, int):
         holds = 100 * abs(apart - stated) <= ABOUT * stated
-        reason = f"they are {apart:,} apart, {'' if holds else 'not '}within {ABOUT} % of {stated:,}"
+        reason = f"they differ by {apart:,}, which is {'' if holds else 'not '}within {ABOUT} % of {stated:,}"
     elif stated == "similar":
         holds, ratio = 100 * apart <= comparison.SIMILAR * smaller, 1 + apart / smaller
         larger = f"{100 * (ratio - 1):.1f} % above" if ratio < 2 else f"{ratio:.1f} times"
-        reason = f"the larger number is {larger} the smaller, and similar means at most {comparison.SIMILAR} %"
+        reason = f"the larger number is {larger} the smaller; similar means at most {comparison.SIMILAR} % above"
     else:
         holds = candidate < baseline if stated == "fewer" else candidate > baseline
-        order = f"{apart:,} {'fewer' if candidate < baseline else 'more'} than" if apart else "as many as"
-        reason = f"{claim.candidate} has {order} {claim.baseline}"
+        order = f"{apart:,} {'fewer' if candidate < baseline else 'more'} parameters than"
+        reason = f"{claim.candidate} has {order if apart else 'as many parameters as'} {claim.baseline}"
     found = f"{candidate:,} against {baseline:,} parameters"
     return Finding("confirmed" if holds else "refuted", found, reason)
 
 
-def layer_counts(claim: LayerCountClaim, layers: list[dict[str, Any]]) -> Finding:
+def layer_counts(claim: LayerCountClaim, layers: Layers) -> Finding:
+    """Layers of each stated kind."""
     parts = []
     for kind, stated in claim.layers.items():
         names = [layer["name"] for layer in layers if layer["kind"] == kind]
         which = f" ({', '.join(names)})" if names else ""
-        verdict, but = ("confirmed", "") if len(names) == stated else ("refuted", f", not {stated}")
-        parts.append(Finding(verdict, f"{kind} {len(names)}", f"{claim.variant} has {len(names)} {kind}{which}{but}"))
+        found, text = f"{kind} {len(names)}", f"{claim.variant} has {_layers(len(names), kind)}{which}"
+        if len(names) == stated:
+            parts.append(Finding("confirmed", found, text))
+        else:
+            parts.append(Finding("refuted", found, f"{text}, not {stated}"))
     return combine(parts)
 
 
-def added_layers(claim: AddedLayersClaim, candidate: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> Finding:
-    added, more = {}, []
+def _layers(count: int, kind: str) -> str:
+    return f"{count} {kind} {'layer' if count == 1 else 'layers'}"
+
+
+def added_layers(claim: AddedLayersClaim, candidate: Layers, baseline: Layers) -> Finding:
+    """Layers that the candidate has more than the baseline, by kind."""
+    added, texts = {}, []
     for kind in dict.fromkeys([*claim.added, *(layer["kind"] for layer in candidate)]):
-        ours, theirs = ([layer for layer in side if layer["kind"] == kind] for side in (candidate, baseline))
+        ours, theirs = ([layer for layer in layers if layer["kind"] == kind] for layers in (candidate, baseline))
         added[kind] = len(ours) - len(theirs)
         if added[kind] > 0:
             weights = "with weights" if any(layer["parameters"] for layer in ours) else "without weights"
-            more.append(f"{added[kind]} {kind} ({weights})")
-    found = ", ".join(more) or "nothing"
-    reason = f"what {claim.candidate} adds to {claim.baseline} is {found}"
+            texts.append(f"{added[kind]} {kind} ({weights})")
+    found = ", ".join(texts) or "nothing"
+    reason = f"{claim.candidate} adds to {claim.baseline}: {found}"
     if all(added[kind] == count for kind, count in claim.added.items()):
         return Finding("confirmed", found, reason)
     stated = " and ".join(f"{count} {kind}" for kind, count in claim.added.items())
-    return Finding("refuted", found, f"{reason}, not {stated}")
+    return Finding("refuted", found, f"{reason}; not {stated}")
 
 
 def different_setting(claim: DifferentSettingClaim, study: schema.Study) -> Finding:
+    """A setting of two variants, such as input.size."""
     block, key = claim.differs.split(".")
-    shown = []
+    texts = []
     for name in (claim.candidate, claim.baseline):
         settings = study.training_of(name) if block == "training" else getattr(study.variants[name], block)
         value = getattr(settings, key, "none")
-        shown.append(", ".join(map(str, value)) if isinstance(value, tuple) else str(value).lower())
-    first, second = shown
+        texts.append(", ".join(map(str, value)) if isinstance(value, tuple) else str(value).lower())
+    first, second = texts
     if first == second:
-        return Finding("refuted", f"{first} in both", f"{claim.differs} is {first} in both")
+        return Finding("refuted", f"{first} in both", f"{claim.differs} is {first} in both variants")
     reason = f"{claim.differs} is {first} in {claim.candidate} and {second} in {claim.baseline}"
     return Finding("confirmed", f"{first} against {second}", reason)

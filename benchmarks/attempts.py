@@ -23,7 +23,7 @@ from benchmarks import ours, run, write
 from lenetlab.networks import build
 from lenetlab.settings import params, schema
 from lenetlab.storage import files
-from lenetlab.training import autograd_functions, device, group
+from lenetlab.training import autograd_functions, devices, group
 
 BATCH, STEPS, SEEDS = 64, 20, 3
 
@@ -53,12 +53,12 @@ def definition(variant: str = "lenet5") -> schema.Variant:
 
 def grouped(seeds: int = SEEDS, variant: str = "lenet5") -> Step:
     """As `training` does it."""
-    together = group.Group([build.build(definition(variant), seed) for seed in range(seeds)])
+    together = group.NetworkGroup([build.build_network(definition(variant), seed) for seed in range(seeds)])
     pixels, labels = digits(seeds)
-    kept = {name: torch.rand(seeds, BATCH, width) >= rate for name, (width, rate) in together.dropout().items()}
+    kept = {name: torch.rand(seeds, BATCH, width) >= rate for name, (width, rate) in together.dropout_layers().items()}
 
     def loss() -> torch.Tensor:
-        logits = together.train(pixels, kept).flatten(0, 1)
+        logits = together.training_logits(pixels, kept).flatten(0, 1)
         return functional.cross_entropy(logits, labels.flatten(), reduction="sum") / BATCH
 
     return _descending(loss, list(together.weights.values()))
@@ -66,7 +66,7 @@ def grouped(seeds: int = SEEDS, variant: str = "lenet5") -> Step:
 
 def plain(layout: torch.memory_format = torch.contiguous_format, compiled: bool = False, halved: bool = False) -> Step:
     """One seed, the module itself."""
-    network = build.build(definition(), seed=0).to(memory_format=layout)
+    network = build.build_network(definition(), seed=0).to(memory_format=layout)
     (pixels,), (labels,) = digits(1)
     pixels = pixels.contiguous(memory_format=layout)
 
@@ -79,7 +79,7 @@ def plain(layout: torch.memory_format = torch.contiguous_format, compiled: bool 
 
 def mapped() -> Step:
     """torch.func.vmap over the stacked weights."""
-    networks = [build.build(definition(), seed) for seed in range(SEEDS)]
+    networks = [build.build_network(definition(), seed) for seed in range(SEEDS)]
     stacked, _ = torch.func.stack_module_state(networks)
     pixels, labels = digits(SEEDS)
 
@@ -167,7 +167,7 @@ def memory_given_back() -> Iterator[None]:
     for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
         ctypes.CDLL(None).mallopt(threshold, ORDINARY)
     yield
-    device.pin()
+    devices.make_deterministic()
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def timed(step: Step) -> float:
 
 def at_once(step: Step) -> float:
     """Seconds of a step, mean of as many processes as there are cores, all doing the same."""
-    context, cores = multiprocessing.get_context("fork"), device.cores()
+    context, cores = multiprocessing.get_context("fork"), devices.cores()
     barrier, answers = context.Barrier(cores), context.SimpleQueue()
 
     def work() -> None:
@@ -272,8 +272,8 @@ def measured(attempts: list[Attempt], rounds: int, how: Callable[[Step], float] 
 @click.command(help=__doc__.partition("\n")[0])
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
 def main(rounds: int) -> None:
-    device.pin()
-    cores = device.cores()
+    devices.make_deterministic()
+    cores = devices.cores()
     tables = {  # first what is forked: what two threads leave behind would not outlive that
         f"a step, in {cores} processes at once": measured(AT_ONCE, rounds, lambda step: at_once(step) / cores),
         "a step, in one process": measured(WAYS, rounds),

@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks.ours import study
 from lenetlab.networks import build
-from lenetlab.training import device
+from lenetlab.training import devices
 
 VARIANTS = ("lenet5", "mlp", "lenet5-regularized", "lenet5-decay-dropout-affine")
 SIDE = 1536  # of the matrices: large enough for the peak, small enough for the caches
@@ -25,7 +25,7 @@ def flops(variant: str) -> dict[str, int]:
     definition = study(variant, seeds=1, epochs=1).variants[variant]
     size = definition.input.size
     flow, forward = torch.zeros(1, 1, size, size), []
-    for layer in build.build(definition, seed=0).eval().layers:
+    for layer in build.build_network(definition, seed=0).eval().layers:
         flow = layer(flow)
         if isinstance(layer, nn.Conv2d | nn.Linear):
             forward.append(2 * layer.weight.numel() * (flow[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1))
@@ -45,7 +45,7 @@ def sgemm(threads: int) -> float:
 
 
 def main() -> None:
-    cores = device.cores()
+    cores = devices.cores()
     ready, began = time.monotonic(), time.perf_counter()
     with multiprocessing.get_context("fork").Pool(
         cores

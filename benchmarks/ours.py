@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from lenetlab.data import dataset
 from lenetlab.evaluation import evaluate
 from lenetlab.settings import params, schema
 from lenetlab.training import execution
@@ -30,8 +31,8 @@ def main(variant: str, seeds: int, epochs: int, prepared: Path) -> None:
         os.environ["DVC_ROOT"] = folder  # what resuming needs is kept there; a finished seed would not be trained again
         runs, asked = Path(folder, "runs"), study(variant, seeds, epochs)
         ready, began = time.monotonic(), time.perf_counter()
-        plan = execution.plan(asked, variant, prepared / "train")
-        execution.train(plan, runs, Path(folder, "journals"))
+        plan = execution.plan_training(asked, variant, dataset.load(prepared / "train"))
+        execution.train_variant(plan, runs, Path(folder, "journals"))
         trained = time.perf_counter()
         evaluate.evaluate(asked, variant, runs, prepared / "test")
         ended = time.perf_counter()

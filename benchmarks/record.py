@@ -23,7 +23,7 @@ from lenetlab.data import dataset
 from lenetlab.networks import build
 from lenetlab.settings import params, schema
 from lenetlab.storage import files
-from lenetlab.training import device, group, loop
+from lenetlab.training import devices, group, loop
 
 VARIANT = "lenet5"
 EPOCHS = 1
@@ -76,25 +76,25 @@ def near_orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return flow.T if turned else flow
 
 
-def train(definition: schema.Variant, seed: int, digits: dataset.Digits) -> group.Group:
+def train(definition: schema.Variant, seed: int, digits: dataset.Digits) -> group.NetworkGroup:
     """The trained network, as a group whose members share their weights."""
     where = digits.labels.device
-    network = build.build(definition, seed).to(where)
+    network = build.build_network(definition, seed).to(where)
     weights = dict(network.named_parameters())
     values = {name: value.detach() for name, value in weights.items()}
     averages = {name: torch.zeros_like(value) for name, value in values.items()}
     descent = Descent(values)
     for value in descent.hidden.values():
         value.mul_(GAIN)
-    together = group.Group([network] * HALVES)
+    together = group.NetworkGroup([network] * HALVES)
     together.weights = {name: value.expand(HALVES, *value.shape) for name, value in weights.items()}
-    streams = [loop.stream(seed, epoch, "order") for epoch in range(math.ceil(EPOCHS))]
+    streams = [loop.random_generator(seed, epoch, "order") for epoch in range(math.ceil(EPOCHS))]
     order = torch.cat([torch.randperm(len(digits), generator=stream) for stream in streams]).to(where)
     batches = order.split(BATCH)[: int(EPOCHS * len(digits)) // BATCH]
     averaged = math.ceil(AVERAGED * len(batches))
     for step, batch in enumerate(batches, start=1):
         images = digits.images.index_select(0, batch).unflatten(0, (HALVES, -1))
-        logits = together.train(images, {}).flatten(0, 1)
+        logits = together.training_logits(images, {}).flatten(0, 1)
         loss = functional.cross_entropy(logits, digits.labels.index_select(0, batch), label_smoothing=SMOOTHING)
         gradients = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
         done = step / len(batches)
@@ -120,9 +120,9 @@ def main() -> None:
 @click.argument("judges", type=click.Choice(["test", "validation"]))
 def train_once(seed: int, threads: int, place: str, prepared: Path, judges: str) -> None:
     definition = params.load(ours.PARAMETERS).variants[VARIANT]
-    device.pin()
+    devices.make_deterministic()
     torch.set_num_threads(threads)
-    where = device.resolve(place)
+    where = devices.resolve(place)
     torch.zeros(1, device=where)  # a GPU's start takes seconds, and belongs to the imports
     ready = time.monotonic()
     content = dataset.load(prepared / "train")
@@ -135,7 +135,7 @@ def train_once(seed: int, threads: int, place: str, prepared: Path, judges: str)
     ended = time.monotonic()
     judging = content if judges == "validation" else dataset.load(prepared / "test")
     unseen = judging.digits(judges, definition.input, scale, where)
-    answers = network.evaluate(unseen.images)[0].argmax(1)
+    answers = network.evaluation_logits(unseen.images)[0].argmax(1)
     accuracy = (answers == unseen.labels).double().mean().item()
     seconds = {"reading": read - ready, "training": ended - read, "seconds": ended - ready}
     click.echo(json.dumps({"ready": ready, "accuracy": accuracy, **seconds}))
@@ -145,7 +145,7 @@ def train_once(seed: int, threads: int, place: str, prepared: Path, judges: str)
 @click.option("--seeds", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--validation", is_flag=True, help="train on 55,000 images and judge by the other 5,000; records nothing")
 def measure(seeds: int, validation: bool) -> None:
-    places = [("1 core", 1, "cpu"), (f"{device.cores()} cores", device.cores(), "cpu")]
+    places = [("1 core", 1, "cpu"), (f"{devices.cores()} cores", devices.cores(), "cpu")]
     if torch.cuda.is_available():
         places.append((torch.cuda.get_device_name(), 1, "cuda"))
     judges, first = ("validation", 100) if validation else ("test", 0)

@@ -18,7 +18,7 @@ from benchmarks.write import replaced, table
 from lenetlab.data import dataset
 from lenetlab.settings import params
 from lenetlab.storage import files, paths
-from lenetlab.training import device, execution, loop, run_files
+from lenetlab.training import devices, execution, loop, run_files
 
 ROOT = Path(__file__).parents[1]
 GOLDEN, PAGE = ROOT / "tests" / "training" / "golden.json", ROOT / "docs" / "reliability.md"
@@ -45,7 +45,7 @@ def family() -> str:
 
 def short_losses() -> dict[str, list[float]]:
     """By variant, training loss of four epochs on 256 images of noise, with all that training has to offer."""
-    device.pin()
+    devices.make_deterministic()
     study, chance = params.load(ROOT / "params.yaml"), torch.Generator().manual_seed(1998)
     images = torch.rand(256, 1, 32, 32, generator=chance) * (torch.rand(256, 1, 32, 32, generator=chance) > 0.8)
     digits = dataset.Digits(images, torch.arange(256) % 10, black=0.0)
@@ -58,7 +58,7 @@ def short_losses() -> dict[str, list[float]]:
         changes = {"epochs": 4, "batch_size": 16, "schedule": "one-cycle", "learning_rate": 0.05}
         settings = study.training.model_copy(update=changes)
         runs = [run_files.TrainingJob(definition, settings, seed, {}, {}) for seed in SEEDS]
-        state = loop.start(runs, torch.device("cpu"))
+        state = loop.initial_state(runs, torch.device("cpu"))
         epochs = [loop.train_epoch(runs[0], state, digits)[0] for _ in range(settings.epochs)]
         found[name] = torch.stack(epochs).flatten().tolist()
     return found
@@ -71,8 +71,8 @@ def accuracies() -> dict[str, list[list[float]]]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DVC_ROOT"] = folder
         for name in VARIANTS:
-            plan = execution.plan(study, name, PREPARED)
-            execution.finish([plan])
+            plan = execution.plan_training(study, name, dataset.load(PREPARED))
+            execution.train_unfinished([plan])
             events = [files.read_json_lines(plan.folders[seed] / paths.JOURNAL) for seed in SEEDS]
             found[name] = [[e["train_accuracy"] for e in journal if e["event"] == "epoch"] for journal in events]
     return found
@@ -100,7 +100,7 @@ def measure() -> dict[str, Any]:
     """Per variant, the largest difference of training accuracy between two kinds of instructions, and two seeds."""
     usual, fewer = (with_instructions(kind, "accuracies")[1] for kind in ("AVX512", "AVX2"))
     return {
-        "device": device.describe(torch.device("cpu")),
+        "device": devices.describe(torch.device("cpu")),
         "by instructions": {name: max(map(apart, usual[name], fewer[name])) for name in VARIANTS},
         "by seed": {name: apart(*usual[name]) for name in VARIANTS},
     }

@@ -19,7 +19,7 @@ import torch
 
 from benchmarks import data, floor, write
 from lenetlab.storage import files, provenance
-from lenetlab.training import device
+from lenetlab.training import devices
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -149,8 +149,8 @@ def _program(name: str) -> str:
 def machine() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "processor": device.describe(torch.device("cpu")).removeprefix("cpu: "),
-        "cores": device.cores(),
+        "processor": devices.describe(torch.device("cpu")).removeprefix("cpu: "),
+        "cores": devices.cores(),
         **{key: value for key, value in provenance.origin().items() if key != "experiment"},
         **{package: version(package) for package in ("torchvision", "pillow")},
         "lightning": _pinned("lightning"),

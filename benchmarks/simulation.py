@@ -25,7 +25,7 @@ from lenetlab.evaluation.predictions import Predictions
 from lenetlab.settings import params, schema
 from lenetlab.statistics import comparison, difference, intervals, power, significance
 from lenetlab.storage import files
-from lenetlab.training import device, parallel
+from lenetlab.training import devices, parallel
 
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_suffix(".json")
@@ -428,7 +428,7 @@ def main(studies: int, seed: int, folder: Path, again: bool) -> None:
     if again:
         document(files.read_json(RECORD))
         return
-    device.pin()
+    devices.make_deterministic()
     real = evaluations(folder)
     chosen = scenarios(real)
 
@@ -436,7 +436,7 @@ def main(studies: int, seed: int, folder: Path, again: bool) -> None:
         yield simulated(chosen[place], studies, (seed, place))
 
     rows: dict[int, Row] = {}
-    for place, row in parallel.perform([partial(work, place) for place in range(len(chosen))], device.cores()):
+    for place, row in parallel.run_tasks([partial(work, place) for place in range(len(chosen))], devices.cores()):
         rows[place] = row
         words = f"{row['group']}, {row['name']}, {row['seeds']} seeds: {_shown('told_apart')(row)} % told apart"
         click.echo(f"{len(rows)} of {len(chosen)}: {words}", err=True)

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.write import replaced, table
 from lenetlab.storage import files, provenance
-from lenetlab.training import device
+from lenetlab.training import devices
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
@@ -85,9 +85,9 @@ def main(size: str = "large") -> int:
 def _where() -> str:
     origin = provenance.origin()
     commit = f"commit {origin['commit'][:10]}" if origin["commit"] else "no commit"
-    processor = device.describe(torch.device("cpu")).removeprefix("cpu: ")
+    processor = devices.describe(torch.device("cpu")).removeprefix("cpu: ")
     versions = f"Python {origin['python']}, torch {origin['torch']}"
-    return f"{datetime.now(UTC):%Y-%m-%d}, {device.cores()} cores of {processor}, {versions}, {commit}"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {devices.cores()} cores of {processor}, {versions}, {commit}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 from lenetlab.data import dataset
 from lenetlab.settings import params, schema
 from lenetlab.storage import files
-from lenetlab.training import device, loop, parallel, run_files
+from lenetlab.training import devices, loop, parallel, run_files
 
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_suffix(".json")
@@ -65,15 +65,15 @@ def trained(settings: dict[str, Any], digits: dataset.Digits, validation: datase
     """Train all seeds of a try as one group, and yield what the validation images say of them."""
     definition, recipe = variant(settings)
     runs = [run_files.TrainingJob(definition, recipe, seed, {}, {}) for seed in SEEDS]
-    state = loop.start(runs, torch.device("cpu"))
+    state = loop.initial_state(runs, torch.device("cpu"))
     for _ in range(recipe.epochs):
         loop.train_epoch(runs[0], state, digits)
-    losses, accuracies = loop.measure(state.result(), validation)
+    losses, accuracies = loop.loss_and_accuracy(state.evaluated_network(), validation)
     yield {"settings": settings, "loss": losses.tolist(), "accuracy": accuracies.tolist()}
 
 
 def main() -> None:
-    device.pin()
+    devices.make_deterministic()
     prepared = dataset.load(PREPARED)
     form = params.load(ROOT / "params.yaml").variants["lenet5"].input
     digits, validation = (
@@ -84,7 +84,7 @@ def main() -> None:
     known = [found["settings"] for found in record]
     waiting = [settings for settings in TRIES if settings not in known]
     tasks = [lambda settings=settings: trained(settings, digits, validation) for settings in waiting]
-    for _, found in parallel.perform(tasks, min(len(tasks), device.cores())) if tasks else ():
+    for _, found in parallel.run_tasks(tasks, min(len(tasks), devices.cores())) if tasks else ():
         record.append(found)
         files.write_json(RECORD, record)
         print(f"{100 * fmean(found['accuracy']):.3f} %  {found['settings']}", flush=True)

@@ -1,4 +1,4 @@
-"""Train one variant with every seed: python stages/train.py VARIANT"""
+"""Train a variant with every seed: python stages/train.py VARIANT"""
 
 import sys
 
@@ -11,11 +11,13 @@ from lenetlab.tracking import beside_stage
 def main(variant: str) -> None:
     study = params.load(paths.PARAMS)
     study.require(variant)
-    from lenetlab.training import execution  # not before: it loads torch, for seconds in which one may press Ctrl-C
+    # These import torch, which takes seconds. Imported here, Ctrl-C in that time is reported like at any other.
+    from lenetlab.data import dataset
+    from lenetlab.training import execution
 
-    plan = execution.plan(study, variant, paths.PREPARED_TRAIN)
+    plan = execution.plan_training(study, variant, dataset.load(paths.PREPARED_TRAIN))
     with beside_stage.follow("train", variant, live=plan.folders):
-        execution.train(plan, paths.RUNS / variant, paths.JOURNALS / variant)
+        execution.train_variant(plan, paths.RUNS / variant, paths.JOURNALS / variant)
 
 
 if __name__ == "__main__":

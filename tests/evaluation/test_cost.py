@@ -122,7 +122,7 @@ def test_multiply_accumulates_are_half_of_the_operations_that_torch_counts(name)
     from torch.utils.flop_counter import FlopCounterMode  # takes seconds
 
     variant = CATALOGUE.variants[name]
-    network = build.build(variant, seed=0).eval()
+    network = build.build_network(variant, seed=0).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 1, variant.input.size, variant.input.size))
     counted = counter.get_total_flops() / 2 + UNSEEN.get(name, 0)
@@ -201,7 +201,7 @@ def trained(
         clock.spend(*(step if len(steps) >= 3 else (500.0, 0.0)))  # the first three warm up, and do not count
         steps.append(number)
 
-    monkeypatch.setattr(loop, "draw", drawn)
+    monkeypatch.setattr(loop, "draw_randomness", drawn)
     monkeypatch.setattr(loop, "train_step", stepped)
     settings = CATALOGUE.training.model_copy(update={"batch_size": batch_size})
     return cost._training(CATALOGUE.variants["mlp"], settings, digits(images), batches), steps
@@ -295,7 +295,7 @@ def test_a_measurement_joins_training_memory_and_reading(prepared, monkeypatch):
 
     monkeypatch.setattr(cost, "_training", training_of)
     monkeypatch.setattr(cost, "_reading", reading_of)
-    monkeypatch.setattr("lenetlab.training.device.peak_memory", lambda place: {"cpu": 7}[place.type])
+    monkeypatch.setattr("lenetlab.training.devices.peak_memory", lambda place: {"cpu": 7}[place.type])
     variant, settings = CATALOGUE.variants["lenet5-28"], CATALOGUE.training.model_copy(update={"images": 500})
     assert cost._measured(variant, settings, "cpu", prepared / "train", 9) == {
         "seconds_per_epoch": 1.0,

@@ -160,7 +160,7 @@ def test_a_network_is_scaled_to_whole_units_and_to_one_at_least(width, units):
 def root(tmp_path, monkeypatch) -> Path:
     """Progress is kept below the test's own folder, and all is trained in this process."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
-    monkeypatch.setattr("lenetlab.training.device.cores", lambda: 1)
+    monkeypatch.setattr("lenetlab.training.devices.cores", lambda: 1)
     return tmp_path / "root"
 
 
@@ -175,13 +175,13 @@ def never(*_: object) -> None:
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Fingerprints of the runs that are trained from now on."""
-    trained, original = [], loop.fit
+    trained, original = [], loop.train_jobs
 
     def fit(runs, *others):
         trained.extend(run.record["fingerprint"] for run in runs)
         return original(runs, *others)
 
-    monkeypatch.setattr(loop, "fit", fit)
+    monkeypatch.setattr(loop, "train_jobs", fit)
     return trained
 
 
@@ -230,7 +230,7 @@ def test_the_record_holds_what_the_kept_runs_say(prepared, root, tmp_path):
 
 
 def test_a_seed_that_diverged_has_no_accuracy(tmp_path):
-    curves, header = "1,0.5,0.8,0.4,0.9\n2,0.3,0.9,0.2,0.95\n", ",".join(run_files.CURVES) + "\n"
+    curves, header = "1,0.5,0.8,0.4,0.9\n2,0.3,0.9,0.2,0.95\n", ",".join(run_files.CURVE_COLUMNS) + "\n"
     for seed, lost in ((3, None), (5, {"epoch": 3, "step": 2}), (8, {"epoch": 1, "step": 7})):
         files.write_text(tmp_path / f"{seed}" / "curves.csv", header + curves * (lost is None or lost["epoch"] > 1))
         learnt = None if lost else {"loss": 0.1, "accuracy": 0.99}
@@ -270,7 +270,7 @@ def test_the_record_does_not_depend_on_the_number_of_processes(prepared, tmp_pat
     study, found = around("mlp", learning_rate=(0.1,), images=(100,)), []
     for cores in (1, 2):
         monkeypatch.setenv("DVC_ROOT", str(tmp_path / f"root{cores}"))
-        monkeypatch.setattr("lenetlab.training.device.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("lenetlab.training.devices.cores", lambda cores=cores: cores)
         found.append(sensitivity.measure(study, prepared / "train"))
     assert found[0] == found[1]
     assert multiprocessing.active_children() == []
@@ -279,7 +279,7 @@ def test_the_record_does_not_depend_on_the_number_of_processes(prepared, tmp_pat
 def test_what_is_trained_already_is_not_trained_again(prepared, monkeypatch):
     study = around("mlp", **SMALL)
     first = sensitivity.measure(study, prepared / "train")
-    monkeypatch.setattr(loop, "fit", never)
+    monkeypatch.setattr(loop, "train_jobs", never)
     assert sensitivity.measure(study, prepared / "train") == first
 
 
@@ -308,7 +308,7 @@ def test_what_was_interrupted_goes_on_and_ends_as_if_nothing_had_happened(
     monkeypatch.setenv("DVC_ROOT", str(root))
     saved, complete = [], checkpoint.save
 
-    def stops(state: checkpoint.State, index: int, path: Path) -> None:
+    def stops(state: checkpoint.TrainingState, index: int, path: Path) -> None:
         if len(saved) == saves:
             raise KeyboardInterrupt
         complete(state, index, path)
@@ -332,13 +332,13 @@ def test_what_was_interrupted_goes_on_and_ends_as_if_nothing_had_happened(
 def test_without_validation_images_nothing_is_measured(raw, tmp_path, monkeypatch):
     folders = tmp_path / "train", tmp_path / "test"
     prepare.prepare(raw, *folders, validation=0, validation_seed=0, duplicates="error")
-    monkeypatch.setattr(loop, "fit", never)
+    monkeypatch.setattr(loop, "train_jobs", never)
     with pytest.raises(UserError, match="no validation images to judge by; remedy: data"):
         sensitivity.measure(around("mlp", **SMALL), folders[0])
 
 
 def test_more_images_than_there_are_is_an_error_before_anything_is_trained(prepared, monkeypatch):
-    monkeypatch.setattr(loop, "fit", never)
+    monkeypatch.setattr(loop, "train_jobs", never)
     with pytest.raises(UserError, match=r"images: 1238 .*more than there are; allowed: 0 to 1237"):
         sensitivity.measure(around("mlp", images=(100, 1238)), prepared / "train")
 

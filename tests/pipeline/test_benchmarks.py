@@ -74,7 +74,7 @@ def test_normalisation_and_dropout_are_no_matrix_products():
 def test_the_peers_train_the_same_network(variant):
     """As many parameters, and the same logits with the same weights."""
     definition = ours.study(variant, seeds=1, epochs=1).variants[variant]
-    own, peer = build.build(definition, seed=0).eval(), networks.build(variant).eval()
+    own, peer = build.build_network(definition, seed=0).eval(), networks.build(variant).eval()
     assert layer_table.parameter_count(peer) == layer_table.parameter_count(own)
     own_layers, peer_layers = _with_weights(own), _with_weights(peer)
     assert [type(layer) for layer in peer_layers] == [type(layer) for layer in own_layers]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lenetlab.errors import UserError
-from lenetlab.networks import activations, build, layer_table, layer_types
+from lenetlab.networks import build, custom_layers, layer_table
 from lenetlab.settings import claims, params
 from lenetlab.statistics.claims import claim_text
 
@@ -69,7 +69,7 @@ def relation(**keys: object) -> dict:
 @cache
 def layers_of(name: str) -> list[dict]:
     definition = STUDY.variants[name]
-    return layer_table.layer_table(build.build(definition, seed=0), definition.input.size)
+    return layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size)
 
 
 def test_the_statements_of_the_reports_are_all_there_once():
@@ -266,7 +266,7 @@ def test_the_layers_that_may_be_named_are_those_of_the_network(name):
 
 
 def test_every_kind_of_layer_that_models_can_build_may_be_named():
-    kinds = {kind.__name__ for kind in (*activations.ACTIVATIONS.values(), *layer_types.POOLINGS.values())}
+    kinds = {kind.__name__ for kind in (*custom_layers.ACTIVATIONS.values(), *custom_layers.POOLINGS.values())}
     assert kinds <= set(claims.KINDS_OF_LAYERS)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lenetlab.data import dataset
 from lenetlab.settings import params
 from lenetlab.storage.digests import sha256_file
 from lenetlab.training import execution
@@ -39,7 +40,7 @@ def plan(prepared, large) -> execution.TrainingPlan:
             "variants": {"lenet5-regularized": definition.model_copy(update={"regularization": rules})},
         }
     )
-    found = execution.plan(study, "lenet5-regularized", prepared / "train")
+    found = execution.plan_training(study, "lenet5-regularized", dataset.load(prepared / "train"))
     few = replace(found.prepared, splits=found.prepared.splits.copy())
     few.splits[few.splits == "validation"] = "none"  # a curve less, and a trial takes half the time
     return replace(found, prepared=few)
@@ -48,14 +49,14 @@ def plan(prepared, large) -> execution.TrainingPlan:
 @pytest.fixture
 def work(plan, monkeypatch) -> Callable[[Path], Callable[[], None]]:
     """The stage's work in a folder of its own, in one process."""
-    monkeypatch.setattr("lenetlab.training.device.cores", lambda: 1)
+    monkeypatch.setattr("lenetlab.training.devices.cores", lambda: 1)
 
     def in_folder(root: Path) -> Callable[[], None]:
         resume = {seed: root / ".lenetlab" / "resume" / old.name for seed, old in plan.folders.items()}
 
         def train() -> None:
             os.environ["DVC_ROOT"] = str(root)
-            execution.train(replace(plan, folders=resume), root / "runs", root / "journals")
+            execution.train_variant(replace(plan, folders=resume), root / "runs", root / "journals")
 
         root.mkdir()
         return train
@@ -104,8 +105,8 @@ def test_whatever_happens_at_any_operation_the_bits_are_those_of_an_undisturbed_
     work, plan, tmp_path, large, count, capfd
 ):
     operations = faults.counted(work(tmp_path / "whole"), tmp_path / "whole")
-    whole, epochs = outputs(tmp_path / "whole"), plan.runs[0].training.epochs
-    assert len(whole) == len(plan.runs) * (epochs + 2)
+    whole, epochs = outputs(tmp_path / "whole"), plan.jobs[0].training.epochs
+    assert len(whole) == len(plan.jobs) * (epochs + 2)
     for at, fault in chosen(operations, large):
         root = tmp_path / "disturbed"
         train = work(root)

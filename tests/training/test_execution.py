@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lenetlab.data import dataset
 from lenetlab.errors import UserError, explain
 from lenetlab.settings import params, schema
 from lenetlab.storage import files
@@ -35,15 +36,15 @@ def _apart(tmp_path, monkeypatch):
 
 def trained(prepared: Path, out: Path, study: schema.Study, variant: str = "lenet5-regularized") -> dict[str, str]:
     """Digests of all that a stage writes into `runs`."""
-    plan = execution.plan(study, variant, prepared / "train")
-    execution.train(plan, out / "runs", out / "journals")
+    plan = execution.plan_training(study, variant, dataset.load(prepared / "train"))
+    execution.train_variant(plan, out / "runs", out / "journals")
     return {str(path.relative_to(out)): sha256_file(path) for path in (out / "runs").rglob("*") if path.is_file()}
 
 
 def test_the_bits_do_not_depend_on_the_number_of_processes(prepared, tmp_path, monkeypatch):
     found = []
     for cores in (1, 2, 3):
-        monkeypatch.setattr("lenetlab.training.device.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("lenetlab.training.devices.cores", lambda cores=cores: cores)
         monkeypatch.setenv("DVC_ROOT", str(tmp_path / f"root{cores}"))
         found.append(trained(prepared, tmp_path / str(cores), study_of()))
     assert found[0] == found[1] == found[2]
@@ -58,12 +59,12 @@ def test_a_seed_alone_is_the_seed_among_others(prepared, tmp_path, monkeypatch):
 
 
 def test_seeds_that_were_stopped_an_epoch_apart_go_on_as_if_nothing_had_happened(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr("lenetlab.training.device.cores", lambda: 1)
+    monkeypatch.setattr("lenetlab.training.devices.cores", lambda: 1)
     whole = trained(prepared, tmp_path / "whole", study_of(epochs=3))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "elsewhere"))
     saved, complete = [], checkpoint.save
 
-    def stops(state: checkpoint.State, index: int, path: Path) -> None:
+    def stops(state: checkpoint.TrainingState, index: int, path: Path) -> None:
         if len(saved) == 4:
             raise KeyboardInterrupt
         complete(state, index, path)
@@ -82,7 +83,7 @@ def test_seeds_that_were_stopped_an_epoch_apart_go_on_as_if_nothing_had_happened
     [(6, 2, [3, 3]), (5, 2, [2, 3]), (1, 2, [1]), (3, 4, [1, 1, 1]), (6, 1, [6]), (14, 2, [3, 4, 3, 4])],
 )
 def test_seeds_are_shared_out_evenly(seeds, processes, sizes):
-    groups = parallel.split(list(range(seeds)), processes, torch.device("cpu"))
+    groups = parallel.split_evenly(list(range(seeds)), processes, torch.device("cpu"))
     assert [len(members) for members in groups] == sizes
     assert [seed for members in groups for seed in members] == list(range(seeds))
 
@@ -97,15 +98,18 @@ def test_an_added_seed_is_trained_and_the_others_are_kept(prepared, tmp_path):
 
 
 def test_a_changed_setting_never_meets_another_ones_progress(prepared):
-    plans = [execution.plan(study, "mlp", prepared / "train") for study in (study_of(), study_of(learning_rate=0.02))]
+    plans = [
+        execution.plan_training(study, "mlp", dataset.load(prepared / "train"))
+        for study in (study_of(), study_of(learning_rate=0.02))
+    ]
     assert not set(plans[0].folders.values()) & set(plans[1].folders.values())
 
 
 def test_a_damaged_finished_run_is_trained_again(prepared, tmp_path):
     first = trained(prepared, tmp_path, study_of((0,)), "mlp")
-    plan = execution.plan(study_of((0,)), "mlp", prepared / "train")
+    plan = execution.plan_training(study_of((0,)), "mlp", dataset.load(prepared / "train"))
     (plan.folders[0] / "epoch-02.safetensors").write_bytes(b"damaged")
-    assert not run_files.finished(plan.folders[0])
+    assert not run_files.is_finished(plan.folders[0])
     assert trained(prepared, tmp_path, study_of((0,)), "mlp") == first
 
 
@@ -114,7 +118,7 @@ def test_what_the_machine_lacks_is_told_by_any_process(prepared, tmp_path, monke
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/full")
 
-    monkeypatch.setattr("lenetlab.training.device.cores", lambda: cores)
+    monkeypatch.setattr("lenetlab.training.devices.cores", lambda: cores)
     monkeypatch.setattr(checkpoint, "save", full)
     with pytest.raises((UserError, OSError)) as caught:
         trained(prepared, tmp_path, study_of((0, 1)), "mlp")
@@ -172,7 +176,7 @@ def test_an_error_of_one_run_is_told_and_leaves_no_process(processes):
             yield "still there"
 
     with pytest.raises(UserError, match="seed 1: no good"):
-        list(parallel.perform([fails, goes_on], processes))
+        list(parallel.run_tasks([fails, goes_on], processes))
     assert not multiprocessing.active_children()
 
 
@@ -187,7 +191,7 @@ def test_a_worker_that_dies_is_noticed():
 
     began = time.monotonic()
     with pytest.raises(UserError, match="SIGKILL"):
-        list(parallel.perform([dies, waits], 2))
+        list(parallel.run_tasks([dies, waits], 2))
     assert time.monotonic() - began < 20
 
 
@@ -198,7 +202,7 @@ def task():
     while True:
         time.sleep(0.05)
         yield "alive"
-for number, event in parallel.perform([task, task], 2):
+for number, event in parallel.run_tasks([task, task], 2):
     print(event, flush=True)
 """
 
@@ -227,4 +231,4 @@ def test_so_many_images_are_trained_on_as_the_setting_says(prepared, tmp_path):
 
 def test_more_images_than_there_are_is_an_error(prepared):
     with pytest.raises(UserError, match=r"training.images: 99999 for mlp.*allowed: 0 to 1237"):
-        execution.plan(study_of(images=99_999), "mlp", prepared / "train")
+        execution.plan_training(study_of(images=99_999), "mlp", dataset.load(prepared / "train"))

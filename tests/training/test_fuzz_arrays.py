@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("numbers")
 
 
-WEIGHTS = build.build(DEFINITION, seed=1).state_dict()
+WEIGHTS = build.build_network(DEFINITION, seed=1).state_dict()
 SAVED = safetensors.torch.save(WEIGHTS)
 NAME = "layers.c1.weight"
 HEADER = 8 + int.from_bytes(SAVED[:8], "little")
@@ -54,7 +54,7 @@ HEADER = 8 + int.from_bytes(SAVED[:8], "little")
 def load_weights(folder: Path, content: bytes) -> list[str]:
     path = folder / "epoch-01.safetensors"
     path.write_bytes(content)
-    network = build.build(DEFINITION, seed=2)
+    network = build.build_network(DEFINITION, seed=2)
     with in_time():
         try:
             checkpoint.load_weights(network, path)
@@ -161,7 +161,7 @@ def read_predictions(folder: Path, content: bytes) -> list[str]:
         (line,) = lines
         assert line.startswith(f"{path}: cannot be read (")
         assert "; remedy: dvc checkout --force" in line
-        assert line.endswith("where that does not help, dvc repro --force --single-item evaluate@mlp")
+        assert line.endswith("if that does not help, dvc repro --force --single-item evaluate@mlp")
     for answers in found:
         assert predictions.confusion(answers.labels, answers.predicted).sum() == answers.predicted.size
         assert ((answers.accuracy >= 0) & (answers.accuracy <= 1)).all()

@@ -10,7 +10,7 @@ from torch.nn import functional
 from lenetlab.data import dataset
 from lenetlab.networks import build
 from lenetlab.settings import params, schema
-from lenetlab.training import autograd_functions, device, group, loop, run_files
+from lenetlab.training import autograd_functions, devices, group, loop, run_files
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
 CPU = torch.device("cpu")
@@ -19,7 +19,7 @@ CATALOGUE = sorted(STUDY.variants)
 
 @pytest.fixture(autouse=True)
 def _pinned():
-    device.pin()
+    devices.make_deterministic()
     torch.manual_seed(0)
 
 
@@ -55,12 +55,12 @@ def test_a_group_computes_what_its_plain_networks_compute(name, count):
     definition = DEFINITIONS[name]
     if definition.regularization.batch_norm and count == 1 and name == "mlp-normalised":
         pytest.skip("nothing to normalise in a batch of one vector")
-    networks = [build.build(definition, seed).double() for seed in (1, 2, 3)]
-    together = group.Group(networks)
+    networks = [build.build_network(definition, seed).double() for seed in (1, 2, 3)]
+    together = group.NetworkGroup(networks)
     images = torch.randn(3, count, 1, definition.input.size, definition.input.size, dtype=torch.float64)
     labels = torch.randint(0, 10, (3, count))
-    kept = {layer: torch.rand(3, count, width) >= rate for layer, (width, rate) in together.dropout().items()}
-    logits = together.train(images, kept)
+    kept = {layer: torch.rand(3, count, width) >= rate for layer, (width, rate) in together.dropout_layers().items()}
+    logits = together.training_logits(images, kept)
     losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(3, count).mean(1)
     gradients = torch.autograd.grad(losses.sum(), list(together.weights.values()))
     for place, network in enumerate(networks):
@@ -78,17 +78,17 @@ def test_a_group_computes_what_its_plain_networks_compute(name, count):
         for layer in kept:
             setattr(network.layers, layer, nn.Identity())
         shared = images[0]
-        torch.testing.assert_close(together.evaluate(shared, batch=4)[place], network.eval()(shared))
+        torch.testing.assert_close(together.evaluation_logits(shared, batch=4)[place], network.eval()(shared))
 
 
 def bits(definition: schema.Variant, seeds: list[int], digits: dataset.Digits) -> list[torch.Tensor]:
     """All that two epochs of training leave of the member with seed 7, and what it then answers."""
     run = [run_files.TrainingJob(definition, STUDY.training, seed, {}, {}) for seed in seeds]
-    state = loop.start(run, CPU)
+    state = loop.initial_state(run, CPU)
     for _ in range(2):
         losses, accuracies = loop.train_epoch(run[0], state, digits)
     place = seeds.index(7)
-    answers = state.network.evaluate(digits.images)[place]
+    answers = state.network.evaluation_logits(digits.images)[place]
     return [*state.member(place).values(), losses[place], accuracies[place], answers]
 
 
@@ -106,9 +106,9 @@ def test_no_bit_depends_on_the_others_in_the_group(name, prepared):
 
 
 def test_a_group_is_never_smaller_than_what_its_device_needs():
-    assert group.filled(["a"], CPU) == ["a", "a"]
-    assert group.filled(["a", "b", "c"], CPU) == ["a", "b", "c"]
-    assert group.filled(["a", "b"], torch.device("cuda")) == ["a", *["b"] * 7]
+    assert group.pad_to_minimum(["a"], CPU) == ["a", "a"]
+    assert group.pad_to_minimum(["a", "b", "c"], CPU) == ["a", "b", "c"]
+    assert group.pad_to_minimum(["a", "b"], torch.device("cuda")) == ["a", *["b"] * 7]
 
 
 def test_max_pooling_is_torchs_to_the_bit_and_where_values_are_equal():
@@ -130,8 +130,8 @@ def test_batch_normalisation_has_the_gradients_of_its_values():
 
 
 def test_views_of_a_member_reach_into_the_group():
-    networks = [build.build(STUDY.variants["lenet5-regularized"], seed) for seed in (0, 1)]
-    together = group.Group(networks)
+    networks = [build.build_network(STUDY.variants["lenet5-regularized"], seed) for seed in (0, 1)]
+    together = group.NetworkGroup(networks)
     for place, network in enumerate(networks):
         assert list(together.member(place)) != []
         for name, value in network.state_dict().items():

@@ -15,7 +15,7 @@ from lenetlab.networks import build
 from lenetlab.settings import params, schema
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256_file
-from lenetlab.training import checkpoint, device, group, loop, optimizer, run_files, schedule
+from lenetlab.training import checkpoint, devices, group, loop, optimizer, run_files, schedule
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _pinned():
-    device.pin()
+    devices.make_deterministic()
 
 
 def run_of(variant: str = "lenet5-regularized", seed: int = 3, **settings: object) -> run_files.TrainingJob:
@@ -47,7 +47,7 @@ def trained(
     run: run_files.TrainingJob, digits: dataset.Digits, validation: dataset.Digits, folder: Path
 ) -> Iterator[dict]:
     """The records of the epochs."""
-    for event in loop.fit([run], digits, validation, [folder]):
+    for event in loop.train_jobs([run], digits, validation, [folder]):
         if event["event"] == "epoch":
             yield event
 
@@ -67,7 +67,7 @@ def deterministic(folder: Path) -> dict[str, str]:
 def test_twenty_images_are_memorised(prepared, variant):
     run = run_of(variant, epochs=100, learning_rate=0.01, batch_size=10)
     digits = digits_of(prepared, run, most=20)
-    state = loop.start([run], CPU)
+    state = loop.initial_state([run], CPU)
     for _ in range(run.training.epochs):
         losses, accuracies = loop.train_epoch(run, state, digits)
     assert accuracies[0] == 1.0
@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_exactly_where_it_was(prepared, tmp_path, optimize
     for _ in range(stop):
         next(parts)
     parts.close()
-    assert not run_files.finished(tmp_path / "parts")
+    assert not run_files.is_finished(tmp_path / "parts")
     assert len(fitted(prepared, run, tmp_path / "parts")) == run.training.epochs - stop
     assert deterministic(tmp_path / "parts") == deterministic(tmp_path / "whole")
 
@@ -119,7 +119,7 @@ FORGOTTEN = {  # part of what resuming takes up -> what a run that resumes witho
 }
 
 
-def _restore(state: checkpoint.State, fresh: checkpoint.State, prefix: str) -> None:
+def _restore(state: checkpoint.TrainingState, fresh: checkpoint.TrainingState, prefix: str) -> None:
     for name, value in fresh.member(0).items():
         if name.startswith(prefix):
             state.member(0)[name].copy_(value)
@@ -140,9 +140,9 @@ def test_a_checkpoint_that_forgot_something_would_be_noticed(prepared, tmp_path,
     stopped_after_one_epoch(prepared, run, tmp_path / "parts")
     complete = checkpoint.load
 
-    def partial(state: checkpoint.State, index: int, folder: Path) -> None:
+    def partial(state: checkpoint.TrainingState, index: int, folder: Path) -> None:
         complete(state, index, folder)
-        FORGOTTEN[part](state, loop.start([run], CPU))
+        FORGOTTEN[part](state, loop.initial_state([run], CPU))
 
     monkeypatch.setattr(checkpoint, "load", partial)
     fitted(prepared, run, tmp_path / "parts")
@@ -157,11 +157,11 @@ def test_chance_or_a_schedule_that_began_anew_would_be_noticed(prepared, tmp_pat
     run = run_of(augmentation="affine", schedule="cosine")
     fitted(prepared, run, tmp_path / "whole")
     stopped_after_one_epoch(prepared, run, tmp_path / "parts")
-    stream, rate = loop.stream, schedule.learning_rate
+    stream, rate = loop.random_generator, schedule.learning_rate
     if part == "schedule":
         monkeypatch.setattr(schedule, "learning_rate", lambda settings, step, steps: rate(settings, step % 13, steps))
     else:
-        monkeypatch.setattr(loop, "stream", lambda seed, epoch, use: stream(seed, epoch - (use == part), use))
+        monkeypatch.setattr(loop, "random_generator", lambda seed, epoch, use: stream(seed, epoch - (use == part), use))
     fitted(prepared, run, tmp_path / "parts")
     count("controls: a part of the state left out")
     assert deterministic(tmp_path / "parts") != deterministic(tmp_path / "whole")
@@ -206,9 +206,9 @@ def test_damaged_weights_of_an_early_epoch_are_made_again_from_the_start(prepare
 @pytest.mark.parametrize("name", ["epoch-02.safetensors", "curves.csv", "run.json", "journal.jsonl", "finished.json"])
 def test_finished_means_every_file_as_it_was_written(prepared, tmp_path, capsys, name):
     fitted(prepared, run_of("mlp"), tmp_path / "run")
-    assert run_files.finished(tmp_path / "run")
+    assert run_files.is_finished(tmp_path / "run")
     damage(tmp_path / "run" / name, "flip")
-    assert not run_files.finished(tmp_path / "run")
+    assert not run_files.is_finished(tmp_path / "run")
     assert f"{tmp_path / 'run' / name}: damaged" in capsys.readouterr().err
 
 
@@ -235,9 +235,9 @@ def test_the_running_loss_and_accuracy_are_those_of_the_batches_as_they_were_met
     """Against a plain loop written out here, with torch's own shuffling order replaced by ours."""
     run = run_of("lenet5", batch_size=30)
     digits = digits_of(prepared, run, most=100)
-    model = build.build(run.variant, run.seed)
+    model = build.build_network(run.variant, run.seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    order = torch.randperm(100, generator=loop.stream(run.seed, 1, "order"))
+    order = torch.randperm(100, generator=loop.random_generator(run.seed, 1, "order"))
     losses, correct = [], 0
     for batch in (order[:30], order[30:60], order[60:90], order[90:]):
         logits = model(digits.images[batch])
@@ -247,7 +247,7 @@ def test_the_running_loss_and_accuracy_are_those_of_the_batches_as_they_were_met
         optimizer.step()
         losses += [loss.item()] * len(batch)
         correct += (logits.argmax(1) == digits.labels[batch]).sum().item()
-    state = loop.start([run], CPU)
+    state = loop.initial_state([run], CPU)
     (found_loss, *_), (found_accuracy, *_) = loop.train_epoch(run, state, digits)
     assert found_loss == pytest.approx(np.mean(losses), rel=1e-6)
     assert found_accuracy == correct / 100
@@ -257,19 +257,23 @@ def test_the_running_loss_and_accuracy_are_those_of_the_batches_as_they_were_met
 
 def test_the_order_of_the_images_is_a_function_of_seed_and_epoch_alone():
     """Golden: from these functions on 2026-11-21; the CPU draws it, so every device meets the same batches."""
-    order = torch.randperm(10, generator=loop.stream(0, 1, "order"))
+    order = torch.randperm(10, generator=loop.random_generator(0, 1, "order"))
     torch.rand(3)
-    assert torch.equal(order, torch.randperm(10, generator=loop.stream(0, 1, "order")))
-    others = [loop.stream(1, 1, "order"), loop.stream(0, 2, "order"), loop.stream(0, 1, "augmentation")]
+    assert torch.equal(order, torch.randperm(10, generator=loop.random_generator(0, 1, "order")))
+    others = [
+        loop.random_generator(1, 1, "order"),
+        loop.random_generator(0, 2, "order"),
+        loop.random_generator(0, 1, "augmentation"),
+    ]
     assert all(not torch.equal(order, torch.randperm(10, generator=other)) for other in others)
-    assert loop.stream(0, 1, "order").device == CPU
-    assert loop.stream(0, 1, "order").initial_seed() == 3424886208302205649
+    assert loop.random_generator(0, 1, "order").device == CPU
+    assert loop.random_generator(0, 1, "order").initial_seed() == 3424886208302205649
 
 
 def test_dropout_keeps_each_unit_as_often_as_its_rate_says_and_each_seed_others():
     run = run_of("lenet5-regularized", dropout=(0.25, 0.5))
-    state = loop.start([run, run_of(seed=4)], CPU)
-    kept = loop.draw(run.variant, state, 20_000, CPU).kept
+    state = loop.initial_state([run, run_of(seed=4)], CPU)
+    kept = loop.draw_randomness(run.variant, state, 20_000, CPU).kept
     for name, width, rate in (("c5_dropout", 120, 0.25), ("f6_dropout", 84, 0.5)):
         assert kept[name].shape == (2, 20_000, width)
         deviation = (rate * (1 - rate) / 20_000) ** 0.5
@@ -281,7 +285,7 @@ def test_dropout_keeps_each_unit_as_often_as_its_rate_says_and_each_seed_others(
 
 
 def test_sixteen_bits_at_a_time_are_uniform():
-    draws = loop.uniform_int16(1000, 999, loop.stream(0, 1, "dropout")).double()
+    draws = loop.uniform_int16(1000, 999, loop.random_generator(0, 1, "dropout")).double()
     assert draws.shape == (1000, 999)
     counts = torch.histc(draws, bins=64, min=-(2**15), max=2**15)
     expected = draws.numel() / 64
@@ -290,13 +294,13 @@ def test_sixteen_bits_at_a_time_are_uniform():
 
 def test_every_epoch_draws_its_order_dropout_and_augmentation_anew(prepared, tmp_path, monkeypatch):
     drawn = []
-    original = loop.stream
+    original = loop.random_generator
 
     def watched(*which: object) -> torch.Generator:
         drawn.append(which)
         return original(*which)
 
-    monkeypatch.setattr(loop, "stream", watched)
+    monkeypatch.setattr(loop, "random_generator", watched)
     fitted(prepared, run_of(augmentation="affine", seed=3, epochs=2), tmp_path / "run")
     assert set(drawn) == {(3, e, what) for e in (1, 2) for what in ("order", "augmentation", "dropout")}
 
@@ -325,7 +329,7 @@ def test_the_validation_curve_is_what_the_saved_weights_give(prepared, tmp_path)
     run = run_of("lenet5-regularized", epochs=2)
     validation = digits_of(prepared, run, "validation", 50)
     for record in fitted(prepared, run, tmp_path / "run"):
-        model = build.build(run.variant, seed=0)
+        model = build.build_network(run.variant, seed=0)
         checkpoint.load_weights(model, tmp_path / "run" / checkpoint.weights_name(record["epoch"]))
         with torch.no_grad():
             logits = model.eval()(validation.images)
@@ -389,24 +393,24 @@ def test_augmentation_touches_training_images_only(prepared, tmp_path, monkeypat
     """What is changed are training images, each once an epoch; validation images, and training images when they are
     measured at the end, are met as they are."""
     changed, measured = [], []
-    original_change, original_evaluate = augmentation.changed, group.Group.evaluate
+    original_change, original_evaluate = augmentation.changed, group.NetworkGroup.evaluation_logits
 
     def watched_change(images: torch.Tensor, *others: object) -> torch.Tensor:
         changed.append(images.clone())
         return original_change(images, *others)
 
-    def watched_evaluate(network: group.Group, images: torch.Tensor) -> torch.Tensor:
+    def watched_evaluate(network: group.NetworkGroup, images: torch.Tensor) -> torch.Tensor:
         measured.append(images.clone())
         return original_evaluate(network, images)
 
     monkeypatch.setattr(augmentation, "changed", watched_change)
-    monkeypatch.setattr(group.Group, "evaluate", watched_evaluate)
+    monkeypatch.setattr(group.NetworkGroup, "evaluation_logits", watched_evaluate)
     run = run_of(augmentation=kind, epochs=2)
     digits, validation = digits_of(prepared, run, most=200), digits_of(prepared, run, "validation", 50)
     whole = [digits.images.clone(), validation.images.clone()]
     (tmp_path / "run").mkdir()
     list(trained(run, digits, validation, tmp_path / "run"))
-    members = len(group.filled([run], CPU))
+    members = len(group.pad_to_minimum([run], CPU))
     every = torch.cat(changed).flatten(1).sum(1).sort().values
     torch.testing.assert_close(every, whole[0].flatten(1).sum(1).repeat(2 * members).sort().values)
     for images, expected in zip(measured, [whole[1], whole[1], whole[0]], strict=True):
@@ -416,11 +420,11 @@ def test_augmentation_touches_training_images_only(prepared, tmp_path, monkeypat
 def test_averaged_weights_are_what_is_measured_and_kept_and_they_resume(prepared, tmp_path):
     run = run_of("lenet5", weight_averaging=0.9)
     records = fitted(prepared, run, tmp_path / "whole")
-    state = loop.start([run], CPU)
+    state = loop.initial_state([run], CPU)
     digits, validation = digits_of(prepared, run), digits_of(prepared, run, "validation", 50)
     for record in records:
         loop.train_epoch(run, state, digits)
-        kept = build.build(run.variant, 0)
+        kept = build.build_network(run.variant, 0)
         checkpoint.load_weights(kept, tmp_path / "whole" / checkpoint.weights_name(state.epoch))
         for name, value in kept.state_dict().items():
             assert torch.equal(value, state.optimizer.buffers[f"average.{name}"][0])
@@ -436,7 +440,7 @@ def test_averaged_weights_are_what_is_measured_and_kept_and_they_resume(prepared
 def test_what_was_learnt_of_the_training_images_is_measured_without_dropout(prepared, tmp_path):
     run = run_of("lenet5-regularized")
     fitted(prepared, run, tmp_path / "run")
-    digits, kept = digits_of(prepared, run), build.build(run.variant, 0)
+    digits, kept = digits_of(prepared, run), build.build_network(run.variant, 0)
     checkpoint.load_weights(kept, tmp_path / "run" / "epoch-03.safetensors")
     logits = kept.eval()(digits.images)
     found = files.read_json(tmp_path / "run" / "run.json")["training_set"]
@@ -455,13 +459,15 @@ def test_without_validation_data_there_is_no_validation_curve(prepared, tmp_path
 def several(prepared: Path, runs: list[run_files.TrainingJob], folder: Path) -> list[dict]:
     """Seeds trained side by side, below `folder`; all events."""
     folders = [folder / str(run.seed) for run in runs]
-    return list(loop.fit(runs, digits_of(prepared, runs[0]), digits_of(prepared, runs[0], "validation", 50), folders))
+    return list(
+        loop.train_jobs(runs, digits_of(prepared, runs[0]), digits_of(prepared, runs[0], "validation", 50), folders)
+    )
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int, step: int) -> list[int]:
     """Make the loss of one seed infinite in one batch; returns the list of the steps that update anything after it."""
-    updates, train, update = [], group.Group.train, optimizer.Optimizer.step
-    chance = loop.draw
+    updates, train, update = [], group.NetworkGroup.training_logits, optimizer.Optimizer.step
+    chance = loop.draw_randomness
     at = {}
 
     def draw(variant, state, count, where):
@@ -479,8 +485,8 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int, step: int) 
         updates.append((tuple(at["seeds"]), at["epoch"], at["step"]))
         update(self, gradients, rate, earlier)
 
-    monkeypatch.setattr(loop, "draw", draw)
-    monkeypatch.setattr(group.Group, "train", logits)
+    monkeypatch.setattr(loop, "draw_randomness", draw)
+    monkeypatch.setattr(group.NetworkGroup, "training_logits", logits)
     monkeypatch.setattr(optimizer.Optimizer, "step", steps)
     return updates
 
@@ -506,7 +512,7 @@ def test_a_loss_that_is_no_number_stops_its_seed_before_the_update_and_no_other(
     assert record["diverged"] == {"epoch": epoch, "step": step}
     assert record["training_set"] is None
     assert set(record["files"]) == {*earlier, "curves.csv"}
-    assert run_files.finished(tmp_path / "one" / "4")
+    assert run_files.is_finished(tmp_path / "one" / "4")
     assert len((tmp_path / "one" / "4" / "curves.csv").read_text().splitlines()) == epoch
     last = (tmp_path / "one" / "4" / "journal.jsonl").read_text().splitlines()[-1]
     assert json.loads(last) == end
@@ -537,5 +543,5 @@ def test_label_smoothing_does_not_change_what_is_reported(prepared):
     """The curves of variants can be compared: all of them show plain cross-entropy."""
     plain, smooth = run_of("mlp", batch_size=200), run_of("mlp", batch_size=200, label_smoothing=0.3)
     digits = digits_of(prepared, plain, most=200)
-    losses = [loop.train_epoch(run, loop.start([run], CPU), digits)[0] for run in (plain, smooth)]
+    losses = [loop.train_epoch(run, loop.initial_state([run], CPU), digits)[0] for run in (plain, smooth)]
     torch.testing.assert_close(*losses)  # one batch: measured before the first step

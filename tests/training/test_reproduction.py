@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lenetlab.data import dataset
 from lenetlab.errors import UserError
 from lenetlab.settings import params
 from lenetlab.storage import code, files, provenance
@@ -30,12 +31,12 @@ def root(tmp_path, monkeypatch):
 @pytest.fixture
 def trained(root, prepared):
     """Both seeds of a variant with all that a change could break, as the stage leaves them."""
-    plan = execution.plan(SMALL, "lenet5-regularized", prepared / "train")
-    execution.train(plan, root / "runs/lenet5-regularized", root / "journals/lenet5-regularized")
+    plan = execution.plan_training(SMALL, "lenet5-regularized", dataset.load(prepared / "train"))
+    execution.train_variant(plan, root / "runs/lenet5-regularized", root / "journals/lenet5-regularized")
     return root
 
 
-def on_disk(root: Path, seed: int = 5) -> reproduction.Recorded:
+def on_disk(root: Path, seed: int = 5) -> reproduction.TrainingRecord:
     name = "lenet5-regularized"
     return reproduction.read_record(root / f"runs/{name}/seed-{seed}", root / f"journals/{name}/seed-{seed}.jsonl")
 
@@ -52,8 +53,8 @@ def test_a_run_comes_out_identical_from_its_record_alone(trained, prepared):
 
 def test_it_is_trained_again_and_not_looked_up(trained, prepared, monkeypatch):
     asked = []
-    fit = loop.fit
-    monkeypatch.setattr(loop, "fit", lambda runs, *others: asked.append(runs[0].seed) or fit(runs, *others))
+    fit = loop.train_jobs
+    monkeypatch.setattr(loop, "train_jobs", lambda runs, *others: asked.append(runs[0].seed) or fit(runs, *others))
     reproduction.reproduce(on_disk(trained), SMALL, prepared / "train")
     assert asked == [5]
 
@@ -65,7 +66,7 @@ def test_mlflow_alone_is_enough(trained, prepared):
     disk = on_disk(trained)
     for name in ("runs", "journals", ".lenetlab"):
         shutil.rmtree(trained / name)
-    told = reproduction.Recorded(**sync.recorded("lenet5-regularized seed 5"))
+    told = reproduction.TrainingRecord(**sync.recorded("lenet5-regularized seed 5"))
     assert (told.identity, told.seed, told.accuracy) == (disk.identity, disk.seed, disk.accuracy)
     assert reproduction.reproduce(told, SMALL, prepared / "train").outcome == "identical"
     with pytest.raises(UserError, match="MLflow's run 'lenet5-regularized' has no tag seed, weights"):
@@ -135,7 +136,7 @@ IDENTITY = {
     "torch": "2.15.0",
     "device": "cpu",
 }
-RECORD = reproduction.Recorded(IDENTITY, 0, "f", ["aa", "bb", "cc"], [0.9, 0.95, 0.97], ORIGIN)
+RECORD = reproduction.TrainingRecord(IDENTITY, 0, "f", ["aa", "bb", "cc"], [0.9, 0.95, 0.97], ORIGIN)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lenetlab.data import dataset
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema
 from lenetlab.storage import files, provenance
-from lenetlab.training import device, group, loop, parallel, run_files
+from lenetlab.training import devices, group, loop, parallel, run_files
 
 BATCH = 250  # images that are read at once
 READINGS = 200  # of one image; their median is the latency
@@ -30,7 +30,7 @@ def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
     Every figure is taken in a process of its own, so that no variant's memory counts for another; rounds go through the
     study forwards and backwards in turn, so that a machine that slows down slows all alike.
     """
-    where = device.resolve(study.device)
+    where = devices.resolve(study.device)
     variants = {name: _defined(study.variants[name]) for name in study.study}
     measured: dict[str, list[dict[str, float | None]]] = {name: [] for name in study.study}
     with tqdm(total=study.cost.rounds * len(variants), desc="cost", unit="measurement", dynamic_ncols=True) as bar:
@@ -42,10 +42,10 @@ def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
                 bar.update()
     return {
         "conditions": {
-            "device": device.describe(where),
+            "device": devices.describe(where),
             "training_images": files.read_json(prepared_folder / "profile.json")["splits"]["training"]["images"],
             "threads": 1,
-            "side_by_side": group.MOST[where.type],
+            "side_by_side": group.MAX_MEMBERS[where.type],
             "batch": BATCH,
             "rounds": study.cost.rounds,
             "batches": study.cost.batches,
@@ -60,14 +60,14 @@ def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
 
 def _defined(variant: schema.Variant) -> dict[str, int]:
     """What follows from the definition alone."""
-    layers = layer_table.layer_table(build.build(variant, seed=0), variant.input.size)
+    layers = layer_table.layer_table(build.build_network(variant, seed=0), variant.input.size)
     return {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_accumulates")}
 
 
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns in a new process, which dies with this one. A GPU cannot be used after a fork."""
     method = "fork" if arguments[2] == "cpu" else "spawn"
-    [(_, found)] = parallel.perform([partial(_once, function, *arguments)], 1, method)
+    [(_, found)] = parallel.run_tasks([partial(_once, function, *arguments)], 1, method)
     return found
 
 
@@ -79,17 +79,18 @@ def _measured(
     variant: schema.Variant, settings: schema.Training, where: str, prepared_folder: Path, batches: int
 ) -> dict[str, float | None]:
     """One round of one variant, with nothing of another in memory."""
-    device.pin()
+    devices.make_deterministic()
     place = torch.device(where)
     prepared = dataset.load(prepared_folder)
     scale = prepared.normalization(variant.input)
     digits = prepared.digits("training", variant.input, scale, place, settings.images)
     trained = _training(variant, settings, digits, batches)
     memory = {
-        "process_memory_bytes": device.peak_memory(torch.device("cpu")),
-        "device_memory_bytes": device.peak_memory(place) if place.type == "cuda" else None,  # others share the main one
+        "process_memory_bytes": devices.peak_memory(torch.device("cpu")),
+        # other devices share the main memory
+        "device_memory_bytes": devices.peak_memory(place) if place.type == "cuda" else None,
     }
-    return {**trained, **memory, **_reading(build.build(variant, seed=0).to(place), digits)}
+    return {**trained, **memory, **_reading(build.build_network(variant, seed=0).to(place), digits)}
 
 
 def _training(
@@ -101,10 +102,10 @@ def _training(
     """
     where = digits.labels.device
     settings = settings.model_copy(update={"learning_rate": min(settings.learning_rate, TAME)})
-    runs = [run_files.TrainingJob(variant, settings, seed, {}, {}) for seed in range(group.MOST[where.type])]
-    state, steps = loop.start(runs, where), loop.steps_per_epoch(runs[0], digits)
+    runs = [run_files.TrainingJob(variant, settings, seed, {}, {}) for seed in range(group.MAX_MEMBERS[where.type])]
+    state, steps = loop.initial_state(runs, where), loop.steps_per_epoch(runs[0], digits)
     began, worked = _now(where), time.process_time()
-    chance = loop.draw(variant, state, len(digits), where)
+    chance = loop.draw_randomness(variant, state, len(digits), where)
     drawn = _now(where)
     waited, full = worked - time.process_time() + drawn - began, max(1, len(digits) // settings.batch_size)
     for step in range(WARM_UP):

@@ -54,16 +54,16 @@ def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
         problems.append(f"{prepared_folder}: no validation images to judge by; remedy: data.validation of 1 or more")
     if problems:
         raise UserError(*problems)
-    plans = [execution.plan_on(prepared, point.study, name) for point in found]
-    execution.finish(list({plan.runs[0].record["parent_fingerprint"]: plan for plan in plans}.values()))
+    plans = [execution.plan_training(point.study, name, prepared) for point in found]
+    execution.train_unfinished(list({plan.jobs[0].record["parent_fingerprint"]: plan for plan in plans}.values()))
     return {
         "variant": name,
         "recipe": provenance.recipe(study, name),
         "data": prepared.digest,
         "training_images": images,
         "validation_images": unseen,
-        "device": plans[0].runs[0].origin["device"],
-        "torch": plans[0].runs[0].origin["torch"],
+        "device": plans[0].jobs[0].origin["device"],
+        "torch": plans[0].jobs[0].origin["torch"],
         "points": [_result(point, plan) for point, plan in zip(found, plans, strict=True)],
     }
 
@@ -82,7 +82,7 @@ def _result(point: Point, plan: execution.TrainingPlan) -> dict[str, Any]:
 
     None for a seed that diverged, since it has no end.
     """
-    folders = {str(run.seed): plan.folders[run.seed] for run in plan.runs}
+    folders = {str(run.seed): plan.folders[run.seed] for run in plan.jobs}
     records = {seed: files.read_json(folder / paths.RUN_RECORD) for seed, folder in folders.items()}
     unseen = {
         seed: None
@@ -94,7 +94,7 @@ def _result(point: Point, plan: execution.TrainingPlan) -> dict[str, Any]:
     return {
         "setting": point.setting,
         "value": point.value,
-        "parameters": plan.runs[0].record["parameters"],
+        "parameters": plan.jobs[0].record["parameters"],
         "validation_accuracy": unseen,
         "training_accuracy": learnt,
     }

@@ -1,1 +1,1 @@
-"""LeNet-5, the MLP, and their layers."""
+"""The networks that are trained: LeNet-5, the MLP and their layers."""

@@ -1,24 +1,32 @@
-"""LeNet-5 and the multilayer perceptron, with arguments enough for every variant, and their arithmetic."""
+"""Build the network of a variant."""
 
 import torch
 
 from lenetlab.networks import lenet, mlp
 from lenetlab.settings import schema
 
+Network = lenet.LeNet5 | mlp.MLP
 
-def build(variant: schema.Variant, seed: int) -> lenet.LeNet5 | mlp.MLP:
-    """The network of a variant on the CPU, with PyTorch's initial weights as this seed draws them."""
-    rates = variant.regularization.dropout
-    common = {
-        "size": variant.input.size,
-        "hidden": variant.model.hidden,
-        "activation": variant.model.activation,
-        "batch_norm": variant.regularization.batch_norm,
-        "dropout": rates if isinstance(rates, tuple) else (rates,) * len(variant.model.hidden),
-    }
+
+def build_network(variant: schema.Variant, seed: int) -> Network:
+    """The network of a variant on the CPU. Its initial weights follow PyTorch's rules and depend only on the seed.
+
+    The global random state of torch stays as it was.
+    """
+    model, rules = variant.model, variant.regularization
+    dropout = rules.dropout if isinstance(rules.dropout, tuple) else (rules.dropout,) * len(model.hidden)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(variant.model, schema.MLPSettings):
-            return mlp.MLP(**common)
-        own = variant.model.model_dump(include={"channels", "pooling", "connections", "output"})
-        return lenet.LeNet5(**own, **common)
+        if isinstance(model, schema.MLPSettings):
+            return mlp.MLP(variant.input.size, model.hidden, model.activation, rules.batch_norm, dropout)
+        return lenet.LeNet5(
+            size=variant.input.size,
+            channels=model.channels,
+            hidden=model.hidden,
+            pooling=model.pooling,
+            activation=model.activation,
+            connections=model.connections,
+            output=model.output,
+            batch_norm=rules.batch_norm,
+            dropout=dropout,
+        )

@@ -1,4 +1,4 @@
-"""LeNet-5 and the multilayer perceptron, with arguments enough for every variant, and their arithmetic."""
+"""LeNet-5, as it is taught today and as LeCun et al. 1998 print it."""
 
 from collections import OrderedDict
 from itertools import pairwise
@@ -6,50 +6,52 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from lenetlab.networks import activations, layer_types
+from lenetlab.networks import custom_layers, mlp
 from lenetlab.settings.schema import CLASSES
 
 
 class LeNet5(nn.Module):
-    """LeCun et al. 1998, fig. 2, as taught today: full C3, plain pooling, linear output; or as printed there.
+    """LeNet-5: images (N, 1, size, size) to logits (N, 10). LeCun et al. 1998, figure 2.
 
-    Images (N, 1, size, size) to logits (N, 10). Batch normalisation stands before the activation of a convolution,
-    dropout after the activation of a hidden linear layer, an activation after trained pooling.
+    With `connections` "full", `pooling` "max" or "average" and `output` "linear" it is the network of today's
+    textbooks; with "partial", "trained" and "codes" that of the paper. Batch normalisation comes between a convolution
+    and its activation, dropout after the activation of a hidden linear layer, another activation after trained pooling.
     """
 
     def __init__(
         self,
         size: int,
-        channels: tuple[int, int],
-        hidden: tuple[int, int],
+        channels: tuple[int, ...],
+        hidden: tuple[int, ...],
         pooling: str,
         activation: str,
         connections: str,
         output: str,
         batch_norm: bool,
-        dropout: tuple[float, float],
+        dropout: tuple[float, ...],
     ) -> None:
         super().__init__()
-        side = ((size - 4) // 2 - 4) // 2  # each 5×5 convolution takes 4 pixels, each pooling every other one
+        side = ((size - 4) // 2 - 4) // 2  # a 5×5 convolution without padding takes 4 pixels, pooling halves the rest
         layers = OrderedDict[str, nn.Module]()
         for (inputs, maps), convolution, subsampling in zip(
             pairwise((1, *channels)), ("c1", "c3"), ("s2", "s4"), strict=True
         ):
             partial = connections == "partial" and convolution == "c3"
-            layers[convolution] = layer_types.PartialConv2d() if partial else nn.Conv2d(inputs, maps, kernel_size=5)
+            layers[convolution] = custom_layers.PartialConv2d() if partial else nn.Conv2d(inputs, maps, kernel_size=5)
             if batch_norm:
                 layers[f"{convolution}_norm"] = nn.BatchNorm2d(maps)
-            layers[f"{convolution}_{activation}"] = activations.ACTIVATIONS[activation]()
+            layers[f"{convolution}_{activation}"] = custom_layers.ACTIVATIONS[activation]()
             if pooling == "trained":
-                layers[subsampling] = layer_types.Subsampling(maps)
-                layers[f"{subsampling}_{activation}"] = activations.ACTIVATIONS[activation]()
+                layers[subsampling] = custom_layers.Subsampling(maps)
+                layers[f"{subsampling}_{activation}"] = custom_layers.ACTIVATIONS[activation]()
             else:
-                layers[subsampling] = layer_types.POOLINGS[pooling](2)
+                layers[subsampling] = custom_layers.POOLINGS[pooling](2)
         layers["flatten"] = nn.Flatten()
         widths = (channels[1] * side * side, *hidden)
-        layers.update(layer_types.hidden_layers(("c5", "f6"), widths, activation, False, dropout))
-        layers["output"] = layer_types.Codes() if output == "codes" else nn.Linear(hidden[-1], CLASSES)
+        layers.update(mlp.hidden_layers(("c5", "f6"), widths, activation, batch_norm=False, dropout=dropout))
+        layers["output"] = custom_layers.Codes() if output == "codes" else nn.Linear(hidden[-1], CLASSES)
         self.layers = nn.Sequential(layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.layers(images)
+        logits: torch.Tensor = self.layers(images)
+        return logits

@@ -1,16 +1,21 @@
-"""LeNet-5 and the multilayer perceptron, with arguments enough for every variant, and their arithmetic."""
+"""The multilayer perceptron, and the hidden linear layers that LeNet-5 has too."""
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from lenetlab.networks import layer_types
+from lenetlab.networks import custom_layers
 from lenetlab.settings.schema import CLASSES
 
 
 class MLP(nn.Module):
-    """Pixels, hidden layers, ten classes: images (N, 1, size, size) to logits (N, 10)."""
+    """Hidden linear layers and a linear output layer: images (N, 1, size, size) to logits (N, 10).
+
+    Every hidden layer is followed by batch normalisation (if `batch_norm`), the activation, and dropout (if its rate is
+    above 0). `hidden` and `dropout` have one entry per hidden layer.
+    """
 
     def __init__(
         self, size: int, hidden: tuple[int, ...], activation: str, batch_norm: bool, dropout: tuple[float, ...]
@@ -18,9 +23,25 @@ class MLP(nn.Module):
         super().__init__()
         names = tuple(f"hidden{number}" for number in range(1, len(hidden) + 1))
         layers = OrderedDict[str, nn.Module](flatten=nn.Flatten())
-        layers.update(layer_types.hidden_layers(names, (size * size, *hidden), activation, batch_norm, dropout))
+        layers.update(hidden_layers(names, (size * size, *hidden), activation, batch_norm, dropout))
         layers["output"] = nn.Linear(hidden[-1], CLASSES)
         self.layers = nn.Sequential(layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.layers(images)
+        logits: torch.Tensor = self.layers(images)
+        return logits
+
+
+def hidden_layers(
+    names: tuple[str, ...], widths: tuple[int, ...], activation: str, batch_norm: bool, dropout: tuple[float, ...]
+) -> OrderedDict[str, nn.Module]:
+    """Linear layers with what follows each of them, by name. `widths` begins with the number of inputs."""
+    layers = OrderedDict[str, nn.Module]()
+    for name, (inputs, outputs), rate in zip(names, pairwise(widths), dropout, strict=True):
+        layers[name] = nn.Linear(inputs, outputs)
+        if batch_norm:
+            layers[f"{name}_norm"] = nn.BatchNorm1d(outputs)
+        layers[f"{name}_{activation}"] = custom_layers.ACTIVATIONS[activation]()
+        if rate:
+            layers[f"{name}_dropout"] = nn.Dropout(rate)
+    return layers

@@ -24,20 +24,20 @@ KEPT = 2  # states and manifests
 
 
 @dataclass
-class State:
+class TrainingState:
     """Trainings of a group, all at the same epoch.
 
     Order, augmentation, dropout and schedule follow from seed and epoch, so none is kept.
     """
 
-    network: group.Group
+    network: group.NetworkGroup
     optimizer: optimizer.Optimizer
     seeds: list[int]  # a member's each
     epoch: int = 0  # epochs that are finished
     journals: list[list[dict[str, Any]]] = field(default_factory=list)  # what `journals/` will hold, a member's each
     digests: list[dict[str, str]] = field(default_factory=list)  # of the weights of all epochs by name, a member's each
 
-    def result(self) -> group.Group:
+    def evaluated_network(self) -> group.NetworkGroup:
         """The networks as they are measured and kept, with averaged weights where these are asked for."""
         return self.network.with_weights(self.optimizer.averaged())
 
@@ -64,10 +64,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise UserError(f"{path}: not the weights of this network ({why}); remedy: dvc checkout --force") from None
 
 
-def save(state: State, index: int, folder: Path) -> None:
+def save(state: TrainingState, index: int, folder: Path) -> None:
     """Keep the epoch that a member has just finished; from its manifest on the epoch counts."""
     weights, rest = weights_name(state.epoch), f"state-{state.epoch:02}.safetensors"
-    state.digests[index][weights] = _write(state.result().member(index), folder / weights)
+    state.digests[index][weights] = _write(state.evaluated_network().member(index), folder / weights)
     digests = {**state.digests[index], rest: _write(state.member(index), folder / rest)}
     manifests.write_manifest(_manifest(folder, state.epoch), digests, epoch=state.epoch, journal=state.journals[index])
     for epoch, manifest in _manifests(folder).items():
@@ -76,7 +76,7 @@ def save(state: State, index: int, folder: Path) -> None:
             manifest.unlink()  # last, since it is what tells that there is something to remove
 
 
-def load(state: State, index: int, folder: Path) -> None:
+def load(state: TrainingState, index: int, folder: Path) -> None:
     """Bring a member of a freshly started `state` to the last finished epoch in `folder`, if there is any."""
     epoch = epochs_done(folder)
     if epoch:

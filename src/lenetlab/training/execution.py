@@ -17,7 +17,7 @@ from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema
 from lenetlab.storage import files, paths, provenance
 from lenetlab.storage.locks import locked
-from lenetlab.training import checkpoint, device, loop, parallel, run_files
+from lenetlab.training import checkpoint, devices, loop, parallel, run_files
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,16 @@ class TrainingPlan:
     """The runs of one variant, and the folder of each in which its progress outlives a stopped stage."""
 
     variant: str
-    runs: tuple[run_files.TrainingJob, ...]
+    jobs: tuple[run_files.TrainingJob, ...]
     folders: dict[int, Path]  # by seed
     prepared: dataset.Prepared
-    where: torch.device
+    device: torch.device
 
 
-def plan(study: schema.Study, variant: str, prepared_folder: Path) -> TrainingPlan:
-    """What training a variant means here. UserError if the data or the device are not to be had."""
-    return plan_on(dataset.load(prepared_folder), study, variant)
-
-
-def plan_on(prepared: dataset.Prepared, study: schema.Study, variant: str) -> TrainingPlan:
-    """The same on data that were read before."""
-    device.pin()
-    where = device.resolve(study.device)
+def plan_training(study: schema.Study, variant: str, prepared: dataset.Prepared) -> TrainingPlan:
+    """What training a variant means here. UserError if the device is not to be had, or there are too few images."""
+    devices.make_deterministic()
+    where = devices.resolve(study.device)
     images, most = int((prepared.splits == "training").sum()), study.training_of(variant).images
     if most > images:
         raise UserError(
@@ -47,12 +42,12 @@ def plan_on(prepared: dataset.Prepared, study: schema.Study, variant: str) -> Tr
         )
     definition = study.variants[variant]
     normalization = prepared.normalization(definition.input)
-    identity = provenance.identity(study, variant, prepared.digest, torch.__version__, where.type, device.NUMERICS)
-    origin = {**provenance.origin(), "device": device.describe(where), "threads": torch.get_num_threads()}
+    identity = provenance.identity(study, variant, prepared.digest, torch.__version__, where.type, devices.NUMERICS)
+    origin = {**provenance.origin(), "device": devices.describe(where), "threads": torch.get_num_threads()}
     common = {
         "parent_fingerprint": provenance.fingerprint(identity),
         "identity": identity,
-        "parameters": layer_table.parameter_count(build.build(definition, seed=0)),
+        "parameters": layer_table.parameter_count(build.build_network(definition, seed=0)),
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
     runs, folders = [], {}
@@ -64,11 +59,11 @@ def plan_on(prepared: dataset.Prepared, study: schema.Study, variant: str) -> Tr
     return TrainingPlan(variant, tuple(runs), folders, prepared, where)
 
 
-def train(plan: TrainingPlan, runs: Path, journals: Path) -> None:
+def train_variant(plan: TrainingPlan, runs: Path, journals: Path) -> None:
     """Train every seed of the plan that is not finished yet; then its outputs stand in `runs` and `journals`, whole."""
-    finish([plan])
+    train_unfinished([plan])
     with files.writing_folder(runs) as outputs, files.writing_folder(journals) as logs:
-        for run in plan.runs:
+        for run in plan.jobs:
             folder, name = plan.folders[run.seed], paths.seed_name(run.seed)
             record = files.read_json(folder / paths.RUN_RECORD)
             (outputs / name).mkdir()
@@ -77,7 +72,7 @@ def train(plan: TrainingPlan, runs: Path, journals: Path) -> None:
             shutil.copyfile(folder / paths.JOURNAL, logs / f"{name}.jsonl")
 
 
-def finish(plans: Sequence[TrainingPlan]) -> None:
+def train_unfinished(plans: Sequence[TrainingPlan]) -> None:
     """Train what is not finished yet of these plans; the folder of each run then holds all of it.
 
     The seeds of one plan are shared out among the processes; of several plans, each is a process's task as a whole.
@@ -90,7 +85,7 @@ def finish(plans: Sequence[TrainingPlan]) -> None:
 
 
 def _lock(plan: TrainingPlan) -> Path:
-    return paths.resume_folder() / f"{plan.runs[0].record['parent_fingerprint']}.lock"
+    return paths.resume_folder() / f"{plan.jobs[0].record['parent_fingerprint']}.lock"
 
 
 def _waiting_message(variant: str) -> Callable[[], None]:
@@ -99,20 +94,20 @@ def _waiting_message(variant: str) -> Callable[[], None]:
 
 def _finish(plans: Sequence[TrainingPlan]) -> None:
     waiting = [list(_waiting(plan)) for plan in plans]
-    name, runs = plans[0].variant, [run for plan in plans for run in plan.runs]
+    name, runs = plans[0].variant, [run for plan in plans for run in plan.jobs]
     kept = len(runs) - sum(map(len, waiting))
     if kept:
         what = "seeds" if len(plans) == 1 else "trainings"
         print(f"{name}: {kept} of {len(runs)} {what} were done before and are kept", file=sys.stderr)
     if kept == len(runs):
         return
-    data, where = plans[0].prepared, plans[0].where
+    data, where = plans[0].prepared, plans[0].device
 
     @cache  # what plans have in common is read once
     def digits(part: str, form: schema.InputSettings, most: int) -> dataset.Digits:
         return data.digits(part, form, data.normalization(form), where, most)
 
-    processes, several = parallel.workers(where, len(runs) - kept), sum(map(bool, waiting)) > 1
+    processes, several = parallel.process_count(where, len(runs) - kept), sum(map(bool, waiting)) > 1
     tasks = [
         task
         for plan, part in zip(plans, waiting, strict=True)
@@ -121,7 +116,7 @@ def _finish(plans: Sequence[TrainingPlan]) -> None:
     done = sum(epochs for part in waiting for _, epochs in part)
     epochs = sum(run.training.epochs for part in waiting for run, _ in part)
     with tqdm(total=epochs, initial=done, desc=name, unit="epoch", dynamic_ncols=True) as bar:
-        for _, event in parallel.perform(tasks, min(processes, len(tasks))):
+        for _, event in parallel.run_tasks(tasks, min(processes, len(tasks))):
             if event["event"] == "epoch":
                 bar.update()
                 bar.set_postfix_str(f"loss {event['train_loss']:.4f}", refresh=False)
@@ -129,9 +124,9 @@ def _finish(plans: Sequence[TrainingPlan]) -> None:
 
 def _waiting(plan: TrainingPlan) -> Iterator[tuple[run_files.TrainingJob, int]]:
     """The runs that are not finished, and how many epochs of each are."""
-    for run in plan.runs:
+    for run in plan.jobs:
         folder = plan.folders[run.seed]
-        if not run_files.finished(folder):
+        if not run_files.is_finished(folder):
             yield run, checkpoint.epochs_done(folder)
 
 
@@ -144,12 +139,12 @@ def _tasks(
     """The trainings of a plan, shared out among so many processes; their digits are read before these are forked."""
     if not waiting:
         return
-    form, most = plan.runs[0].variant.input, plan.runs[0].training.images
+    form, most = plan.jobs[0].variant.input, plan.jobs[0].training.images
     known, unseen = digits("training", form, most), digits("validation", form, 0)
 
     def task(runs: Sequence[run_files.TrainingJob]) -> parallel.Task:
-        return lambda: loop.fit(runs, known, unseen, [plan.folders[run.seed] for run in runs])
+        return lambda: loop.train_jobs(runs, known, unseen, [plan.folders[run.seed] for run in runs])
 
     for epoch in sorted({done for _, done in waiting}):  # one that was stopped may have left its seeds an epoch apart
         alike = [run for run, done in waiting if done == epoch]
-        yield from (task(runs) for runs in parallel.split(alike, processes, plan.where))
+        yield from (task(runs) for runs in parallel.split_evenly(alike, processes, plan.device))

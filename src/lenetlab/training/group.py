@@ -12,24 +12,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lenetlab.networks import activations, layer_types, lenet, mlp
+from lenetlab.networks import custom_layers, lenet, mlp
 from lenetlab.training import autograd_functions
 
 T = TypeVar("T")
 
 # Members, by type of device. A CPU's kernels round for one member otherwise than for several, and a GPU's may do so for
 # every number: so that no bit depends on it, a group is filled to the least with copies that nobody reads.
-LEAST = {"cpu": 2, "cuda": 8, "mps": 8}
+MIN_MEMBERS = {"cpu": 2, "cuda": 8, "mps": 8}
 
-MOST = {"cpu": 6, "cuda": 8, "mps": 8}
+MAX_MEMBERS = {"cpu": 6, "cuda": 8, "mps": 8}
 
 
-def filled(members: Sequence[T], device: torch.device) -> list[T]:
+def pad_to_minimum(members: Sequence[T], device: torch.device) -> list[T]:
     """The members, and as many copies of the last as a group on this device needs."""
-    return [*members, *[members[-1]] * (LEAST[device.type] - len(members))]
+    return [*members, *[members[-1]] * (MIN_MEMBERS[device.type] - len(members))]
 
 
-class Group:
+class NetworkGroup:
     """Networks of one shape as one: images (members, N, 1, size, size) to logits (members, N, 10)."""
 
     def __init__(self, networks: Sequence[lenet.LeNet5 | mlp.MLP]) -> None:
@@ -41,7 +41,7 @@ class Group:
         self.weights = {name: value.requires_grad_() for name, value in stacked.items() if name in trained}
         self.statistics = {name: value for name, value in stacked.items() if name not in trained}  # of normalisation
 
-    def with_weights(self, weights: dict[str, torch.Tensor]) -> "Group":
+    def with_weights(self, weights: dict[str, torch.Tensor]) -> "NetworkGroup":
         """The same networks, and the same statistics, with other weights."""
         twin = copy.copy(self)
         twin.weights = weights
@@ -51,7 +51,7 @@ class Group:
         """The `state_dict` of one network; its tensors are views, so what is copied into them changes the group."""
         return {name: value.detach()[index] for name, value in (self.weights | self.statistics).items()}
 
-    def dropout(self) -> dict[str, tuple[int, float]]:
+    def dropout_layers(self) -> dict[str, tuple[int, float]]:
         """Width and rate of every dropout layer, by name."""
         found, width = {}, 0
         for name, layer in self.layers:
@@ -60,12 +60,12 @@ class Group:
                 found[name] = (width, layer.p)
         return found
 
-    def train(self, images: torch.Tensor, kept: dict[str, torch.Tensor]) -> torch.Tensor:
+    def training_logits(self, images: torch.Tensor, kept: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits in training mode. `kept`: by dropout layer, bool (members, N, width), what is not set to zero."""
         return self._forward(images, kept)
 
     @torch.inference_mode()
-    def evaluate(self, images: torch.Tensor, batch: int = 250) -> torch.Tensor:
+    def evaluation_logits(self, images: torch.Tensor, batch: int = 250) -> torch.Tensor:
         """Logits (members, N, 10) in evaluation mode of images (N, 1, size, size) that all members share."""
         parts = images.split(batch)
         return torch.cat([self._forward(part.expand(self.size, *part.shape), None) for part in parts], dim=1)
@@ -76,13 +76,13 @@ class Group:
             flow = flow.squeeze(2).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)
         for name, layer in self.layers:
             match layer:
-                case nn.Conv2d() | layer_types.PartialConv2d():
+                case nn.Conv2d() | custom_layers.PartialConv2d():
                     weight, bias = (self.weights[f"layers.{name}.{part}"] for part in ("weight", "bias"))
-                    kernels = weight if isinstance(layer, nn.Conv2d) else layer.full(weight)
+                    kernels = weight if isinstance(layer, nn.Conv2d) else layer.full_weight(weight)
                     flow = functional.conv2d(flow, kernels.flatten(0, 1), bias.flatten(), groups=self.size)
                 case nn.BatchNorm2d() | nn.BatchNorm1d():
                     flow = self._normalised(name, layer, flow, training=kept is not None)
-                case layer_types.Subsampling():
+                case custom_layers.Subsampling():
                     sums = 4 * functional.avg_pool2d(flow, 2).permute(0, 2, 3, 1)
                     weight, bias = (self.weights[f"layers.{name}.{part}"].flatten() for part in ("weight", "bias"))
                     flow = autograd_functions.Scale.apply(sums, weight, bias).permute(0, 3, 1, 2)
@@ -132,6 +132,6 @@ def _activated_late(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.M
     order = list(layers)
     for place in range(len(order) - 1):
         (_, layer), (_, following) = order[place : place + 2]
-        if type(layer) in activations.ACTIVATIONS.values() and isinstance(following, nn.MaxPool2d | nn.Flatten):
+        if type(layer) in custom_layers.ACTIVATIONS.values() and isinstance(following, nn.MaxPool2d | nn.Flatten):
             order[place : place + 2] = reversed(order[place : place + 2])
     return order

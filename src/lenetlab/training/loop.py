@@ -14,7 +14,7 @@ from torch.nn import functional
 from lenetlab.data import augmentation, dataset
 from lenetlab.networks import build
 from lenetlab.settings import schema
-from lenetlab.training import checkpoint, device, group, optimizer, run_files, schedule
+from lenetlab.training import checkpoint, devices, group, optimizer, run_files, schedule
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,24 @@ class Diverged(Exception):
         self.members, self.epoch, self.step = members, epoch, step
 
 
-def start(runs: Sequence[run_files.TrainingJob], where: torch.device) -> checkpoint.State:
+def initial_state(runs: Sequence[run_files.TrainingJob], where: torch.device) -> checkpoint.TrainingState:
     """The state of these runs before the first epoch. They are seeds of one variant, and are trained as one group."""
-    members = group.filled(runs, where)
-    network = group.Group([build.build(run.variant, run.seed).to(where) for run in members])
+    members = group.pad_to_minimum(runs, where)
+    network = group.NetworkGroup([build.build_network(run.variant, run.seed).to(where) for run in members])
     decay = runs[0].variant.regularization.weight_decay
     steps = optimizer.Optimizer(runs[0].training, decay, network.weights)
     seeds = [run.seed for run in members]
-    return checkpoint.State(network, steps, seeds, journals=[[] for _ in seeds], digests=[{} for _ in seeds])
+    return checkpoint.TrainingState(network, steps, seeds, journals=[[] for _ in seeds], digests=[{} for _ in seeds])
 
 
 def train_epoch(
-    run: run_files.TrainingJob, state: checkpoint.State, digits: dataset.Digits
+    run: run_files.TrainingJob, state: checkpoint.TrainingState, digits: dataset.Digits
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One pass over the digits. Per member, mean cross-entropy and accuracy of the batches as they were met.
 
     `run` is any of the group's: what is read from it is the same in all.
     """
-    chance = draw(run.variant, state, len(digits), digits.labels.device)
+    chance = draw_randomness(run.variant, state, len(digits), digits.labels.device)
     loss_sum, correct = torch.zeros(2, len(state.seeds), dtype=torch.float64, device=digits.labels.device)
     for step in range(steps_per_epoch(run, digits)):
         losses, right = train_step(run, state, digits, chance, step)
@@ -66,7 +66,11 @@ def steps_per_epoch(run: run_files.TrainingJob, digits: dataset.Digits) -> int:
 
 
 def train_step(
-    run: run_files.TrainingJob, state: checkpoint.State, digits: dataset.Digits, chance: EpochRandomness, step: int
+    run: run_files.TrainingJob,
+    state: checkpoint.TrainingState,
+    digits: dataset.Digits,
+    chance: EpochRandomness,
+    step: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One batch of the coming epoch. Per member, the sum of its cross-entropies and how many it got right.
 
@@ -82,7 +86,7 @@ def train_step(
     )
     if chance.moves is not None:
         images = augmentation.changed(images, chance.moves[:, batch].flatten(0, 1), digits.black)
-    logits = state.network.train(
+    logits = state.network.training_logits(
         images.unflatten(0, chosen.shape), {name: masks[:, batch] for name, masks in chance.kept.items()}
     ).flatten(0, 1)
     losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
@@ -97,17 +101,19 @@ def train_step(
     return losses.view(chosen.shape).sum(1), (logits.argmax(1) == labels).view(chosen.shape).sum(1)
 
 
-def draw(variant: schema.Variant, state: checkpoint.State, count: int, where: torch.device) -> EpochRandomness:
+def draw_randomness(
+    variant: schema.Variant, state: checkpoint.TrainingState, count: int, where: torch.device
+) -> EpochRandomness:
     """What is random in the coming epoch. Drawn on the CPU, so that every device meets the same."""
     rules, epoch = variant.regularization, state.epoch + 1
-    orders, moves, kept = [], [], {name: [] for name in state.network.dropout()}
+    orders, moves, kept = [], [], {name: [] for name in state.network.dropout_layers()}
     for seed in state.seeds:
-        orders.append(torch.randperm(count, generator=stream(seed, epoch, "order")))
+        orders.append(torch.randperm(count, generator=random_generator(seed, epoch, "order")))
         if rules.augmentation != "none":
-            elastic, chance = rules.augmentation == "elastic", stream(seed, epoch, "augmentation")
+            elastic, chance = rules.augmentation == "elastic", random_generator(seed, epoch, "augmentation")
             moves.append(augmentation.draw(count, variant.input.size, elastic, rules.augmentation_strength, chance))
-        dropout = stream(seed, epoch, "dropout")
-        for name, (width, rate) in state.network.dropout().items():
+        dropout = random_generator(seed, epoch, "dropout")
+        for name, (width, rate) in state.network.dropout_layers().items():
             kept[name].append(uniform_int16(count, width, dropout) >= round(rate * 2**16) - 2**15)
     return EpochRandomness(
         order=torch.stack(orders).to(where),
@@ -122,7 +128,7 @@ def uniform_int16(count: int, width: int, generator: torch.Generator) -> torch.T
     return draws.view(torch.int16)[: count * width].view(count, width)
 
 
-def fit(
+def train_jobs(
     runs: Sequence[run_files.TrainingJob], training: dataset.Digits, validation: dataset.Digits, folders: Sequence[Path]
 ) -> Iterator[dict[str, Any]]:
     """Train runs side by side to the last epoch, from where their folders end, all at the same, and keep all there.
@@ -140,12 +146,12 @@ def fit(
             members = {min(member, len(going) - 1) for member in found.members}  # beyond are copies of the last
             where = {"epoch": found.epoch, "step": found.step}
         for member in members:
-            yield run_files.finish(*going[member], state, member, None, where)
+            yield run_files.write_final(*going[member], state, member, None, where)
         going = [pair for member, pair in enumerate(going) if member not in members]
 
 
-def _resumed(going: Sequence[tuple[run_files.TrainingJob, Path]], where: torch.device) -> checkpoint.State:
-    state = start([run for run, _ in going], where)
+def _resumed(going: Sequence[tuple[run_files.TrainingJob, Path]], where: torch.device) -> checkpoint.TrainingState:
+    state = initial_state([run for run, _ in going], where)
     for index, (run, folder) in enumerate(going):
         checkpoint.load(state, index, folder)
         begin = {"event": "start", "time": time.time(), **run.record, "provenance": run.origin}
@@ -156,7 +162,7 @@ def _resumed(going: Sequence[tuple[run_files.TrainingJob, Path]], where: torch.d
 
 def _epochs(
     going: Sequence[tuple[run_files.TrainingJob, Path]],
-    state: checkpoint.State,
+    state: checkpoint.TrainingState,
     training: dataset.Digits,
     validation: dataset.Digits,
 ) -> Iterator[dict[str, Any]]:
@@ -164,26 +170,26 @@ def _epochs(
     while state.epoch < settings.epochs:
         began = time.perf_counter()
         trained = train_epoch(going[0][0], state, training)
-        validated = measure(state.result(), validation)
+        validated = loss_and_accuracy(state.evaluated_network(), validation)
         _require_numbers(_sound(state, trained, validated), state.epoch, steps)
         curves = [
             torch.stack(part).T.tolist() if part else [(None, None)] * len(state.seeds) for part in (trained, validated)
         ]
         spent = {
             "seconds": (time.perf_counter() - began) / len(going),
-            "peak_memory_bytes": device.peak_memory(training.labels.device),
+            "peak_memory_bytes": devices.peak_memory(training.labels.device),
             "side_by_side": len(going),
         }
         for index, ((_, folder), measured) in enumerate(zip(going, zip(*curves, strict=True), strict=False)):
-            record = dict(zip(run_files.CURVES, (state.epoch, *measured[0], *measured[1]), strict=True))
+            record = dict(zip(run_files.CURVE_COLUMNS, (state.epoch, *measured[0], *measured[1]), strict=True))
             state.journals[index].append({"event": "epoch", "time": time.time(), **spent, **record})
             checkpoint.save(state, index, folder)  # from here on the epoch counts
             run_files.write_journal(state.journals[index], folder)
             yield state.journals[index][-1]
-    learnt = measure(state.result(), training)
+    learnt = loss_and_accuracy(state.evaluated_network(), training)
     _require_numbers(_sound(state, learnt), state.epoch, steps)
     for index, (run, folder) in enumerate(going):
-        yield run_files.finish(
+        yield run_files.write_final(
             run, folder, state, index, {"loss": learnt[0][index].item(), "accuracy": learnt[1][index].item()}
         )
 
@@ -194,23 +200,23 @@ def _require_numbers(sound: torch.Tensor, epoch: int, step: int) -> None:
         raise Diverged((~sound).nonzero().flatten().tolist(), epoch, step)
 
 
-def _sound(state: checkpoint.State, *measures: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
+def _sound(state: checkpoint.TrainingState, *measures: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
     """Bool (members): whether all that a member consists of, and its losses, are numbers."""
     losses = torch.stack([measured[0].isfinite() for measured in measures if measured]).all(0)
     members = [all(value.isfinite().all() for value in state.member(at).values()) for at in range(len(state.seeds))]
     return losses & torch.tensor(members, device=losses.device)
 
 
-def measure(network: group.Group, digits: dataset.Digits) -> tuple[torch.Tensor, torch.Tensor] | None:
+def loss_and_accuracy(network: group.NetworkGroup, digits: dataset.Digits) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Mean cross-entropy and accuracy in evaluation mode, per member; None where there are no digits."""
     if not len(digits):
         return None
-    logits = network.evaluate(digits.images)
+    logits = network.evaluation_logits(digits.images)
     losses = [functional.cross_entropy(member.double(), digits.labels) for member in logits]
     return torch.stack(losses), (logits.argmax(2) == digits.labels).double().mean(1)
 
 
-def stream(seed: int, epoch: int, purpose: str) -> torch.Generator:
+def random_generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
     """Random numbers on the CPU, so that every device meets the same ones: a function of these three alone."""
     digest = hashlib.sha256(f"{purpose} {seed} {epoch}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)

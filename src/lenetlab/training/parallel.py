@@ -10,26 +10,26 @@ from typing import Any, TypeVar
 import torch
 
 from lenetlab.errors import UserError, die_with_parent, explain
-from lenetlab.training import device, group
+from lenetlab.training import devices, group
 
 T = TypeVar("T")
 
 Task = Callable[[], Iterator[Any]]  # something to do that yields what happens on the way
 
 
-def workers(where: torch.device, tasks: int) -> int:
+def process_count(where: torch.device, tasks: int) -> int:
     """Processes to use: one per core on the CPU; a GPU is shared worse than it is used in turn."""
-    return min(tasks, device.cores()) if where.type == "cpu" else 1
+    return min(tasks, devices.cores()) if where.type == "cpu" else 1
 
 
-def split(members: Sequence[T], processes: int, where: torch.device) -> list[Sequence[T]]:
+def split_evenly(members: Sequence[T], processes: int, where: torch.device) -> list[Sequence[T]]:
     """Groups of like size, as few as give every process the same number of them."""
-    rounds = math.ceil(len(members) / (processes * group.MOST[where.type]))
+    rounds = math.ceil(len(members) / (processes * group.MAX_MEMBERS[where.type]))
     groups = min(processes * rounds, len(members))
     return [members[len(members) * place // groups : len(members) * (place + 1) // groups] for place in range(groups)]
 
 
-def perform(tasks: Sequence[Task], processes: int, method: str | None = None) -> Iterator[tuple[int, Any]]:
+def run_tasks(tasks: Sequence[Task], processes: int, method: str | None = None) -> Iterator[tuple[int, Any]]:
     """Do all tasks, so many at a time; yields (number of the task, what it yielded) as it comes.
 
     One process is this one, unless a `method` is given by which new ones are started: fork or spawn. An error of a task
@@ -85,7 +85,7 @@ def _cause(status: int) -> str:
 def _work(tasks: Sequence[Task], following: Any, sender: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     die_with_parent()
-    device.pin()
+    devices.make_deterministic()
     while True:
         with following.get_lock():
             number, following.value = following.value, following.value + 1

@@ -12,7 +12,7 @@ from lenetlab.data import dataset
 from lenetlab.errors import UserError
 from lenetlab.settings import schema
 from lenetlab.storage import code, files, manifests, paths, provenance
-from lenetlab.training import device, execution, run_files
+from lenetlab.training import devices, execution, run_files
 
 VERSIONS = ("torch", "numpy", "python")
 # Two processors round differently, and training makes much of little. With AVX2 in place of AVX-512, training accuracy
@@ -22,7 +22,7 @@ TOLERANCE = 0.004  # of training accuracy, in every epoch
 
 
 @dataclass(frozen=True)
-class Recorded:
+class TrainingRecord:
     """What a record tells of one training: all that decides its bits, and what came out."""
 
     identity: dict[str, Any]
@@ -41,7 +41,7 @@ class Reproduction:
     reasons: list[str]  # what is not as it was recorded
 
 
-def read_record(folder: Path, journal: Path) -> Recorded:
+def read_record(folder: Path, journal: Path) -> TrainingRecord:
     """What stands on disk of a training, such as `runs/mlp/seed-0` and `journals/mlp/seed-0.jsonl`."""
     try:
         record = manifests.read_manifest(folder / paths.RUN_RECORD)
@@ -49,7 +49,7 @@ def read_record(folder: Path, journal: Path) -> Recorded:
         raise UserError(f"{damage}; remedy: dvc checkout --force, or dvc repro") from None
     weights = sorted((name for name in record["files"] if name.startswith("epoch")), key=_epoch)
     starts = [line for line in files.read_json_lines(journal) if line["event"] == "start"]
-    return Recorded(
+    return TrainingRecord(
         identity=record["identity"],
         seed=record["seed"],
         fingerprint=record["fingerprint"],
@@ -59,7 +59,7 @@ def read_record(folder: Path, journal: Path) -> Recorded:
     )
 
 
-def reproduce(record: Recorded, study: schema.Study, prepared_folder: Path) -> Reproduction:
+def reproduce(record: TrainingRecord, study: schema.Study, prepared_folder: Path) -> Reproduction:
     """Train again what `record` describes, in a folder of its own, and compare. `study` is only asked for the device.
 
     UserError if the record does not agree with its own fingerprint, or tells of what this code does not know.
@@ -67,16 +67,16 @@ def reproduce(record: Recorded, study: schema.Study, prepared_folder: Path) -> R
     if provenance.fingerprint(record.identity, record.seed) != record.fingerprint:
         raise UserError("the record does not agree with its own fingerprint: it was changed after the training")
     prepared = dataset.load(prepared_folder)
-    plan = execution.plan_on(prepared, _as_recorded(record, study), record.identity["variant"])
-    run = plan.runs[0]
+    plan = execution.plan_training(_as_recorded(record, study), record.identity["variant"], prepared)
+    run = plan.jobs[0]
     folder = paths.repository_root() / ".lenetlab" / "reproduce" / run.record["fingerprint"]
-    execution.finish([replace(plan, folders={record.seed: folder})])
+    execution.train_unfinished([replace(plan, folders={record.seed: folder})])
     found = read_record(folder, folder / paths.JOURNAL)
     shutil.rmtree(folder)  # it was kept only to go on from, and another time all is to be made anew
     return compare(record, found)
 
 
-def compare(record: Recorded, found: Recorded) -> Reproduction:
+def compare(record: TrainingRecord, found: TrainingRecord) -> Reproduction:
     """How what was `found` compares with the record."""
     epoch = _first_different(record.weights, found.weights)
     reasons = list(_reasons(record, found))
@@ -90,7 +90,7 @@ def compare(record: Recorded, found: Recorded) -> Reproduction:
     return Reproduction("different", epoch, farthest, reasons)
 
 
-def summary(record: Recorded, found: Reproduction) -> str:
+def summary(record: TrainingRecord, found: Reproduction) -> str:
     """The verdict as a line, and a line for each thing that is not as it was recorded."""
     what = f"{record.identity['variant']}, seed {record.seed}: {found.outcome}"
     if found.outcome == "identical":
@@ -102,7 +102,7 @@ def summary(record: Recorded, found: Reproduction) -> str:
     return "\n".join([what, *heading, *(f"  {reason}" for reason in found.reasons), *unknown])
 
 
-def _as_recorded(record: Recorded, study: schema.Study) -> schema.Study:
+def _as_recorded(record: TrainingRecord, study: schema.Study) -> schema.Study:
     """A study of that one training; on this machine's usual device, where it has none of the recorded type."""
     name, type_ = record.identity["variant"], record.identity["device"]
     try:
@@ -115,7 +115,7 @@ def _as_recorded(record: Recorded, study: schema.Study) -> schema.Study:
             f" remedy: git checkout {commit or 'the commit that made it'}"
         ) from None
     one = {"study": (name,), "seeds": (record.seed,), "comparisons": {}, "training": settings}
-    one |= {"variants": {name: definition}, "device": type_ if device.has(type_) else "auto"}
+    one |= {"variants": {name: definition}, "device": type_ if devices.is_available(type_) else "auto"}
     return study.model_copy(update=one)
 
 
@@ -127,7 +127,7 @@ def _first_different(one: Sequence[str], other: Sequence[str]) -> int | None:
     return None if len(one) == len(other) else min(len(one), len(other)) + 1
 
 
-def _reasons(record: Recorded, found: Recorded) -> Iterator[str]:
+def _reasons(record: TrainingRecord, found: TrainingRecord) -> Iterator[str]:
     """All that is not as it was recorded, a line each."""
     then, now = record.identity, found.identity
     if then["code"] != now["code"]:

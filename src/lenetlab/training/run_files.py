@@ -14,7 +14,7 @@ from lenetlab.storage import files, manifests, paths
 from lenetlab.storage.digests import sha256, sha256_file
 from lenetlab.training import checkpoint
 
-CURVES = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+CURVE_COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 FINISHED = "finished.json"  # in the folder for resuming: the digests of these two
@@ -31,10 +31,10 @@ class TrainingJob:
     origin: dict[str, Any]  # commit, versions, hardware
 
 
-def finish(
+def write_final(
     run: TrainingJob,
     folder: Path,
-    state: checkpoint.State,
+    state: checkpoint.TrainingState,
     member: int,
     learnt: dict[str, float] | None,
     diverged: dict[str, int] | None = None,
@@ -48,7 +48,7 @@ def finish(
     journal = [*state.journals[member], {"event": "end", "time": time.time(), **status}]
     write_journal(journal, folder)
     table = io.StringIO()
-    writer = csv.DictWriter(table, CURVES, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(table, CURVE_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(line for line in journal if line["event"] == "epoch")
     files.write_text(folder / paths.CURVES, table.getvalue())
@@ -61,7 +61,7 @@ def finish(
     return journal[-1]
 
 
-def finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
     """Whether a training came to its end in this folder for resuming; what is damaged there is named."""
     if not (folder / FINISHED).exists():
         return False

@@ -73,7 +73,7 @@ class Evidence:
         from lenetlab.networks import build, layer_table  # imports torch: seconds that trained variants do not need
 
         definition = self.study.variants[name]
-        return layer_table.layer_table(build.build(definition, seed=0), definition.input.size)
+        return layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size)
 
     def not_evaluated(self, *names: str) -> Finding | None:
         """The answer if one of these variants has no evaluation."""

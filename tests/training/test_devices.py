@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lenetlab.errors import UserError
-from lenetlab.training import device
+from lenetlab.training import devices
 
 
 @pytest.fixture
@@ -21,11 +21,11 @@ def gpus(monkeypatch):
 
 def test_auto_is_the_gpu_if_there_is_one(gpus):
     gpus(0)
-    assert device.resolve("auto") == torch.device("cpu")
+    assert devices.resolve("auto") == torch.device("cpu")
     gpus(2)
-    assert device.resolve("auto") == torch.device("cuda")
-    assert device.resolve("cuda:1") == torch.device("cuda:1")
-    assert device.resolve("cpu") == torch.device("cpu")
+    assert devices.resolve("auto") == torch.device("cuda")
+    assert devices.resolve("cuda:1") == torch.device("cuda:1")
+    assert devices.resolve("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize(
@@ -35,17 +35,17 @@ def test_auto_is_the_gpu_if_there_is_one(gpus):
 def test_a_device_that_is_not_there_is_refused_with_what_is(gpus, count, requested, allowed):
     gpus(count)
     with pytest.raises(UserError, match=allowed):
-        device.resolve(requested)
+        devices.resolve(requested)
 
 
 def test_pinning_means_one_thread_and_deterministic_operations():
-    device.pin()
+    devices.make_deterministic()
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled()
 
 
 def test_the_description_names_the_processor():
-    kind, _, name = device.describe(torch.device("cpu")).partition(": ")
+    kind, _, name = devices.describe(torch.device("cpu")).partition(": ")
     assert kind == "cpu"
     assert name
-    assert device.peak_memory(torch.device("cpu")) > 10_000_000
+    assert devices.peak_memory(torch.device("cpu")) > 10_000_000

@@ -14,7 +14,8 @@ from lenetlab.errors import UserError
 
 NUMERICS = "float32"  # all arithmetic; TF32 and reduced precision are off
 
-# MKL's bits shall not depend on where in memory a matrix lies. MKL looks at its first product: `pin` may come too late.
+# MKL must give the same bits wherever in memory a matrix lies. MKL reads this at its first product, so it is set here.
+# `make_deterministic` may run later than that.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
@@ -37,7 +38,7 @@ def resolve(requested: str) -> torch.device:
     return torch.device(requested)
 
 
-def has(requested: str) -> bool:
+def is_available(requested: str) -> bool:
     """Whether a device that params.yaml may ask for is on this machine."""
     try:
         resolve(requested)
@@ -46,7 +47,7 @@ def has(requested: str) -> bool:
     return True
 
 
-def pin() -> None:
+def make_deterministic() -> None:
     """One thread and deterministic algorithms, for this process: other numbers of threads give other bits.
 
     Freed memory is kept for the next step, which needs as much again: to ask the system for it costs up to half a step.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lenetlab.training import device
+from lenetlab.training import devices
 from tests.pipeline.projects import edit, environment
 
 PAGE = resource.getpagesize()
@@ -74,14 +74,18 @@ VARIES = ("costs.json", "journals")  # with the time that things take; all else 
 
 def side_by_side(check: Callable, cases: Iterable) -> None:
     """As many at a time as there are processors: most of a stage's time is spent on loading what it needs."""
-    with ThreadPoolExecutor(device.cores()) as several:
+    with ThreadPoolExecutor(devices.cores()) as several:
         list(several.map(check, cases))
 
 
-@pytest.fixture(scope="session")
-def whole(finished: Path) -> Path:
-    """A project in which nothing failed."""
-    return finished
+@pytest.fixture(scope="module")
+def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory, alone: dict[str, str]) -> Path:
+    """A project in which nothing failed; as in the tests, it is no git repository, so reports name no commit."""
+    folder = tmp_path_factory.mktemp("whole") / "project"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "mlruns", "mlflow.db"))
+    done = run(STAGES["compare"].words, folder, alone)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +211,9 @@ def test_a_full_disk_is_told_of_and_once_there_is_room_the_stage_goes_on(whole, 
                 start(stage, whole, disk.project, again=step % 2 == 0)
                 disk.fill(need * step // ROOMS)
                 line = told(run(disk.inside("", *stage.words), tmp_path, alone))
-                remedy = "remedy: make room on that disk, then run the same command again: it goes on where it was"
+                remedy = (
+                    "remedy: make room on that disk, then run the same command again: it continues where it stopped"
+                )
                 found = re.fullmatch(rf"error: (\S+): No space left on device; {remedy}", line)
                 assert found, line
                 check_named(stage, found[1], disk)
@@ -327,7 +333,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def ask_much(content: dict) -> None:
     """About 300 MB for a process that trains a seed."""
-    content["study"] = ["lenet5"]
+    content |= {"study": ["lenet5"], "comparisons": {}}
     content["training"]["batch_size"] = 60_000
 
 
@@ -335,7 +341,7 @@ def ask_much(content: dict) -> None:
 def test_a_batch_that_does_not_fit_into_memory_is_told_of(command, processes, whole, tmp_path, alone, large, count):
     if processes == 1 and not large:
         pytest.skip("make torture tries it")
-    if processes > device.cores():
+    if processes > devices.cores():
         pytest.skip(f"needs {processes} processors")
     stage = STAGES[command.partition(" ")[0]]._replace(command=command, makes=("runs", "journals", "costs.json"))
     for megabytes in (20, 50, 100, 150) if large else (100,):
@@ -354,7 +360,7 @@ def test_a_stage_whose_worker_is_killed_says_so_and_goes_on(name, whole, tmp_pat
     """As the system does with a process that uses more memory than there is."""
     if name == "cost" and not large:
         pytest.skip("make torture tries it")
-    if name == "train" and device.cores() < 2:
+    if name == "train" and devices.cores() < 2:
         pytest.skip("needs two processors")
     stage = STAGES[name]
     folder = tmp_path / "project"

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from lenetlab.data import dataset
 from lenetlab.evaluation import evaluate
 from lenetlab.settings import params
 from lenetlab.storage.digests import sha256_file
 from lenetlab.training import execution
-from tests.pipeline.projects import ROOT, clone, edit, environment, make_small, run
+from tests.pipeline.projects import ROOT, clone, copy_of, edit, environment, make_small, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
@@ -28,14 +29,21 @@ TARGET = f"evaluate@{VARIANT}"
 def ask_for_long_training(content: dict) -> None:
     make_small(content)
     content["study"].append(VARIANT)
-    content["training"] |= {"epochs": EPOCHS, "schedule": "one-cycle", "images": 500}
+    content["training"] |= {"epochs": EPOCHS, "schedule": "one-cycle", "images": 300}
     content["variants"][VARIANT]["regularization"]["augmentation"] = "affine"
 
 
 @pytest.fixture
-def project(tmp_path, digits_folder) -> Path:
-    (tmp_path / "project").mkdir()
-    return clone(tmp_path / "project", digits_folder, ask_for_long_training)
+def project(tmp_path, digits_folder, finished, large) -> Path:
+    """A project in which all is still to be done; in an ordinary run, fetch and prepare are done."""
+    if large:
+        (tmp_path / "project").mkdir()
+        return clone(tmp_path / "project", digits_folder, ask_for_long_training)
+    project = copy_of(finished, tmp_path / "project")
+    for name in ("runs", "evaluations", ".lenetlab", "mlruns", "mlflow.db", ".dvc/cache/runs"):
+        run(project, "rm", "-rf", name)
+    edit(project, ask_for_long_training)
+    return project
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,8 @@ def undisturbed(prepared, tmp_path_factory) -> dict[str, str]:
     study, runs = params.load(folder / "params.yaml"), folder / "runs" / VARIANT
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(folder))
-        execution.train(execution.plan(study, VARIANT, prepared / "train"), runs, folder / "journals")
+        plan = execution.plan_training(study, VARIANT, dataset.load(prepared / "train"))
+        execution.train_variant(plan, runs, folder / "journals")
         evaluate.write(evaluate.evaluate(study, VARIANT, runs, prepared / "test"), folder / "evaluations" / VARIANT)
     return results(folder)
 
@@ -109,10 +118,11 @@ def mend_what_dvc_wrote(project: Path) -> None:
 
 def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(project, undisturbed, large, count):
     chance, kills = random.Random(7), 0  # noqa: S311  no secret
-    while kills < (50 if large else 3):
+    most, longest = (50, 16) if large else (3, 9)
+    while kills < most:
         process = started(project, "dvc", "repro", TARGET)
         try:
-            process.wait(timeout=chance.uniform(2, 16))
+            process.wait(timeout=chance.uniform(2, longest))
             assert results(project) == undisturbed
             run(project, "dvc", "repro", "--force", "fetch")  # and the race begins anew
             for name in ("runs", "evaluations", "dvc.lock", ".lenetlab"):
@@ -162,7 +172,7 @@ def test_a_stage_whose_dvc_was_killed_before_it_looked_ends_with_a_word(tmp_path
     """What an orphan is left to is in another process group, and so is the parent of a group of one."""
     words, environ = [sys.executable, ROOT / "stages" / "fetch.py"], environment() | {"DVC_STAGE": "fetch"}
     done = subprocess.run(words, cwd=tmp_path, env=environ, process_group=0, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (1, "error: the `dvc repro` that started this is gone\n")
+    assert (done.returncode, done.stderr) == (1, "error: the `dvc repro` that started this stage has ended\n")
     done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert "params.yaml" in done.stderr  # it has begun, and lacks that
 
@@ -176,7 +186,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(project, tmp_path, count):
         assert gone(project, "stages/", 10)
         assert process.wait(timeout=60) != 0
     said = (tmp_path / "log").read_text()
-    assert "stopped; what is finished is kept, down to each epoch: the same command goes on" in said
+    assert "stopped; finished epochs are kept: the same command continues there" in said
     assert "Traceback" not in said
     count("Ctrl-C")
 

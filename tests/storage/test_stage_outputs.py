@@ -1,9 +1,10 @@
-"""Whatever is done to an output, what reads it says so in one line: which file, and what helps."""
+"""Missing and damaged outputs of earlier stages: one line that names the file and the command that helps."""
 
 import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +17,34 @@ from lenetlab.errors import UserError
 from lenetlab.evaluation import curves, mistakes
 from lenetlab.storage import files, stage_outputs
 
-RECORD = {"a": {"b": 1, "c": None}, "list": [{"x": 1}, {"x": 2}], "by name": {"one": {"y": 3}}}
+RECORD = {"a": {"b": 1, "c": None}, "list": [{"x": 1}, {"x": 2}], "by name": {"first": {"y": 3}}}
 KEYS = ("a/b", "a/c", "list/*/x", "by name/*/y")
 ROWS = "seed,epoch," + ",".join(curves.MEASURES) + "\n" + "".join(f"0,{epoch},1,1,1,1,1,1\n" for epoch in (1, 2, 3))
 JOURNAL = "".join(json.dumps({"event": event}) + "\n" for event in ("start", "epoch", "end"))
 
 
 def write_mistakes(path: Path) -> None:
-    columns = {column: np.arange(40) for column in mistakes.COLUMNS}
-    mistakes.write(columns, path)
+    columns = {field.name: np.arange(40) for field in fields(mistakes.MisreadImages)}
+    mistakes.write(mistakes.MisreadImages(**columns), path)
 
 
-# Name of a file -> how it is written, and read.
-KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
+# File name -> functions that write and read such a file.
+FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
     "record.json": (
         lambda path: files.write_json(path, RECORD),
-        lambda path: stage_outputs.json_object(path, "evaluate@mlp", *KEYS),
+        lambda path: stage_outputs.read_json_object(path, "evaluate@mlp", *KEYS),
     ),
     "entries.json": (
         lambda path: files.write_json(path, RECORD["list"]),
-        lambda path: stage_outputs.json_list(path, "evaluate@mlp", "x"),
+        lambda path: stage_outputs.read_json_list(path, "evaluate@mlp", "x"),
     ),
     "curves.csv": (
         lambda path: files.write_text(path, ROWS),
-        lambda path: curves.read_evaluation(path, "evaluate@mlp"),
+        lambda path: curves.read(path, "evaluate@mlp"),
     ),
     "seed-0.jsonl": (
         lambda path: files.write_text(path, JOURNAL),
-        lambda path: stage_outputs.journal(path, "evaluate@mlp"),
+        lambda path: stage_outputs.read_journal(path, "evaluate@mlp"),
     ),
     "mistakes.npz": (
         write_mistakes,
@@ -52,7 +53,8 @@ KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
 }
 
 
-def refused(path: Path, read: Callable[[Path], Any]) -> str:
+def error_line(path: Path, read: Callable[[Path], Any]) -> str:
+    """The error of reading a missing or damaged file; checks that it is one line with the file and the remedy."""
     with pytest.raises(UserError) as caught:
         read(path)
     (line,) = caught.value.problems
@@ -62,42 +64,42 @@ def refused(path: Path, read: Callable[[Path], Any]) -> str:
     return line
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_what_is_whole_is_read(tmp_path, name):
-    write, read = KINDS[name]
+@pytest.mark.parametrize("name", FORMATS)
+def test_complete_files_are_read(tmp_path, name):
+    write, read = FORMATS[name]
     write(tmp_path / name)
     assert read(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_what_is_missing_is_named_with_what_helps(tmp_path, name):
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_missing_file_is_named_with_the_remedy(tmp_path, name):
     path = tmp_path / name
-    assert refused(path, KINDS[name][1]) == (
-        f"{path}: cannot be read (No such file or directory); remedy: dvc checkout --force {path}, or, where that does"
+    assert error_line(path, FORMATS[name][1]) == (
+        f"{path}: cannot be read (No such file or directory); remedy: dvc checkout --force {path}, or, if that does"
         " not help, dvc repro --force --single-item evaluate@mlp"
     )
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"5", b'"text"', b"\xff\xfe\x00", b"[[1]]", b'{"event": 1}'])
-def test_what_is_something_else_is_named(tmp_path, name, content):
+def test_other_content_is_an_error(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    refused(tmp_path / name, KINDS[name][1])
+    error_line(tmp_path / name, FORMATS[name][1])
 
 
 @pytest.mark.parametrize("name", ["record.json", "entries.json", "mistakes.npz"])
 @given(share=st.floats(0, 0.999))
-def test_what_was_cut_off_anywhere_is_named(tmp_path_factory, name, share):
-    path = tmp_path_factory.mktemp("cut") / name
-    write, read = KINDS[name]
+def test_a_truncated_file_is_an_error(tmp_path_factory, name, share):
+    path = tmp_path_factory.mktemp("truncated") / name
+    write, read = FORMATS[name]
     write(path)
-    whole = path.read_bytes().rstrip(b"\n")
-    path.write_bytes(whole[: int(share * len(whole))])
-    refused(path, read)
+    complete = path.read_bytes().rstrip(b"\n")
+    path.write_bytes(complete[: int(share * len(complete))])
+    error_line(path, read)
 
 
-def without(content: Any, steps: list[str]) -> Any:
-    """A copy that lacks one key, in the last entry where it is one of several."""
+def without_key(content: Any, steps: list[str]) -> Any:
+    """A copy without one nested key; the step `*` stands for the last entry."""
     copy = json.loads(json.dumps(content))
     parent = copy
     for step in steps[:-1]:
@@ -107,41 +109,41 @@ def without(content: Any, steps: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_that_is_missing_is_told(tmp_path, key):
+def test_a_missing_key_is_an_error(tmp_path, key):
     path = tmp_path / "record.json"
-    files.write_json(path, without(RECORD, key.split("/")))
-    assert re.search(r"\(no [^)]+\)", refused(path, KINDS["record.json"][1]))
+    files.write_json(path, without_key(RECORD, key.split("/")))
+    assert re.search(r"\(no [^)]+\)", error_line(path, FORMATS["record.json"][1]))
 
 
-def test_a_row_that_was_cut_off_or_a_figure_that_is_none_is_told(tmp_path):
-    path, read = tmp_path / "curves.csv", KINDS["curves.csv"][1]
+def test_incomplete_rows_missing_columns_and_text_instead_of_numbers_are_errors(tmp_path):
+    path, read = tmp_path / "curves.csv", FORMATS["curves.csv"][1]
     for damaged in (ROWS.rpartition(",")[0], ROWS.replace("0,2,1", "0,2,x"), ROWS.replace("seed", "sed"), ROWS + "1,"):
         path.write_text(damaged)
-        refused(path, read)
+        error_line(path, read)
     path.write_text(ROWS + "1,1,1,1,1,1,1,1\n")  # a seed with fewer epochs than the other
-    refused(path, read)
+    error_line(path, read)
 
 
-def test_a_table_without_rows_is_no_damage(tmp_path):
-    """That of a variant of which every seed diverged."""
+def test_a_table_without_rows_is_valid(tmp_path):
+    """evaluate writes such a table if every seed of the variant diverged."""
     (tmp_path / "curves.csv").write_text(ROWS.partition("\n")[0] + "\n")
-    assert curves.read_evaluation(tmp_path / "curves.csv", "evaluate@mlp") == {}
+    assert curves.read(tmp_path / "curves.csv", "evaluate@mlp") == {}
     with (tmp_path / "curves.csv").open(newline="") as stream:
         assert list(csv.DictReader(stream)) == []
 
 
-def test_a_file_below_the_working_folder_is_named_as_it_is_typed(tmp_path, monkeypatch):
+def test_a_file_below_the_working_folder_is_named_by_its_relative_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"^costs.json: .* dvc checkout --force costs.json, .*--single-item cost$"):
-        stage_outputs.json_object(tmp_path / "costs.json", "cost")
+        stage_outputs.read_json_object(tmp_path / "costs.json", "cost")
 
 
-def test_what_git_keeps_comes_back_from_git_or_by_its_command(tmp_path):
+def test_the_remedy_for_a_file_in_git_is_git_checkout_or_its_command(tmp_path):
     with pytest.raises(UserError, match=r"remedy: git checkout .*sensitivity.json, or, .*, make sensitivity$"):
-        stage_outputs.json_object(tmp_path / "sensitivity.json", "make sensitivity")
+        stage_outputs.read_json_object(tmp_path / "sensitivity.json", "make sensitivity")
 
 
-def test_what_is_told_already_is_told_once_and_ctrl_c_is_no_damage(tmp_path):
+def test_user_errors_and_ctrl_c_pass_unchanged(tmp_path):
     for error in (UserError, KeyboardInterrupt):
-        with pytest.raises(error), stage_outputs.reading(tmp_path, "cost"):
+        with pytest.raises(error), stage_outputs.reporting_damage(tmp_path, "cost"):
             raise error

@@ -1,4 +1,4 @@
-"""What a result is a function of, and where it came from."""
+"""Which modules of this package run when another is imported, and the SHA-256 of their code."""
 
 import ast
 import subprocess
@@ -10,51 +10,64 @@ from lenetlab.storage.digests import sha256_json
 
 PACKAGE = Path(__file__).parents[1]
 
-TRAINER = "lenetlab.training.loop"  # with all that it imports, the code that decides the bits
+TRAINER = "lenetlab.training.loop"  # this module and everything that it imports decide the bits of a training
 
 
 def modules_reached(*modules: str) -> list[str]:
-    """Names of this package's modules that run when these are imported, directly or through others; sorted.
+    """Sorted names of this package's modules that run when these are imported, directly or indirectly.
 
     Importing `a.b.c` also runs `a` and `a.b`. Imports inside functions count.
     """
-    reached: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in reached and (source := _source(name)):
-            reached.add(name)
-            waiting += [name.rpartition(".")[0], *_imported_names(source, name)]
-    return sorted(reached)
+    return sorted(_parse_with_imports(*modules))
 
 
 def code_digest(module: str) -> str:
-    """SHA-256 of what a module and all its imports from this package do; comments and docstrings do not count."""
-    return sha256_json({name: _behaviour(_source(name)) for name in modules_reached(module)})
+    """SHA-256 of the code of a module and of all modules it imports; comments and docstrings do not count."""
+    return sha256_json({name: _without_docstrings(tree) for name, tree in _parse_with_imports(module).items()})
 
 
 def changed_since(commit: str | None, module: str = TRAINER) -> list[str]:
-    """The files, of those that `code_digest` counts, that differ from a commit's; none if git cannot tell."""
-    sources = [str(_source(name)) for name in modules_reached(module)]
+    """Files that `code_digest` includes and that differ from a commit; empty if git cannot tell."""
+    sources = [str(_source_file(name)) for name in modules_reached(module)]
     try:
         return command_output("git", "diff", "--name-only", "--relative", f"{commit}", "--", *sources).splitlines()
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return []
 
 
-def _source(module: str) -> Path | None:
-    """The file of a module of this package; None for anything else."""
-    top, *below = module.split(".")
+def command_output(*command: str) -> str:
+    """Standard output of a command; raises if the command is missing, fails or takes more than ten seconds."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+def _parse_with_imports(*modules: str) -> dict[str, ast.Module]:
+    """Syntax trees, by name, of these modules and of all modules of this package that they import."""
+    trees: dict[str, ast.Module] = {}
+    pending = list(modules)
+    while pending:
+        name = pending.pop()
+        if name not in trees and (source := _source_file(name)):
+            tree = trees[name] = ast.parse(source.read_bytes())
+            parent = name.rpartition(".")[0]
+            pending += [parent, *_imported_names(tree, name if source.name == "__init__.py" else parent)]
+    return trees
+
+
+def _source_file(module: str) -> Path | None:
+    """The file of a module of this package; None for other names."""
+    top, *path = module.split(".")
     if top != "lenetlab":
         return None
-    place = PACKAGE.joinpath(*below)
-    return next((path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()), None)
+    place = PACKAGE.joinpath(*path)
+    return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
 
 
-def _imported_names(source: Path, module: str) -> Iterator[str]:
-    """All that a file imports, by full names: `from a import b` may mean the module `a.b` or a name inside `a`."""
-    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source.read_bytes())):
+def _imported_names(tree: ast.Module, package: str) -> Iterator[str]:
+    """Full names of everything that a module of `package` imports.
+
+    `from a import b` yields `a` and `a.b`, because b may be a module or a name inside a.
+    """
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -64,9 +77,8 @@ def _imported_names(source: Path, module: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _behaviour(source: Path) -> Any:
-    """A file's syntax tree without docstrings and positions, the same in every version of Python."""
-    tree = ast.parse(source.read_bytes())
+def _without_docstrings(tree: ast.Module) -> Any:
+    """A syntax tree as JSON without docstrings and positions, the same in every version of Python."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             has_docstring = ast.get_docstring(node, clean=False) is not None
@@ -75,12 +87,8 @@ def _behaviour(source: Path) -> Any:
 
 
 def _as_json(node: Any) -> Any:
-    """Empty fields are left out, because newer versions of Python add fields to the syntax tree."""
+    """Leaves out empty fields, because newer versions of Python add fields to the syntax tree."""
     if isinstance(node, ast.AST):
         fields = {name: _as_json(value) for name, value in ast.iter_fields(node) if value is not None and value != []}
         return [type(node).__name__, fields]
     return [_as_json(part) for part in node] if isinstance(node, list) else repr(node)
-
-
-def command_output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()

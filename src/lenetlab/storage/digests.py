@@ -1,9 +1,4 @@
-"""Files and folders written whole or not at all; digests, manifests and locks.
-
-What stands under its own name is complete and on the disk: a killed process or a power cut leaves the old file or the
-new one, never a part. What is being written is called `.NAME.PID.part`, and the next writer clears away what the dead
-have left.
-"""
+"""SHA-256 of bytes, files and JSON content, as hexadecimal digits."""
 
 import hashlib
 import json
@@ -12,7 +7,7 @@ from typing import Any
 
 
 def sha256(*parts: bytes | memoryview) -> str:
-    """Digest of the parts, one after another."""
+    """Digest of the concatenated parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -25,5 +20,8 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_json(content: Any) -> str:
-    """Digest of the canonical form: keys sorted, no white space, so that equal content has equal digests."""
+    """Digest of the canonical JSON form (sorted keys, no white space), so that equal content has equal digests.
+
+    ValueError for NaN and infinity.
+    """
     return sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())

@@ -1,8 +1,8 @@
-"""Files and folders written whole or not at all; digests, manifests and locks.
+"""Write files and folders completely or not at all.
 
-What stands under its own name is complete and on the disk: a killed process or a power cut leaves the old file or the
-new one, never a part. What is being written is called `.NAME.PID.part`, and the next writer clears away what the dead
-have left.
+A file or folder with its final name is complete and on the disk: after a kill or a power cut it is the old one or the
+new one, never a part. It is written under the temporary name `.NAME.PID.part`. The next writer removes temporary files
+that dead processes have left.
 """
 
 import glob
@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """A binary stream that becomes `path` when the block ends; after an error `path` is what it was before."""
-    with _becoming(path) as temporary:
+    """Yield a binary stream that becomes the file `path` when the block ends; an error leaves `path` unchanged."""
+    with _temporary_name(path) as temporary:
         with temporary.open("wb") as stream:
             yield stream
             stream.flush()
@@ -36,7 +36,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Readable JSON, one key per line. Numbers keep every digit; NaN and infinity are a ValueError."""
+    """Write JSON with one key per line. Numbers keep all digits. ValueError for NaN and infinity."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -45,22 +45,23 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """What each line of a journal says; nothing, if there is none yet."""
+    """The JSON value of each line; an empty list if there is no file."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
 
 
 @contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """A new, empty folder that becomes `path` when the block ends; after an error `path` is what it was before.
+    """Yield an empty folder that becomes `path` when the block ends; an error leaves `path` unchanged.
 
-    Between the old folder and the new one is a moment with neither, if there was an old one.
+    An existing folder is replaced. If the process is killed between removing the old and naming the new folder, neither
+    is there.
     """
-    with _becoming(path) as temporary:
+    with _temporary_name(path) as temporary:
         temporary.mkdir()
         yield temporary
-        for place in sorted(temporary.rglob("*")):
-            _sync(place)
+        for entry in sorted(temporary.rglob("*")):
+            _sync(entry)
         _sync(temporary)
         old = temporary.with_suffix(".old.part")
         if path.exists():
@@ -68,50 +69,53 @@ def writing_folder(path: Path) -> Iterator[Path]:
         try:
             temporary.replace(path)
         except OSError:
-            with suppress(OSError):  # the first error is the one to tell of
+            with suppress(OSError):  # report the first error
                 old.rename(path)
             raise
 
 
 @contextmanager
-def _becoming(path: Path) -> Iterator[Path]:
-    """The name under which the block makes what it then calls `path`; whatever happens, nothing else is left."""
+def _temporary_name(path: Path) -> Iterator[Path]:
+    """Yield the temporary name of `path`, which the block creates and renames; then sync the folder and tidy up."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         make_folder(path.parent)
-        _clear(path, lambda process: not _alive(process))
+        _remove_parts(path, lambda process: not _is_alive(process))
         try:
             yield temporary
             _sync(path.parent)
         finally:
-            _clear(path, lambda process: process == os.getpid())
-    except OSError as error:  # tells of the file that is being made, not of its temporary name
-        copy = str(error.filename2 or "")  # where a copy fails, the first name is that of what was copied
-        place = copy if copy.startswith(str(temporary)) else str(error.filename or temporary)
-        error.filename = str(path) + place.removeprefix(str(temporary)) if place.startswith(str(temporary)) else place
+            _remove_parts(path, lambda process: process == os.getpid())
+    except OSError as error:
+        # Name the final path, not the temporary one. If a copy fails, its target is `filename2`.
+        for name in map(str, (error.filename2, error.filename or temporary)):
+            if name.startswith(str(temporary)):
+                error.filename = str(path) + name.removeprefix(str(temporary))
+                break
         raise
 
 
-def _clear(path: Path, gone: Callable[[int], bool]) -> None:
-    """Remove what processes that are `gone` have written on the way to `path`."""
+def _remove_parts(path: Path, by: Callable[[int], bool]) -> None:
+    """Remove the temporary files and folders of `path` that were written by certain process ids."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         process = part.name.removeprefix(f".{path.name}.").partition(".")[0]
-        if process.isdigit() and gone(int(process)):
+        if process.isdigit() and by(int(process)):
             with suppress(OSError):
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # the process of another user
         return True
     return True
 
 
 def make_folder(path: Path) -> None:
+    """Create a folder and its missing parents, and sync their names to the disk."""
     if not path.exists():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -119,7 +123,7 @@ def make_folder(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Put a file, or the names in a folder, on the disk."""
+    """Write a file, or the names in a folder, from memory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

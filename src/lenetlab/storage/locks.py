@@ -1,36 +1,40 @@
-"""Files and folders written whole or not at all; digests, manifests and locks.
+"""A lock that lets one process at a time do something."""
 
-What stands under its own name is complete and on the disk: a killed process or a power cut leaves the old file or the
-new one, never a part. What is being written is called `.NAME.PID.part`, and the next writer clears away what the dead
-have left.
-"""
-
-import fcntl
-import time
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from lenetlab.storage import files
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock that one process has at a time, until it ends, however it does.
+def locked(path: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of this file; the system releases it when the process and its forks end, however they end.
 
-    `waiting` is called ten times a second as long as another process has it.
+    While another process holds it, `while_waiting` is called ten times a second. OSError names the file if it cannot be
+    locked.
     """
-    files.make_folder(path.parent)
-    with path.open("a") as stream:
-        while not _lock(stream.fileno()):
-            waiting()
-            time.sleep(0.1)
-        yield
 
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    def cancel() -> bool:
+        while_waiting()
         return False
-    return True
+
+    files.make_folder(path.parent)
+    with ExitStack() as copies:
+
+        def keep_in_forks(descriptor: int) -> None:
+            """FileLock closes its descriptor in forks. If this process is killed, its workers must hold the lock."""
+            copies.callback(os.close, os.dup(descriptor))
+
+        # Without fallback: the soft lock that FileLock would fall back to outlives a killed process.
+        lock = FileLock(path, fallback_to_soft=False, on_acquired=keep_in_forks)
+        try:
+            held = lock.acquire(poll_interval=0.1, cancel_check=cancel)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # the error of the system call flock has none
+            raise
+        with held:
+            yield

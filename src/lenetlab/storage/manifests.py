@@ -1,9 +1,4 @@
-"""Files and folders written whole or not at all; digests, manifests and locks.
-
-What stands under its own name is complete and on the disk: a killed process or a power cut leaves the old file or the
-new one, never a part. What is being written is called `.NAME.PID.part`, and the next writer clears away what the dead
-have left.
-"""
+"""Manifests: JSON files with the SHA-256 of files that belong together, to find out whether any of them is damaged."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,31 +9,35 @@ from lenetlab.storage.digests import sha256_file, sha256_json
 
 
 class Damaged(Exception):
-    """A file that is missing, or is not what its manifest says; the message names it."""
+    """A file is missing or its content does not match its manifest; the message names the file."""
 
 
-def write_manifest(path: Path, digests: Mapping[str, str], **notes: Any) -> None:
-    """Notes, and the digests of files beside `path` that were written before: read again, they prove to be whole."""
-    content = {**notes, "files": dict(digests)}
+def write_manifest(path: Path, digests: Mapping[str, str], **entries: Any) -> None:
+    """Write entries and the SHA-256 of files in the same folder, by file name. Write those files first."""
+    content = {**entries, "files": dict(digests)}
     files.write_json(path, {**content, "sha256": sha256_json(content)})
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The notes and the digests. Damaged names the first file that is missing or changed, the manifest included."""
+    """The entries and, as `files`, the digests. Raises Damaged for the first file, or manifest, that does not match."""
+    content = _read_content(path)
+    for name, digest in content["files"].items():
+        file = path.parent / name
+        if not file.is_file():
+            raise Damaged(f"{file}: missing")
+        if sha256_file(file) != digest:
+            raise Damaged(f"{file}: damaged, its SHA-256 does not match {path.name}")
+    return content
+
+
+def _read_content(path: Path) -> dict[str, Any]:
     try:
         content = files.read_json(path)
-        stated = content.pop("sha256")
-        digests = content["files"]
-        if sha256_json(content) != stated:
-            raise ValueError
+        expected = content.pop("sha256")
+        if isinstance(content, dict) and isinstance(content["files"], dict) and sha256_json(content) == expected:
+            return content
     except FileNotFoundError:
         raise Damaged(f"{path}: missing") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Damaged(f"{path}: damaged, it does not agree with its checksum") from None
-    for name, digest in digests.items():
-        place = path.parent / name
-        if not place.is_file():
-            raise Damaged(f"{place}: missing")
-        if sha256_file(place) != digest:
-            raise Damaged(f"{place}: damaged, it does not agree with its checksum")
-    return content
+        pass
+    raise Damaged(f"{path}: damaged, its content does not match the SHA-256 that it states")

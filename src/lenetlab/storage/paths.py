@@ -1,4 +1,4 @@
-"""Where everything lies, relative to the repository; docs/design.md describes the files."""
+"""Paths of all inputs and outputs, relative to the repository. docs/design.md describes the files."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
 RAW = Path("data/raw")  # train.tar and test.tar
 PREPARED_TRAIN, PREPARED_TEST = Path("data/prepared/train"), Path("data/prepared/test")
-SAMPLES = Path("data/prepared/samples.png")  # not in PREPARED_TRAIN: a new picture must not retrain anything
+SAMPLES = Path("data/prepared/samples.png")  # outside PREPARED_TRAIN, so that a new picture retrains nothing
 RUNS, JOURNALS, EVALUATIONS = Path("runs"), Path("journals"), Path("evaluations")  # a folder per variant in each
 COSTS, SENSITIVITY = Path("costs.json"), Path("docs/sensitivity.json")
 REPORTS = Path("reports")
 DVC_LOCK, DVC_RWLOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
-# Names of files in these folders.
+# File names in these folders.
 PROFILE = "profile.json"
 RUN_RECORD, JOURNAL, CURVES = "run.json", "journal.jsonl", "curves.csv"
 VARIANT_RECORD, METRICS, SEEDS = "variant.json", "metrics.json", "seeds.json"
@@ -22,15 +22,15 @@ REPORT_PAGE, REPORT_TEXT = "report.html", "report.md"
 
 
 def seed_name(seed: int | str) -> str:
-    """The name of a seed's folder in `runs/V`, and of its file in `journals/V`."""
+    """Name of the folder of a seed in `runs/V`, and of its file in `journals/V` without the suffix."""
     return f"seed-{seed}"
 
 
 def repository_root() -> Path:
-    """The folder of the repository, also while DVC runs an experiment in a copy of it."""
+    """Folder of the repository, even while DVC runs an experiment in a copy of it."""
     return Path(os.environ.get("DVC_ROOT", ".")).absolute()
 
 
 def resume_folder() -> Path:
-    """Progress of trainings, by fingerprint; DVC does not know it, so it survives a stage that is run again."""
+    """Progress of trainings, a folder per fingerprint. DVC does not know it, so it survives when DVC reruns a stage."""
     return repository_root() / ".lenetlab" / "resume"

@@ -1,4 +1,4 @@
-"""What a result is a function of, and where it came from."""
+"""What decides the bits of a training (identity and fingerprint), and where it ran (commit and versions)."""
 
 import os
 import platform
@@ -11,8 +11,13 @@ from lenetlab.storage import code
 from lenetlab.storage.digests import sha256_json
 
 
-def identity(study: schema.Study, variant: str, data: str, torch_version: str, device: str, numerics: str) -> dict:
-    """All that decides the bits of a variant's training but the seed. `data` is the digest of the prepared set."""
+def identity(
+    study: schema.Study, variant: str, data: str, torch_version: str, device: str, numerics: str
+) -> dict[str, Any]:
+    """Everything except the seed that decides the bits of the training of a variant.
+
+    `data` is the digest of the prepared training data.
+    """
     return {
         "variant": variant,
         **recipe(study, variant),
@@ -25,20 +30,20 @@ def identity(study: schema.Study, variant: str, data: str, torch_version: str, d
 
 
 def recipe(study: schema.Study, variant: str) -> dict[str, Any]:
-    """A variant's network, input and regularisation, and how it is trained; a width that is matched as a number."""
+    """Network, input, regularisation and training settings of a variant; a matched width is a number here."""
     return {
         "definition": study.variants[variant].model_dump(mode="json", exclude={"training"}, exclude_none=True),
         "training": study.training_of(variant).model_dump(mode="json"),
     }
 
 
-def fingerprint(identity: dict, seed: int | None = None) -> str:
-    """SHA-256 of an identity and a seed; without one it names the variant's runs as a whole, whatever their seeds."""
+def fingerprint(identity: dict[str, Any], seed: int | None = None) -> str:
+    """SHA-256 of an identity and a seed. Without a seed it identifies the variant, whatever its seeds are."""
     return sha256_json(identity if seed is None else {**identity, "seed": seed})
 
 
 def origin() -> dict[str, Any]:
-    """Where an execution takes place: commit, DVC experiment, versions. It varies while results do not."""
+    """Commit, DVC experiment and versions of this execution. They may differ between runs with equal results."""
     return {
         **_git(),
         "experiment": os.environ.get("DVC_EXP_NAME"),
@@ -48,7 +53,7 @@ def origin() -> dict[str, Any]:
 
 
 def _git() -> dict[str, str | bool | None]:
-    """The commit and whether files differ from it; `dvc.lock`, which the pipeline writes itself, does not count."""
+    """The commit, and whether any file except `dvc.lock`, which the pipeline itself writes, differs from it."""
     try:
         commit = code.command_output("git", "rev-parse", "HEAD")
         changed = code.command_output("git", "status", "--porcelain", "--", ".", ":(exclude)dvc.lock")

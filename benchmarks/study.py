@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import tuning, write
 from lenetlab.errors import reporting_errors
-from lenetlab.report.page import COSTS
+from lenetlab.report.page import COST_COLUMNS
 from lenetlab.settings import params, schema, yaml_file
 from lenetlab.statistics import intervals
 from lenetlab.statistics.formatting import p_value, percent, points, points_span, span, whole
@@ -219,7 +219,7 @@ def _variants(found: Tables, study: schema.Study) -> str:
 def _costs(found: Tables) -> str:
     """Means over the rounds with their intervals."""
     conditions, measured = found.costs["conditions"], found.costs["variants"]
-    columns = {key: column for key, column in COSTS.items() if None not in next(iter(measured.values()))[key]}
+    columns = {key: column for key, column in COST_COLUMNS.items() if None not in next(iter(measured.values()))[key]}
 
     def cell(values: list[float], written: Callable[[float], str]) -> str:
         low, high = intervals.mean_interval(np.array(values))

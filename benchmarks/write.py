@@ -62,7 +62,7 @@ def tables(results: Row) -> str:
 def figure(rows: Sequence[Row]) -> Figure:
     """Seconds of an epoch, a bar for each way of training; ours in colour, each with its figure beside it."""
     variants = list(dict.fromkeys(row["variant"] for row in rows))
-    with mpl.rc_context(style.STYLE):
+    with mpl.rc_context(style.RC_PARAMS):
         sketch = Figure(figsize=(7.2, 0.9 + 0.29 * (len(rows) + 1.4 * len(variants))), layout="constrained")
         axes = sketch.subplots()
         place, marks = 0.0, []
@@ -121,7 +121,7 @@ def document() -> None:
     if (recorded := HERE / "results.json").exists():
         epochs = [row for row in files.read_json(recorded)["cases"] if row["group"] == "epoch"]
         drawn = style.svg(figure(epochs), "performance")
-        files.write_text(DOCUMENT.with_suffix(".svg"), style.standing_alone(drawn))
+        files.write_text(DOCUMENT.with_suffix(".svg"), style.standalone_svg(drawn))
 
 
 def replaced(text: str, name: str, measured: str) -> str:

@@ -11,19 +11,20 @@ from lenetlab.tracking import beside_stage
 def main() -> None:
     study = params.load(paths.PARAMS)
     with beside_stage.follow("compare"), files.writing_folder(paths.REPORTS) as outputs:
-        # Imported late: scipy and matplotlib load while the other process loads MLflow.
-        from lenetlab.report import collect, headline, page, results
+        # Imported here: SciPy and matplotlib load while the process beside this one loads MLflow.
+        from lenetlab.report import collect, headline, inputs, page
         from lenetlab.settings import claims
         from lenetlab.statistics import comparison
         from lenetlab.statistics.claims import answers
         from lenetlab.storage import provenance
 
-        stated = claims.load(paths.CLAIMS, study)
-        predicted = results.read_predictions(paths.EVALUATIONS, study.study)
-        outcomes = comparison.compare(study, predicted, results.diverged_seeds(paths.EVALUATIONS, study.study))
-        costs = results.read_costs(paths.COSTS, study.study)["variants"]
-        answered = answers.decide(stated, study, outcomes, paths.EVALUATIONS, costs)
-        report = collect.collect(study, results.SOURCES, outcomes, answered, provenance.origin())
+        statements = claims.load(paths.CLAIMS, study)
+        predictions = inputs.read_predictions(paths.EVALUATIONS, study.study)
+        diverged = inputs.read_diverged_seeds(paths.EVALUATIONS, study.study)
+        costs = inputs.read_costs(paths.COSTS, study.study)["variants"]
+        outcomes = comparison.compare(study, predictions, diverged)
+        answered = answers.decide(statements, study, outcomes, paths.EVALUATIONS, costs)
+        report = collect.collect(study, inputs.PROJECT_OUTPUTS, outcomes, answered, provenance.origin())
         page.write_report(report, outputs)
     print("\n".join(headline.summary(report)))
     print(f"report: {paths.REPORTS / paths.REPORT_PAGE}")

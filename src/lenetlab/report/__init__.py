@@ -1,1 +1,1 @@
-"""The report: what it says, its pictures and its page."""
+"""The report: its contents, its pictures and its page."""

@@ -1,32 +1,36 @@
-"""What a study found, as plain records read from the outputs: every number of the report, and nothing of its layout."""
+"""Collect the contents of the report from the outputs of earlier stages."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lenetlab.errors import UserError
-from lenetlab.evaluation import curves, mistakes, predictions
-from lenetlab.report import model, results
+from lenetlab.evaluation import curves, mistakes
+from lenetlab.evaluation.predictions import Predictions, confusion
+from lenetlab.report import inputs, model
 from lenetlab.settings import schema
-from lenetlab.statistics import calibration, comparison, difference, intervals, significance
+from lenetlab.statistics import difference, intervals
+from lenetlab.statistics.calibration import calibration
 from lenetlab.statistics.claims.answers import Answer
+from lenetlab.statistics.comparison import Outcome
 from lenetlab.storage import paths, provenance, stage_outputs
 
-HARDEST = 24  # images that most networks misread, as many as fit a page
+HARDEST_IMAGES = 24  # as many as fit on a printed page
+DISAGREEMENTS = 8  # for each variant of a comparison; one row
 
-EACH_WAY = 8  # images on which two variants disagree, in favour of one of them
+PARETO_COSTS = ("seconds_per_epoch", "multiply_accumulates")
 
-FAR_BELOW = 0.05  # of accuracy: what lies further below the best is not drawn to scale in the figure of sensitivity
+FAR_BELOW = 0.05  # accuracies that are this much below the best one are not drawn to scale (figure of sensitivity)
 
-SENSITIVITY = (
+SENSITIVITY_KEYS = (
     *("variant", "recipe", "data", "training_images", "validation_images", "device"),
     *(f"points/*/{key}" for key in ("setting", "value", "parameters", "validation_accuracy", "training_accuracy")),
 )
 
-REGULARISERS = {  # key of `regularization` -> in words, and the value that means none
+REGULARIZERS: dict[str, tuple[str, object]] = {  # key of `regularization`: name, and the value that switches it off
     "batch_norm": ("batch normalisation", False),
     "dropout": ("dropout", 0.0),
     "weight_decay": ("weight decay", 0.0),
@@ -37,258 +41,300 @@ REGULARISERS = {  # key of `regularization` -> in words, and the value that mean
 
 def collect(
     study: schema.Study,
-    sources: results.Sources,
-    outcomes: Sequence[comparison.Outcome],
+    sources: inputs.InputPaths,
+    outcomes: Sequence[Outcome],
     answers: Sequence[Answer],
     origin: dict[str, Any],
 ) -> model.Report:
-    """Read what lies on disk of the study's variants; of others that lie there nothing counts.
+    """Read the outputs of the study's variants; ignore those of other variants.
 
-    UserError if an evaluation was made from other settings or other data than the study's.
+    UserError if a file is missing or damaged, or if an evaluation was made with other settings or other data.
     """
-    measured, folder = results.read_costs(sources.costs, study.study), sources.evaluations
-    answered = results.read_predictions(folder, study.study)
-    images: dict[int, model.Digit] = {}
+    names, evaluations = study.study, sources.evaluations
+    costs = inputs.read_costs(sources.costs, names)
+    predictions = inputs.read_predictions(evaluations, names)
+    misread = {name: mistakes.read(evaluations / name / paths.MISTAKES, f"evaluate@{name}") for name in names}
+    images = _digit_images(misread.values())
     variants = [
-        _variant(folder / name, place, answered[name], measured["variants"][name], images)
-        for place, name in enumerate(study.study)
+        _variant_summary(evaluations / name, index, predictions[name], misread[name], costs["variants"][name])
+        for index, name in enumerate(names)
     ]
-    _require_same_study(study, variants, folder)
+    _check_settings_and_data(study, variants, evaluations)
     return model.Report(
         variants=variants,
         outcomes=list(outcomes),
-        effects=_effects(study, answered, outcomes, variants),
+        effects=_regularization_effects(study, predictions, outcomes, variants),
         answers=list(answers),
-        hardest=[
-            model.HardDigit(
-                **vars(images[one.place]), predicted=one.read_as, misread=one.misread, networks=one.networks
-            )
-            for one in mistakes.hardest(answered, HARDEST)
-        ],
-        disputes=[_dispute(outcome, answered, images) for outcome in outcomes],
-        fronts={measure: _front(variants, measure) for measure in ("seconds_per_epoch", "multiply_accumulates")},
-        conditions=measured["conditions"],
-        undisturbed=min(min(measured["variants"][name]["on_processor"]) for name in study.study),
-        sensitivity=_sensitivity(study, sources.sensitivity, variants[0].record["identity"]["data"]),
-        compute=_compute(study, sources.journals),
+        hardest=_hardest_images(predictions, images),
+        disagreements=[_pair_disagreements(outcome, predictions, images) for outcome in outcomes],
+        pareto_fronts={measure: _pareto_front(variants, measure) for measure in PARETO_COSTS},
+        cost_conditions=costs["conditions"],
+        processor_share=min(min(costs["variants"][name]["on_processor"]) for name in names),
+        sensitivity=_sensitivity_results(study, sources.sensitivity, variants[0].record["identity"]["data"]),
+        compute=_compute_totals(study, sources.journals),
         margin=study.equivalence_margin,
-        test_images=len(answered[study.study[0]].labels),
+        test_images=len(predictions[names[0]].labels),
         origin=origin,
     )
 
 
-def _variant(
-    folder: Path, place: int, found: predictions.Predictions, cost: Mapping[str, Any], images: dict[int, model.Digit]
+def _confident_mistakes(misread: mistakes.MisreadImages) -> list[model.ConfidentMistake]:
+    """All rows of mistakes.npz, most confident mistakes first."""
+    columns = misread.number, misread.label, misread.pixels, misread.predicted, misread.confidence, misread.votes
+    return [
+        model.ConfidentMistake(int(number), int(label), pixels, int(predicted), float(confidence), int(votes))
+        for number, label, pixels, predicted, confidence, votes in zip(*columns, strict=True)
+    ]
+
+
+def _digit_images(variants: Iterable[mistakes.MisreadImages]) -> dict[int, model.DigitImage]:
+    """The images that any variant misclassifies, by place in the test index."""
+    return {
+        int(place): model.DigitImage(int(number), int(label), pixels)
+        for misread in variants
+        for place, number, label, pixels in zip(
+            misread.place, misread.number, misread.label, misread.pixels, strict=True
+        )
+    }
+
+
+def _variant_summary(
+    evaluation: Path,
+    index: int,
+    predictions: Predictions,
+    misread: mistakes.MisreadImages,
+    costs: Mapping[str, Any],
 ) -> model.VariantSummary:
-    """The record of a variant; the images that it misreads are added to `images`, by place in the test index."""
-    record, stage = results.variant_record(folder), f"evaluate@{folder.name}"
-    tested = stage_outputs.json_object(folder / paths.SEEDS, stage, "*/test_accuracy")
-    drawn = curves.read_evaluation(folder / paths.CURVES, stage)
-    columns = mistakes.read(folder / paths.MISTAKES, stage)
-    misread = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    for one in misread:
-        images.setdefault(int(one["place"]), model.Digit(int(one["number"]), int(one["label"]), one["pixels"]))
-    with stage_outputs.reading(folder, stage):
+    record, stage = inputs.read_variant_record(evaluation), f"evaluate@{evaluation.name}"
+    tested = stage_outputs.read_json_object(evaluation / paths.SEEDS, stage, "*/test_accuracy")
+    curve_of = curves.read(evaluation / paths.CURVES, stage)
+    with stage_outputs.reporting_damage(evaluation, stage):
         accuracies = {int(seed): float(values["test_accuracy"]) for seed, values in tested.items()}
-        finished = [int(seed) for seed in record["fingerprints"] if seed not in record["diverged"]]
-        seeds_of = [accuracies, found.seeds.tolist(), *(curve.seeds for curve in drawn.values())]
-        if any(sorted(seeds) != sorted(finished) for seeds in seeds_of):
-            raise ValueError("its files do not tell of the same seeds")
-    confusion = predictions.confusion(found.labels, found.predicted)
+        finished = sorted(int(seed) for seed in record["fingerprints"] if seed not in record["diverged"])
+        seeds_by_file = [accuracies, predictions.seeds.tolist(), *(curve.seeds for curve in curve_of.values())]
+        if any(sorted(seeds) != finished for seeds in seeds_by_file):
+            raise ValueError("its files contain different seeds")
+    counts = confusion(predictions.labels, predictions.predicted)
     return model.VariantSummary(
         name=record["variant"],
-        place=place,
+        index=index,
         parameters=record["parameters"],
         multiply_accumulates=sum(layer["multiply_accumulates"] for layer in record["layers"]),
         seeds=[int(seed) for seed in record["fingerprints"]],
         accuracies=accuracies,
-        metrics=stage_outputs.json_object(folder / paths.METRICS, stage, *results.METRICS),
-        interval=intervals.mean_interval(np.array(list(accuracies.values()))),
-        deviation=difference.training_deviation(found),
-        curves=drawn,
-        confusion=confusion,
-        commonest=_commonest(confusion),
-        mistakes=[
-            model.Mistake(
-                **vars(images[int(one["place"])]),
-                predicted=int(one["predicted"]),
-                confidence=float(one["confidence"]),
-                votes=int(one["votes"]),
-            )
-            for one in misread[: mistakes.SHOWN]
-        ],
-        calibration=calibration.calibration(found),
-        cost={measure: _over_rounds(cost[measure]) for measure in model.COSTS},
+        metrics=inputs.read_metrics(evaluation),
+        accuracy_interval=intervals.mean_interval(np.array(list(accuracies.values()))),
+        training_deviation=difference.training_deviation(predictions),
+        curves=curve_of,
+        confusion=counts,
+        commonest_mistake=_commonest_mistake(counts),
+        mistakes=_confident_mistakes(misread)[: mistakes.SHEET_SIZE],
+        calibration=calibration(predictions),
+        measured_costs={measure: _estimate(costs[measure]) for measure in model.COST_MEASURES},
         layers=record["layers"],
         settings=_flat({**record["identity"]["definition"], "training": record["identity"]["training"]}),
         record=record,
     )
 
 
-def _require_same_study(study: schema.Study, variants: Sequence[model.VariantSummary], folder: Path) -> None:
-    """DVC sees a variant's own block; that of another one, which a width is matched to, may have changed since."""
-    problems, data = [], {(variant.record["identity"]["data"], variant.record["test_data"]) for variant in variants}
+def _check_settings_and_data(study: schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path) -> None:
+    """UserError unless every evaluation was made with the present settings, and all with the same data.
+
+    DVC reruns a variant if its own block in params.yaml changes, but not if that of its `match_parameters` does.
+    """
+    problems = []
     for variant in variants:
-        asked = provenance.recipe(study, variant.name)
-        if {key: variant.record["identity"][key] for key in asked} != asked:
+        recipe = provenance.recipe(study, variant.name)
+        if {key: variant.record["identity"][key] for key in recipe} != recipe:
             problems.append(
-                f"{folder / variant.name}: made from other settings than those of params.yaml;"
+                f"{evaluations / variant.name}: made with other settings than those in params.yaml;"
                 f" remedy: dvc repro --force --single-item train@{variant.name}, then dvc repro"
             )
-    if len(data) > 1:
-        problems.append(f"{folder}: its variants were not all made from the same data; remedy: dvc repro")
+    if len({(variant.record["identity"]["data"], variant.record["test_data"]) for variant in variants}) > 1:
+        problems.append(f"{evaluations}: not all variants were made with the same data; remedy: dvc repro")
     if problems:
         raise UserError(*problems)
 
 
-def _commonest(confusion: np.ndarray) -> tuple[int, int, int] | None:
+def _commonest_mistake(confusion: np.ndarray) -> tuple[int, int, int] | None:
+    """Label, prediction and count; None if there are no mistakes."""
     wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
     if not wrong.any():
         return None
-    label, answer = np.unravel_index(wrong.argmax(), wrong.shape)
-    return int(label), int(answer), int(wrong.max())
+    label, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    return int(label), int(predicted), int(wrong.max())
 
 
-def _effects(
+def _regularization_effects(
     study: schema.Study,
-    answered: Mapping[str, predictions.Predictions],
-    outcomes: Sequence[comparison.Outcome],
+    predictions: Mapping[str, Predictions],
+    outcomes: Sequence[Outcome],
     variants: Sequence[model.VariantSummary],
-) -> list[model.Effect]:
-    """For every regularised variant whose plain counterpart, alike in all else, is in the study too."""
+) -> list[model.RegularizationEffect]:
+    """One for each regularised variant whose unregularised version is in the study too."""
     verdicts = {(outcome.candidate, outcome.baseline): outcome.verdict for outcome in outcomes}
-    definitions = {name: study.variants[name] for name in study.study}
-    plain = {
-        _all_but_regularization(study, name): name
-        for name, one in definitions.items()
-        if not _added(one.regularization)
-    }
-    found, lost = [], {variant.name for variant in variants if variant.diverged}
-    for name, definition in definitions.items():
-        added, base = _added(definition.regularization), plain.get(_all_but_regularization(study, name))
-        if added and base:
-            sides = answered[name], answered[base]
-            found.append(
-                model.Effect(
-                    variant=name,
-                    plain=base,
-                    added=added,
-                    mean=float(sides[0].accuracy.mean()) if len(sides[0].seeds) else None,
-                    difference=difference.mean_difference(*sides),
-                    interval_seeds=significance.welch(*sides)[0],
-                    interval=difference.interval_seeds_and_images(*sides),
-                    verdict=verdicts.get((name, base)),
-                    diverged=[side for side in (name, base) if side in lost],
-                )
+    regularizers = {name: _regularizers(study.variants[name].regularization) for name in study.study}
+    unregularized = {_other_settings(study, name): name for name in study.study if not regularizers[name]}
+    diverged, effects = {variant.name for variant in variants if variant.diverged}, []
+    for name in study.study:
+        baseline = unregularized.get(_other_settings(study, name))
+        if not regularizers[name] or baseline is None:
+            continue
+        pair = predictions[name], predictions[baseline]
+        effects.append(
+            model.RegularizationEffect(
+                variant=name,
+                unregularized=baseline,
+                regularizers=regularizers[name],
+                mean_accuracy=float(pair[0].accuracy.mean()) if len(pair[0].seeds) else None,
+                difference=difference.mean_difference(*pair),
+                interval_seeds=difference.interval_seeds(*pair),
+                interval=difference.interval_seeds_and_images(*pair),
+                verdict=verdicts.get((name, baseline)),
+                diverged=[variant for variant in (name, baseline) if variant in diverged],
             )
-    return sorted(found, key=lambda effect: study.study.index(effect.plain))
+        )
+    return sorted(effects, key=lambda effect: study.study.index(effect.unregularized))
 
 
-def _all_but_regularization(study: schema.Study, name: str) -> str:
-    """All of a variant but its regularisation, to be compared."""
-    one = study.variants[name]
-    rest = {"input": one.input, "model": one.model, "training": study.training_of(name)}
-    return json.dumps({key: value.model_dump(mode="json") for key, value in rest.items()}, sort_keys=True)
+def _other_settings(study: schema.Study, name: str) -> str:
+    """All settings of a variant except its regularisation, as canonical JSON."""
+    variant = study.variants[name]
+    blocks = {"input": variant.input, "model": variant.model, "training": study.training_of(name)}
+    return json.dumps({key: block.model_dump(mode="json") for key, block in blocks.items()}, sort_keys=True)
 
 
-def _added(rules: schema.Regularization) -> list[str]:
-    """The regularisers that are on, with their strength."""
-    found = []
-    for key, (word, none) in REGULARISERS.items():
-        value = getattr(rules, key)
-        rates = value if isinstance(value, tuple) else (value,)
-        if any(rate != none for rate in rates):
-            found.append(word if value is True else f"{word} {'/'.join(map(str, rates))}")
-    return found
+def _regularizers(settings: schema.Regularization) -> list[str]:
+    """Those that are switched on, with their strength: `dropout 0.5`."""
+    texts = []
+    for key, (name, off) in REGULARIZERS.items():
+        value = getattr(settings, key)
+        strengths = value if isinstance(value, tuple) else (value,)
+        if any(strength != off for strength in strengths):
+            texts.append(name if value is True else f"{name} {'/'.join(map(str, strengths))}")
+    return texts
 
 
-def _dispute(
-    outcome: comparison.Outcome, answered: Mapping[str, predictions.Predictions], images: Mapping[int, model.Digit]
-) -> model.Dispute:
-    sides = answered[outcome.candidate], answered[outcome.baseline]
-    told = [
-        [model.DisputedDigit(**vars(images[one.place]), candidate=one.candidate, baseline=one.baseline) for one in way]
-        for way in mistakes.disagreements(*sides, EACH_WAY)
+def _hardest_images(
+    predictions: Mapping[str, Predictions], images: Mapping[int, model.DigitImage]
+) -> list[model.HardestImage]:
+    return [
+        model.HardestImage(
+            **vars(images[image.place]), predicted=image.predicted, misread=image.misread, networks=image.networks
+        )
+        for image in mistakes.hardest(predictions, HARDEST_IMAGES)
     ]
-    return model.Dispute(outcome.candidate, outcome.baseline, tuple(len(side.seeds) for side in sides), *told)
 
 
-def _front(variants: Sequence[model.VariantSummary], measure: str) -> list[str]:
-    """The variants that no other one equals or beats in both accuracy and cost, of those of which no seed diverged."""
-    variants = [variant for variant in variants if not variant.diverged]
-    price = {variant.name: model.cost_of(variant, measure).mean for variant in variants}
+def _pair_disagreements(
+    outcome: Outcome, predictions: Mapping[str, Predictions], images: Mapping[int, model.DigitImage]
+) -> model.PairDisagreements:
+    candidate, baseline = predictions[outcome.candidate], predictions[outcome.baseline]
+    candidate_better, baseline_better = (
+        [
+            model.DisagreementImage(
+                **vars(images[image.place]), candidate_correct=image.candidate, baseline_correct=image.baseline
+            )
+            for image in disagreements
+        ]
+        for disagreements in mistakes.disagreements(candidate, baseline, DISAGREEMENTS)
+    )
+    seeds = difference.seed_counts(candidate, baseline)
+    return model.PairDisagreements(outcome.candidate, outcome.baseline, seeds, candidate_better, baseline_better)
+
+
+def _pareto_front(variants: Sequence[model.VariantSummary], measure: str) -> list[str]:
+    """Variants that no other equals or beats in both accuracy and cost, cheapest first.
+
+    A variant with a diverged seed is not considered.
+    """
+    costs_and_accuracies = [
+        (cost.mean, variant.mean_accuracy, variant.name)
+        for variant in variants
+        if not variant.diverged and (cost := variant.cost(measure)) and variant.mean_accuracy is not None
+    ]
     best, front = -1.0, []
-    for variant in sorted(variants, key=lambda variant: (price[variant.name], -variant.mean)):
-        if variant.mean > best:
-            best = variant.mean
-            front.append(variant.name)
+    for _, accuracy, name in sorted(costs_and_accuracies, key=lambda row: (row[0], -row[1])):
+        if accuracy > best:
+            best = accuracy
+            front.append(name)
     return front
 
 
-def _over_rounds(figures: Sequence[float | None]) -> model.Measured | None:
-    if None in figures:
+def _estimate(values: Sequence[float | None]) -> model.Estimate | None:
+    """Mean and 95 % interval; None if a value is missing or there are none."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
         return None
-    return model.Measured(float(np.mean(figures)), intervals.mean_interval(np.array(figures, dtype=float)))
+    return model.Estimate(float(np.mean(known)), intervals.mean_interval(np.array(known, dtype=float)))
 
 
-def _sensitivity(study: schema.Study, path: Path, data: str) -> model.SensitivityResults | None:
-    """What was measured with `make sensitivity`; None if that was never done."""
-    if not stage_outputs.json_object(path, "make sensitivity"):
+def _sensitivity_results(study: schema.Study, path: Path, data: str) -> model.SensitivityResults | None:
+    """None if `make sensitivity` has never run: the file is then an empty object."""
+    if not stage_outputs.read_json_object(path, "make sensitivity"):
         return None
-    found = stage_outputs.json_object(path, "make sensitivity", *SENSITIVITY)
-    name = found["variant"]
-    known = name in study.variants and provenance.recipe(study, name) == found["recipe"]
-    centre, *points = [_setting_point(one, found["training_images"]) for one in found["points"]]
-    settings: dict[str, list[model.SettingPoint]] = {}
-    for one, point in zip(found["points"][1:], points, strict=True):
-        settings.setdefault(one["setting"], []).append(point)
+    content = stage_outputs.read_json_object(path, "make sensitivity", *SENSITIVITY_KEYS)
+    name, points = content["variant"], content["points"]
+    same_recipe = name in study.variants and provenance.recipe(study, name) == content["recipe"]
+    unchanged, *changed = [_setting_value(point, content["training_images"]) for point in points]
+    values: dict[str, list[model.SettingValue]] = {}
+    for point, value in zip(points[1:], changed, strict=True):
+        values.setdefault(point["setting"], []).append(value)
+    accuracies = [value.mean_accuracy for value in (unchanged, *changed) if value.mean_accuracy is not None]
     return model.SensitivityResults(
         variant=name,
-        current=known and found["data"] == data,
-        seeds=len(found["points"][0]["validation_accuracy"]),
-        validation_images=found["validation_images"],
-        device=found["device"],
-        centre=centre,
-        floor=max((one.mean for one in (centre, *points) if one.mean is not None), default=0.0) - FAR_BELOW,
-        settings=settings,
+        up_to_date=same_recipe and content["data"] == data,
+        seeds=len(points[0]["validation_accuracy"]),
+        validation_images=content["validation_images"],
+        device=content["device"],
+        unchanged_mean=unchanged.mean_accuracy,
+        unchanged_interval=unchanged.interval,
+        axis_floor=max(accuracies, default=0.0) - FAR_BELOW,
+        values=values,
     )
 
 
-def _setting_point(one: Mapping[str, Any], most: int) -> model.SettingPoint:
-    """A row of sensitivity.json, in which a seed that diverged has no accuracy."""
-    value, everything = one["value"], one["setting"] == "images" and one["value"] in (0, most)
-    unseen, learnt = (
-        [accuracy for accuracy in one[key].values() if accuracy is not None]
+def _setting_value(point: Mapping[str, Any], training_images: int) -> model.SettingValue:
+    """One of `points` in sensitivity.json, where a diverged seed has no accuracy and 0 images means all."""
+    value = point["value"]
+    label = "" if value is None else f"{value:,}"
+    if point["setting"] == "images" and value in (0, training_images):
+        value, label = training_images, f"all {training_images:,}"
+    validation, training = (
+        [accuracy for accuracy in point[key].values() if accuracy is not None]
         for key in ("validation_accuracy", "training_accuracy")
     )
-    measured = _over_rounds(unseen) if unseen else None
-    return model.SettingPoint(
-        position=most if everything else value,
-        text=f"all {most:,}" if everything else f"{value:,}" if value is not None else "",
-        parameters=one["parameters"],
-        mean=measured and measured.mean,
-        interval=measured and measured.interval,
-        gap=measured and float(np.mean(learnt)) - measured.mean,
-        diverged=len(one["validation_accuracy"]) - len(unseen),
+    estimate = _estimate(validation)
+    return model.SettingValue(
+        position=value,
+        label=label,
+        parameters=point["parameters"],
+        mean_accuracy=estimate.mean if estimate else None,
+        interval=estimate.interval if estimate else None,
+        gap=float(np.mean(training)) - estimate.mean if estimate else None,
+        diverged=len(point["validation_accuracy"]) - len(validation),
     )
 
 
-def _compute(study: schema.Study, folder: Path) -> model.Compute:
-    """From the journals: seconds of an epoch are there divided by how many seeds shared the processor."""
-    trainings, epochs, seconds, devices = 0, 0, 0.0, {}
+def _compute_totals(study: schema.Study, journals: Path) -> model.ComputeTotals:
+    """Sums over the journals, in which the seconds of an epoch are those of one seed's share of the processor."""
+    trainings, epochs, seconds = 0, 0, 0.0
+    devices: dict[str, None] = {}  # a dictionary keeps the order
     for name in study.study:
         for seed in study.seeds:
-            trainings += 1
-            path, stage = folder / name / f"{paths.seed_name(seed)}.jsonl", f"train@{name}"
-            events = stage_outputs.journal(path, stage)
-            with stage_outputs.reading(path, stage):
+            path, stage = journals / name / f"{paths.seed_name(seed)}.jsonl", f"train@{name}"
+            events = stage_outputs.read_journal(path, stage)
+            with stage_outputs.reporting_damage(path, stage):
                 devices |= {event["provenance"]["device"]: None for event in events if event["event"] == "start"}
-                spent = [float(event["seconds"]) for event in events if event["event"] == "epoch"]
-            epochs, seconds = epochs + len(spent), seconds + sum(spent)
-    return model.Compute(trainings, epochs, seconds, list(devices))
+                epoch_seconds = [float(event["seconds"]) for event in events if event["event"] == "epoch"]
+            trainings += 1
+            epochs += len(epoch_seconds)
+            seconds += sum(epoch_seconds)
+    return model.ComputeTotals(trainings, epochs, seconds, list(devices))
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, str]:
+def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Settings by block and key, joined with a dot; values as params.yaml has them."""
     return {
         f"{block}.{key}": ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
         for block, values in settings.items()

@@ -1,11 +1,7 @@
-"""Every picture. Figures draw what they are given and compute nothing; SVG for the report, PNG for MLflow.
-
-One language for all: a colour of Okabe & Ito's, which the colour-blind can tell apart, and a shape for each variant, by
-its place in the study, and neither for anything else; text and axes in one ink, dark on white and light on black; no
-frame, no grid.
-"""
+"""All figures except the network diagrams. They draw what they are given and compute no results; see `style`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -18,30 +14,99 @@ from matplotlib.ticker import LogLocator, NullLocator
 from lenetlab.evaluation.curves import Curve
 from lenetlab.report import style
 
-SEED, MEAN = {"linewidth": 0.6, "alpha": 0.45}, {"linewidth": 2.0}
+SEED_LINE: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.45}
+MEAN_LINE: dict[str, Any] = {"linewidth": 2.0}
+DASHES = (0, (2, 2))
 
-KINDS = {"train": "training (running)", "validation": "validation", "test": "test"}
+CURVE_KINDS = {"train": "training (running)", "validation": "validation", "test": "test"}
 
-MOST_SHADE = 0.37  # opacity of the commonest mistake: ink has 4.5 to 1 on it, on white and on the dark page
+MAX_SHADE = 0.37  # opacity of the most frequent mistake: text has a contrast of 4.5:1 on it, in light and dark mode
+
+Interval = tuple[float, float] | None
 
 
-@mpl.rc_context(style.STYLE)
-def learning(found: Mapping[str, Curve], colour: str = style.INK) -> Figure:
-    """Loss and accuracy per epoch of one variant, all seeds thin and their mean thick."""
+@dataclass(frozen=True)
+class SeedRow:
+    """A variant in `seed_accuracies`; accuracies are fractions."""
+
+    name: str
+    mark: style.Mark
+    accuracies: Sequence[float]  # a value per seed
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A comparison in `forest`; differences of accuracy are fractions."""
+
+    title: str
+    mark: style.Mark
+    difference: float
+    interval_seeds: Interval
+    interval: Interval  # over seeds and images
+
+
+@dataclass(frozen=True)
+class ReliabilityPanel:
+    """A variant in `reliability`; a (confidence, accuracy, interval) per bin, fractions."""
+
+    name: str
+    mark: style.Mark
+    bins: Sequence[tuple[float, float, tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A variant in `pareto`; accuracies are fractions."""
+
+    name: str
+    number: int  # in the table of costs
+    mark: style.Mark
+    accuracy: float
+    interval: Interval
+    cost: float
+    cost_interval: Interval
+
+
+@dataclass(frozen=True)
+class SensitivityPoint:
+    """A value of a setting in `sensitivity`; accuracies are fractions."""
+
+    position: float
+    label: str
+    accuracy: float | None  # None if every seed diverged
+    interval: Interval
+    diverged: int  # number of seeds
+
+
+@dataclass(frozen=True)
+class SensitivityPanel:
+    """A setting in `sensitivity`."""
+
+    name: str
+    axis_label: str
+    logarithmic: bool
+    floor: float  # lower end of the accuracy axis
+    points: Sequence[SensitivityPoint]
+
+
+@mpl.rc_context(style.RC_PARAMS)
+def learning_curves(curves: Mapping[str, Curve], colour: str = style.INK) -> Figure:
+    """Loss and accuracy per epoch of one variant, from curves by measure: thin lines for seeds, thick for the mean."""
     figure, (loss, accuracy) = _panels(1, 2, width=8.0, height=3.1)
-    styles = {
+    styles: dict[str, dict[str, Any]] = {
         "train": {"color": style.INK, "linestyle": (0, (5, 2))},
         "validation": {"color": colour, "linestyle": (0, (1, 1.5))},
         "test": {"color": colour},
     }
     for axes, measure, scale in ((loss, "loss", 1.0), (accuracy, "accuracy", 100.0)):
-        for kind, name in KINDS.items():
-            if curve := found.get(f"{kind}_{measure}"):
-                _thin_and_thick(axes, curve, scale, {**styles[kind], "label": name, "gid": f"{kind}-{measure}"})
-        epochs = found[f"test_{measure}"].epochs
+        for kind, name in CURVE_KINDS.items():
+            if curve := curves.get(f"{kind}_{measure}"):
+                _curve(axes, curve, scale, f"{kind}-{measure}", {**styles[kind], "label": name})
         axes.set_xlabel("epoch")
-        axes.set_xlim(0.5, epochs[-1] + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlim(0.5, curves[f"test_{measure}"].epochs[-1] + 0.5)
+        axes.locator_params(axis="x", integer=True)
     loss.set_ylabel("mean cross-entropy (nats)")
     accuracy.set_ylabel("accuracy (%)")
     loss.set_ylim(bottom=0)
@@ -49,14 +114,14 @@ def learning(found: Mapping[str, Curve], colour: str = style.INK) -> Figure:
     return figure
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(style.RC_PARAMS)
 def confusion(counts: np.ndarray, colour: str = style.INK) -> Figure:
-    """Counts (10, 10), a row per label. The correct ones are so many that only mistakes are shaded."""
+    """Confusion matrix (10, 10), rows are labels. Only mistakes are shaded: correct counts are far larger."""
     figure, (axes,) = _panels(1, 1, width=4.8, height=4.5)
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
     shade = np.empty((*counts.shape, 4))
     shade[..., :3] = to_rgb(colour)
-    shade[..., 3] = MOST_SHADE * mistakes / max(1, mistakes.max())
+    shade[..., 3] = MAX_SHADE * mistakes / max(1, mistakes.max())
     axes.imshow(shade)
     for label, row in enumerate(counts):
         for predicted, count in enumerate(row):
@@ -70,23 +135,23 @@ def confusion(counts: np.ndarray, colour: str = style.INK) -> Figure:
     return figure
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(style.RC_PARAMS)
 def digits(images: Sequence[np.ndarray], above: Sequence[str], below: Sequence[str]) -> Figure:
-    """Images (28, 28) with a line of text above and below each."""
-    figure, axes, places = _sheet(np.stack(images), 8, (0, 255), width=8.0, above=0.36, below=0.28)
-    for (middle, top, bottom), over, under in zip(places, above, below, strict=True):
-        axes.text(middle, top, over, ha="center", va="bottom", fontsize=9)
-        axes.text(middle, bottom, under, ha="center", va="top", fontsize=8)
+    """Images (28, 28) of bytes, with a line of text above and below each."""
+    figure, axes, places = _image_sheet(np.stack(images), 8, (0, 255), width=8.0, above=0.36, below=0.28)
+    for (centre, top, bottom), text_above, text_below in zip(places, above, below, strict=True):
+        axes.text(centre, top, text_above, ha="center", va="bottom", fontsize=9)
+        axes.text(centre, bottom, text_below, ha="center", va="top", fontsize=8)
     return figure
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(style.RC_PARAMS)
 def sample_sheet(images: np.ndarray, labels: np.ndarray) -> Figure:
-    """What the loader yields: images (K, H, W) with the labels (K) that belong to them, and their range of values."""
+    """What the loader yields: images (K, H, W) with their labels (K) and range of values."""
     low, high = float(images.min()), float(images.max())
-    figure, axes, places = _sheet(images, 10, (low, high), width=7.5, above=0.29, head=0.3)
-    for (middle, top, _), label in zip(places, labels, strict=True):
-        axes.text(middle, top, str(label), ha="center", va="bottom", fontsize=8)
+    figure, axes, places = _image_sheet(images, 10, (low, high), width=7.5, above=0.29, title_height=0.3)
+    for (centre, top, _), label in zip(places, labels, strict=True):
+        axes.text(centre, top, str(label), ha="center", va="bottom", fontsize=8)
     size = " × ".join(map(str, images.shape[1:]))
     figure.suptitle(
         f"{len(images)} training digits as the loader yields them: {size}, from {low:.2f} to {high:.2f}",
@@ -96,205 +161,194 @@ def sample_sheet(images: np.ndarray, labels: np.ndarray) -> Figure:
     return figure
 
 
-@mpl.rc_context(style.STYLE)
-def points(variants: Sequence[Mapping[str, Any]]) -> Figure:
-    """Test accuracy of every seed as a point, and each variant's mean with its interval.
-
-    Each variant: `name`, `mark`, `accuracies` (fractions), `mean`, `interval` (a pair or None).
-    """
-    figure, axes = _rows([variant["name"] for variant in variants], "test accuracy (%)")
-    for row, variant in enumerate(variants):
-        seeds = variant["accuracies"]
-        spread = np.linspace(-0.14, 0.14, len(seeds)) if len(seeds) > 1 else [0.0]
-        for place, (offset, accuracy) in enumerate(zip(spread, seeds, strict=True)):
-            look = {"markersize": 6, "alpha": 0.7, "markeredgewidth": 0, "gid": f"seed-{row}-{place}"}
-            axes.plot(100 * accuracy, row + offset, variant["mark"].shape, color=variant["mark"].colour, **look)
-        if variant["interval"]:
-            axes.plot([100 * limit for limit in variant["interval"]], [row, row], color=style.INK, linewidth=1.4)
-        axes.plot(100 * variant["mean"], row, "|", color=style.INK, markersize=15, markeredgewidth=2)
+@mpl.rc_context(style.RC_PARAMS)
+def seed_accuracies(rows: Sequence[SeedRow]) -> Figure:
+    """Test accuracy of every seed as a point, and the mean of each variant with its interval."""
+    figure, axes = _titled_rows([row.name for row in rows], "test accuracy (%)")
+    for height, row in enumerate(rows):
+        seeds = len(row.accuracies)
+        offsets = np.linspace(-0.14, 0.14, seeds) if seeds > 1 else np.zeros(1)
+        for place, (offset, accuracy) in enumerate(zip(offsets, row.accuracies, strict=True)):
+            look: dict[str, Any] = {"color": row.mark.colour, "markersize": 6, "alpha": 0.7, "markeredgewidth": 0}
+            axes.plot(100 * accuracy, height + offset, row.mark.marker, **look, gid=f"seed-{height}-{place}")
+        if row.interval:
+            axes.plot(_percent(row.interval), [height, height], color=style.INK, linewidth=1.4)
+        axes.plot(100 * row.mean, height, "|", color=style.INK, markersize=15, markeredgewidth=2)
     return figure
 
 
-@mpl.rc_context(style.STYLE)
-def forest(comparisons: Sequence[Mapping[str, Any]]) -> Figure:
-    """Differences with both intervals, in percentage points; what is said of each stands above it.
-
-    Each comparison: `title`, `mark`, `difference`, `interval_seeds`, `interval` (fractions; or None).
-    """
-    titles = [comparison["title"] for comparison in comparisons]
-    figure, axes = _rows(titles, "difference of test accuracy (percentage points)")
-    for row, comparison in enumerate(comparisons):
-        mark = comparison["mark"]
-        axes.plot([0, 0], [row - 0.2, row + 0.4], color=style.INK, linewidth=1, linestyle=(0, (2, 2)))
-        for key, width in (("interval", 1.2), ("interval_seeds", 4.5)):
-            if comparison[key]:
-                ends = [100 * limit for limit in comparison[key]]
-                line = {"linewidth": width, "solid_capstyle": "butt", "gid": f"{key}-{row}"}
-                axes.plot(ends, [row, row], color=mark.colour, **line)
-        axes.plot(100 * comparison["difference"], row, mark.shape, color=mark.colour, markersize=7)
+@mpl.rc_context(style.RC_PARAMS)
+def forest(rows: Sequence[ForestRow]) -> Figure:
+    """Differences with both intervals, in percentage points, below their titles."""
+    figure, axes = _titled_rows([row.title for row in rows], "difference of test accuracy (percentage points)")
+    for height, row in enumerate(rows):
+        axes.plot([0, 0], [height - 0.2, height + 0.4], color=style.INK, linewidth=1, linestyle=DASHES)
+        for name, interval, width in (("interval", row.interval, 1.2), ("interval_seeds", row.interval_seeds, 4.5)):
+            if interval:
+                look: dict[str, Any] = {"linewidth": width, "solid_capstyle": "butt", "gid": f"{name}-{height}"}
+                axes.plot(_percent(interval), [height, height], color=row.mark.colour, **look)
+        axes.plot(100 * row.difference, height, row.mark.marker, color=row.mark.colour, markersize=7)
     return figure
 
 
-@mpl.rc_context(style.STYLE)
-def reliability(variants: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy of the answers that were given with a like confidence, a panel for each variant.
-
-    Each variant: `name`, `mark`, `bins` (records with confidence, accuracy, interval). On the dashes, confidence is
-    right.
-    """
-    columns = min(3, len(variants))
-    height = 2.6 * -(-len(variants) // columns) + 0.3
-    figure, panels = _panels(-(-len(variants) // columns), columns, width=2.65 * columns, height=height)
-    for number, (axes, variant) in enumerate(zip(panels, variants, strict=False)):
-        axes.plot([0, 100], [0, 100], color=style.INK, linewidth=1, linestyle=(0, (2, 2)))
-        look = {"color": variant["mark"].colour}
-        for place, found in enumerate(variant["bins"]):
-            at, ends = 100 * found.confidence, [100 * limit for limit in found.interval]
-            axes.plot([at, at], ends, **look, linewidth=1.2, gid=f"bin-{number}-{place}")
-            axes.plot(at, 100 * found.accuracy, variant["mark"].shape, **look, markersize=5)
-        axes.set(title=variant["name"], xlim=(0, 103), ylim=(-3, 103), xlabel="confidence (%)", ylabel="accuracy (%)")
+@mpl.rc_context(style.RC_PARAMS)
+def reliability(panels: Sequence[ReliabilityPanel]) -> Figure:
+    """Reliability diagrams: accuracy against confidence per bin, a panel per variant. Calibrated: on the dashes."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, all_axes = _panels(rows, columns, width=2.65 * columns, height=2.6 * rows + 0.3)
+    for number, (axes, panel) in enumerate(zip(all_axes, panels, strict=False)):
+        axes.plot([0, 100], [0, 100], color=style.INK, linewidth=1, linestyle=DASHES)
+        colour = panel.mark.colour
+        for place, (confidence, accuracy, interval) in enumerate(panel.bins):
+            x = 100 * confidence
+            axes.plot([x, x], _percent(interval), color=colour, linewidth=1.2, gid=f"bin-{number}-{place}")
+            axes.plot(x, 100 * accuracy, panel.mark.marker, color=colour, markersize=5)
+        axes.set(title=panel.name, xlim=(0, 103), ylim=(-3, 103), xlabel="confidence (%)", ylabel="accuracy (%)")
         axes.set(xticks=range(0, 101, 25), yticks=range(0, 101, 25))
-    for axes in panels[len(variants) :]:
+    for axes in all_axes[len(panels) :]:
         axes.remove()
     return figure
 
 
-@mpl.rc_context(style.STYLE)
-def pareto(variants: Sequence[Mapping[str, Any]], label: str, front: Sequence[tuple[float, float]]) -> Figure:
-    """Test accuracy against a cost on a logarithmic axis; a line joins the variants that none beats in both.
-
-    Each variant: `name`, `number`, `mark`, `accuracy` and `interval` (fractions), `cost` and `cost_interval`; intervals
-    or None.
-    """
+@mpl.rc_context(style.RC_PARAMS)
+def pareto(points: Sequence[CostPoint], cost_label: str, front: Sequence[tuple[float, float]]) -> Figure:
+    """Test accuracy against a cost on a logarithmic axis, with intervals; a line through the front (cost, accuracy)."""
     figure, (axes,) = _panels(1, 1, width=5.4, height=3.6)
     axes.set_xscale("log")
-    axes.plot(*_percent_up(front), color=style.INK, linewidth=1, linestyle=(0, (2, 2)), gid="front")
-    for place, variant in enumerate(variants):
-        colour, shape = variant["mark"].colour, variant["mark"].shape
-        at, height = variant["cost"], 100 * variant["accuracy"]
-        if variant["interval"]:
-            axes.plot([at, at], [100 * limit for limit in variant["interval"]], color=colour, linewidth=1.2)
-        if variant["cost_interval"]:
-            axes.plot(variant["cost_interval"], [height, height], color=colour, linewidth=1.2)
-        sign = {"color": colour, "markersize": 7, "linestyle": "", "label": variant["name"], "gid": f"cost-{place}"}
-        axes.plot(at, height, marker=shape, **sign)
-        if len(variants) > style.FEW:
-            axes.annotate(str(variant["number"]), (at, height), (6, 3), textcoords="offset points", fontsize=8.5)
-    if len(variants) <= style.FEW:
+    line = [cost for cost, _ in front], _percent([accuracy for _, accuracy in front])
+    axes.plot(*line, color=style.INK, linewidth=1, linestyle=DASHES, gid="front")
+    for place, point in enumerate(points):
+        colour, x, y = point.mark.colour, point.cost, 100 * point.accuracy
+        if point.interval:
+            axes.plot([x, x], _percent(point.interval), color=colour, linewidth=1.2)
+        if point.cost_interval:
+            axes.plot(point.cost_interval, [y, y], color=colour, linewidth=1.2)
+        look: dict[str, Any] = {"marker": point.mark.marker, "color": colour, "markersize": 7, "linestyle": ""}
+        axes.plot(x, y, **look, label=point.name, gid=f"cost-{place}")
+        if len(points) > style.LEGEND_VARIANTS:
+            axes.annotate(str(point.number), (x, y), (6, 3), textcoords="offset points", fontsize=8.5)
+    if len(points) <= style.LEGEND_VARIANTS:
         axes.legend(loc="lower right")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(_plain)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")  # without an exponent
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel=label, ylabel="test accuracy (%)")
+    axes.set(xlabel=cost_label, ylabel="test accuracy (%)")
     axes.margins(0.1)
     return figure
 
 
-@mpl.rc_context(style.STYLE)
-def sensitivity(settings: Sequence[Mapping[str, Any]], centre: float | None, mark: style.Mark) -> Figure:
-    """Validation accuracy against one setting at a time, a panel each, with intervals; dashes: nothing is changed.
+@mpl.rc_context(style.RC_PARAMS)
+def sensitivity(panels: Sequence[SensitivityPanel], unchanged: float | None, mark: style.Mark) -> Figure:
+    """Validation accuracy against one setting at a time, a panel per setting; dashes: accuracy with nothing changed.
 
-    Each setting: `label`, `logarithmic`, `points` (records with position, text, mean, interval, diverged). What is far
-    below is drawn as an arrow at the foot of its panel, with its figure; seeds that diverged as a cross, with their
-    number.
+    A point below the floor is an arrow at the bottom with its accuracy as text. Diverged seeds are a cross at the top
+    with their number.
     """
-    figure, panels = _panels(-(-len(settings) // 2), 2, width=8.0, height=2.6 * -(-len(settings) // 2) + 0.2)
-    for axes, setting in zip(panels, settings, strict=False):
-        points, low = setting["points"], 100 * setting["floor"]
-        if centre is not None:
-            axes.axhline(100 * centre, color=style.INK, linewidth=1, linestyle=(0, (2, 2)))
-        if setting["logarithmic"]:
+    rows = -(-len(panels) // 2)
+    figure, all_axes = _panels(rows, 2, width=8.0, height=2.6 * rows + 0.2)
+    for axes, panel in zip(all_axes, panels, strict=False):
+        if unchanged is not None:
+            axes.axhline(100 * unchanged, color=style.INK, linewidth=1, linestyle=DASHES)
+        if panel.logarithmic:
             axes.set_xscale("log")
-        known = [point for point in points if point.mean is not None]
-        seen = [point for point in known if 100 * point.mean >= low]
-        axes.plot(*_percent_up([(point.position, point.mean) for point in seen]), color=mark.colour, linewidth=1)
-        for place, point in enumerate(seen):
-            ends = [max(low, 100 * limit) for limit in point.interval or (point.mean, point.mean)]
-            line = {"color": mark.colour, "linewidth": 1.4, "gid": f"{setting['name']}-{place}"}
-            axes.plot([point.position] * 2, ends, **line)
-            axes.plot(point.position, 100 * point.mean, mark.shape, color=mark.colour, markersize=6)
-        for point in known:
-            if point not in seen:
-                axes.plot(point.position, low, "v", color=mark.colour, markersize=7, clip_on=False)
-                text = f" {100 * point.mean:.1f}"
-                axes.annotate(text, (point.position, low), (3, 4), textcoords="offset points", fontsize=8)
-        for place, point in enumerate(points):
-            if point.diverged:  # at the top, where no arrow stands; its place says nothing of accuracy
-                at = {"transform": axes.get_xaxis_transform(), "gid": f"{setting['name']}-diverged-{place}"}
-                axes.plot(point.position, 1, "x", color=style.INK, markersize=6, clip_on=False, **at)
-                over = {"xycoords": at["transform"], "textcoords": "offset points", "fontsize": 8}
-                axes.annotate(str(point.diverged), (point.position, 1), (6, 0), va="center", **over)
-        axes.set_xticks([point.position for point in points], [point.text for point in points])
+        _sensitivity_points(axes, panel, mark)
+        axes.set_xticks([point.position for point in panel.points], [point.label for point in panel.points])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set(xlabel=setting["label"], ylabel="validation accuracy (%)")
+        axes.set(xlabel=panel.axis_label, ylabel="validation accuracy (%)")
         axes.margins(x=0.12, y=0.1)
-    for axes in panels[len(settings) :]:
+    for axes in all_axes[len(panels) :]:
         axes.remove()
     return figure
 
 
+def _sensitivity_points(axes: Axes, panel: SensitivityPanel, mark: style.Mark) -> None:
+    floor = 100 * panel.floor
+    known = [(point, 100 * point.accuracy) for point in panel.points if point.accuracy is not None]
+    to_scale = [(point, accuracy) for point, accuracy in known if accuracy >= floor]
+    line = [point.position for point, _ in to_scale], [accuracy for _, accuracy in to_scale]
+    axes.plot(*line, color=mark.colour, linewidth=1)
+    for place, (point, accuracy) in enumerate(to_scale):
+        limits = _percent(point.interval) if point.interval else [accuracy, accuracy]
+        look: dict[str, Any] = {"color": mark.colour, "linewidth": 1.4, "gid": f"{panel.name}-{place}"}
+        axes.plot([point.position] * 2, [max(floor, limit) for limit in limits], **look)
+        axes.plot(point.position, accuracy, mark.marker, color=mark.colour, markersize=6)
+    for point, accuracy in known:
+        if accuracy < floor:
+            axes.plot(point.position, floor, "v", color=mark.colour, markersize=7, clip_on=False)
+            at = (point.position, floor)
+            axes.annotate(f" {accuracy:.1f}", at, (3, 4), textcoords="offset points", fontsize=8)
+    top = axes.get_xaxis_transform()  # y from 0 to 1: crosses are above all points and arrows
+    for place, point in enumerate(panel.points):
+        if point.diverged:
+            look = {"markersize": 6, "clip_on": False, "gid": f"{panel.name}-diverged-{place}"}
+            axes.plot(point.position, 1, "x", color=style.INK, transform=top, **look)
+            text: dict[str, Any] = {"xycoords": top, "textcoords": "offset points", "fontsize": 8, "va": "center"}
+            axes.annotate(str(point.diverged), (point.position, 1), (6, 0), **text)
+
+
 def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with this size in inches, and its axes row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
 
 
-def _sheet(
+def _titled_rows(titles: Sequence[str], x_label: str) -> tuple[Figure, Axes]:
+    """Axes with a row at y = 0, 1, … for each title. Titles stand above the rows, so the figure fits on a phone."""
+    figure, (axes,) = _panels(1, 1, width=5.4, height=0.6 + 0.66 * len(titles))
+    for row, title in enumerate(titles):
+        axes.text(0, row - 0.3, title, transform=axes.get_yaxis_transform(), va="bottom")
+    axes.set(ylim=(len(titles) - 0.6, -0.75), yticks=[], xlabel=x_label)
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.06)
+    return figure, axes
+
+
+def _image_sheet(
     images: np.ndarray,
     columns: int,
     limits: tuple[float, float],
     width: float,
     above: float,
     below: float = 0.0,
-    head: float = 0.0,
+    title_height: float = 0.0,
 ) -> tuple[Figure, Axes, list[tuple[float, float, float]]]:
-    """Many small images (K, H, W), dark ink on white, and for each of them where its text goes: middle, top, bottom.
+    """Images (K, H, W) in rows, dark on white; for each the x of its centre and the y of the texts above and below.
 
-    They are one image in one axes, whose unit is their pixel; an axes for each would take twenty times as long. Room
-    for text is left `above` and `below` each, as parts of its height, and inches for a title at the `head` of all.
+    All are one image in one axes whose unit is the pixel: an axes for each would take twenty times as long. `above` and
+    `below` are the room for texts, as parts of an image's height; `title_height` is in inches.
     """
     rows = max(1, -(-len(images) // columns))
     height, side = images.shape[1:]
     gap, above, below = max(1, side // 7), round(above * height), round(below * height)
     shape = (rows * columns, above + height + below, side + gap)
-    cells = np.ma.array(np.zeros(shape, images.dtype), mask=True)  # what is masked stays transparent
+    cells = np.ma.array(np.zeros(shape, images.dtype), mask=True)  # masked pixels stay transparent
     cells[: len(images), above : above + height, gap // 2 : gap // 2 + side] = images
-    _, tall, wide = cells.shape
-    sheet = cells.reshape(rows, columns, tall, wide).swapaxes(1, 2).reshape(rows * tall, columns * wide)
+    _, cell_height, cell_width = cells.shape
+    grid = cells.reshape(rows, columns, cell_height, cell_width).swapaxes(1, 2)
+    sheet = grid.reshape(rows * cell_height, columns * cell_width)
     inches = width * sheet.shape[0] / sheet.shape[1]
-    figure = Figure(figsize=(width, inches + head))
-    axes = figure.add_axes((0, 0, 1, inches / (inches + head)))
+    figure = Figure(figsize=(width, inches + title_height))
+    axes = figure.add_axes((0, 0, 1, inches / (inches + title_height)))
     axes.axis("off")
     extent, (low, high) = (0, sheet.shape[1], sheet.shape[0], 0), limits
     axes.imshow(sheet, cmap="gray_r", vmin=low, vmax=high, interpolation="none", extent=extent, aspect="auto")
-    corners = [(at % columns * wide + gap // 2, at // columns * tall + above) for at in range(len(images))]
-    off = height / 28
-    return figure, axes, [(x + side / 2, y - off, y + height + off) for x, y in corners]
+    corners = [
+        (number % columns * cell_width + gap // 2, number // columns * cell_height + above)
+        for number in range(len(images))
+    ]
+    distance = height / 28  # between an image and its texts
+    return figure, axes, [(x + side / 2, y - distance, y + height + distance) for x, y in corners]
 
 
-def _thin_and_thick(axes: Axes, curve: Curve, scale: float, style: Mapping[str, Any]) -> None:
-    """Each seed's line thin, their mean thick, with marks where a line of one epoch would not show."""
-    mark = {"marker": "o", "markersize": 3} if len(curve.epochs) == 1 else {}
+def _curve(axes: Axes, curve: Curve, scale: float, gid: str, look: Mapping[str, Any]) -> None:
+    """A thin line per seed and a thick one for the mean, with markers if there is one epoch, as lines need two."""
+    marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(curve.epochs) == 1 else {}
     for place, values in enumerate(curve.seeds.values()):
-        own = {"label": None, "gid": f"{style['gid']}-{place}"}
-        axes.plot(curve.epochs, [scale * value for value in values], **{**style, **SEED, **mark, **own})
-    axes.plot(curve.epochs, [scale * value for value in curve.mean], **style, **MEAN, **mark)
+        thin = {**look, **SEED_LINE, **marker, "label": None, "gid": f"{gid}-{place}"}
+        axes.plot(curve.epochs, [scale * value for value in values], **thin)
+    axes.plot(curve.epochs, [scale * value for value in curve.mean], **look, **MEAN_LINE, **marker, gid=gid)
 
 
-def _percent_up(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in points], [100 * y for _, y in points]
-
-
-def _plain(value: float, _: int) -> str:
-    """A tick's number without an exponent."""
-    return f"{value:,.10g}"
-
-
-def _rows(titles: Sequence[str], label: str) -> tuple[Figure, Axes]:
-    """A panel with a row for each title, which stands above it so that the figure stays narrow enough for a phone."""
-    figure, (axes,) = _panels(1, 1, width=5.4, height=0.6 + 0.66 * len(titles))
-    for row, title in enumerate(titles):
-        axes.text(0, row - 0.3, title, transform=axes.get_yaxis_transform(), va="bottom")
-    axes.set(ylim=(len(titles) - 0.6, -0.75), yticks=[], xlabel=label)
-    axes.spines["left"].set_visible(False)
-    axes.margins(x=0.06)
-    return figure, axes
+def _percent(fractions: Sequence[float]) -> list[float]:
+    return [100 * fraction for fraction in fractions]

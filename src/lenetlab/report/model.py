@@ -1,4 +1,4 @@
-"""What a study found, as plain records read from the outputs: every number of the report, and nothing of its layout."""
+"""The contents of the report as dataclasses: every number and text that pictures and templates show."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,176 +7,196 @@ import numpy as np
 
 from lenetlab.evaluation import divergence
 from lenetlab.evaluation.curves import Curve
-from lenetlab.statistics import comparison, intervals
 from lenetlab.statistics.calibration import Calibration
 from lenetlab.statistics.claims.answers import Answer
+from lenetlab.statistics.comparison import Outcome
+from lenetlab.statistics.intervals import Interval
+from lenetlab.statistics.verdict import Verdict
 
-COSTS = ("seconds_per_epoch", "process_memory_bytes", "device_memory_bytes", "latency_seconds", "images_per_second")
+# Measured costs: keys of costs.json.
+COST_MEASURES = (
+    *("seconds_per_epoch", "process_memory_bytes", "device_memory_bytes"),
+    *("latency_seconds", "images_per_second"),
+)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A figure of every round, and what they say together."""
+class Estimate:
+    """The mean of repeated measurements."""
 
     mean: float
-    interval: intervals.Interval  # 95 %, of the mean over rounds
+    interval: Interval  # 95 %, of the mean; None with one measurement
 
 
 @dataclass(frozen=True)
-class Digit:
-    """A test image and what is told of it."""
+class DigitImage:
+    """One test image."""
 
-    number: int  # of its file
+    number: int  # in its file name
     label: int
-    pixels: np.ndarray  # (28, 28)
+    pixels: np.ndarray  # (28, 28), uint8
 
 
 @dataclass(frozen=True)
-class Mistake(Digit):
-    predicted: int  # the commonest wrong answer
-    confidence: float  # given to wrong answers, mean over all seeds
-    votes: int  # seeds that misread it
+class ConfidentMistake(DigitImage):
+    """A test image that seeds of one variant misclassify."""
+
+    predicted: int  # the most frequent wrong class
+    confidence: float  # probability given to wrong classes, mean over all finished seeds
+    votes: int  # seeds that misclassify it
 
 
 @dataclass(frozen=True)
-class HardDigit(Digit):
-    predicted: int
-    misread: int  # networks of all variants
-    networks: int
+class HardestImage(DigitImage):
+    """A test image that networks of several variants misclassify."""
+
+    predicted: int  # the most frequent wrong class
+    misread: int  # networks that misclassify it
+    networks: int  # finished seeds of all variants
 
 
 @dataclass(frozen=True)
-class DisputedDigit(Digit):
-    candidate: int  # seeds that read it correctly
-    baseline: int
+class DisagreementImage(DigitImage):
+    """A test image that more seeds of one variant than of the other classify correctly."""
+
+    candidate_correct: int  # seeds
+    baseline_correct: int
 
 
 @dataclass(frozen=True)
-class Dispute:
-    """Where the two sides of a comparison disagree."""
+class PairDisagreements:
+    """The test images on which the two variants of a comparison differ most."""
 
     candidate: str
     baseline: str
-    seeds: tuple[int, int]
-    for_candidate: list[DisputedDigit]
-    for_baseline: list[DisputedDigit]
+    seeds: tuple[int, int]  # finished seeds of candidate and baseline
+    candidate_better: list[DisagreementImage]
+    baseline_better: list[DisagreementImage]
 
 
 @dataclass(frozen=True)
 class VariantSummary:
-    """What the study found of one variant; accuracies are fractions."""
+    """The results of one variant. Accuracies are fractions, of the test images after the last epoch."""
 
     name: str
-    place: int  # in the study, from 0
+    index: int  # in the study, from 0; it decides colour and marker
     parameters: int
-    multiply_accumulates: int  # to read one image
-    seeds: list[int]  # all that were trained
-    accuracies: dict[int, float]  # test, last epoch, by seed, of those that finished
+    multiply_accumulates: int  # of the forward pass of one image
+    seeds: list[int]  # all trained seeds
+    accuracies: dict[int, float]  # by finished seed
     metrics: dict[str, Any]  # metrics.json
-    interval: intervals.Interval  # 95 %, of the mean over seeds
-    deviation: float | None  # between trainings, freed of what few test images add
-    curves: dict[str, Curve]  # by measure; none if no seed finished
-    confusion: np.ndarray  # (10, 10), summed over seeds
-    commonest: tuple[int, int, int] | None  # of the mistakes: label, answer, how often
-    mistakes: list[Mistake]
+    accuracy_interval: Interval  # 95 %, of the mean over seeds
+    training_deviation: float | None  # standard deviation between trainings with unlimited test images
+    curves: dict[str, Curve]  # by measure; empty if no seed finished
+    confusion: np.ndarray  # (10, 10), summed over seeds; rows are labels, columns predictions
+    commonest_mistake: tuple[int, int, int] | None  # label, prediction, count
+    mistakes: list[ConfidentMistake]  # most confident first
     calibration: Calibration | None
-    cost: dict[str, Measured | None]  # by measure of COSTS
+    measured_costs: dict[str, Estimate | None]  # by measure of COST_MEASURES
     layers: list[dict[str, Any]]
     settings: dict[str, str]  # flat: input.size, model.name, …
     record: dict[str, Any]  # variant.json
 
     @property
-    def mean(self) -> float | None:
-        """Of the seeds that finished; None if none did."""
-        return self.metrics["test_accuracy"]
+    def mean_accuracy(self) -> float | None:
+        """Over the finished seeds; None if there are none."""
+        mean: float | None = self.metrics["test_accuracy"]
+        return mean
+
+    @property
+    def accuracy_sd(self) -> float | None:
+        """Standard deviation over the finished seeds; None with fewer than two."""
+        deviation: float | None = self.metrics["test_accuracy_sd"]
+        return deviation
 
     @property
     def diverged(self) -> str:
-        """How many seeds, and in which epoch; nothing if all finished."""
-        lost = self.record["diverged"]
-        return divergence.summary(lost, len(self.seeds)) if lost else ""
+        """How many seeds diverged, and in which epoch; empty if every seed finished."""
+        diverged = self.record["diverged"]
+        return divergence.summary(diverged, len(self.seeds)) if diverged else ""
 
     @property
-    def sd(self) -> float | None:
-        """Over seeds; None with one."""
-        return self.metrics["test_accuracy_sd"]
+    def diverged_count(self) -> int:
+        return len(self.seeds) - len(self.accuracies)
 
     @property
-    def final(self) -> dict[str, float]:
+    def last_epoch(self) -> dict[str, float]:
         """Means over seeds after the last epoch, by measure."""
         return {measure: curve.mean[-1] for measure, curve in self.curves.items()}
 
+    def cost(self, measure: str) -> Estimate | None:
+        """A measured cost, or one that follows from the definition and has no interval; None if not measured."""
+        if measure in COST_MEASURES:
+            return self.measured_costs[measure]
+        return Estimate(getattr(self, measure), None)
+
 
 @dataclass(frozen=True)
-class Effect:
-    """What regularisers do to a network that is otherwise the same."""
+class RegularizationEffect:
+    """A regularised variant compared with the variant that differs from it in nothing but regularisation."""
 
     variant: str
-    plain: str
-    added: list[str]  # in words
-    mean: float | None
-    difference: float | None
-    interval_seeds: intervals.Interval
-    interval: intervals.Interval  # 95 %, over seeds and images
-    verdict: str | None  # of the declared comparison of the two, if there is one
-    diverged: list[str]  # of the two, those of which a seed diverged
+    unregularized: str  # the other variant
+    regularizers: list[str]  # as text, with their strength
+    mean_accuracy: float | None  # of the regularised variant
+    difference: float | None  # its accuracy minus that of the other
+    interval_seeds: Interval  # 95 %, over seeds
+    interval: Interval  # 95 %, over seeds and images
+    verdict: Verdict | None  # None unless this comparison is declared
+    diverged: list[str]  # which of the two variants have diverged seeds
 
 
 @dataclass(frozen=True)
-class SettingPoint:
+class SettingValue:
+    """Results of the variant with one setting changed to this value."""
+
     position: float  # on the axis
-    text: str  # of the value
+    label: str  # the value as text
     parameters: int
-    mean: float | None  # validation accuracy, of the seeds that finished; None if none did
-    interval: intervals.Interval  # 95 %, of the mean over seeds
-    gap: float | None  # mean accuracy on the training images less that
-    diverged: int  # seeds
+    mean_accuracy: float | None  # on the validation images, over the finished seeds; None if there are none
+    interval: Interval  # 95 %, of that mean over seeds
+    gap: float | None  # mean accuracy on the training images minus the mean validation accuracy
+    diverged: int  # number of seeds
 
 
 @dataclass(frozen=True)
 class SensitivityResults:
-    """How the result of one variant changes with its settings."""
+    """How the validation accuracy of one variant changes with its settings."""
 
     variant: str
-    current: bool  # whether it was measured with the present data and settings of the variant
+    up_to_date: bool  # measured with the present data and settings of the variant
     seeds: int
     validation_images: int
     device: str
-    centre: SettingPoint  # nothing changed
-    floor: float  # what lies below is not drawn to scale
-    settings: dict[str, list[SettingPoint]]
+    unchanged_mean: float | None  # accuracy of the variant itself
+    unchanged_interval: Interval
+    axis_floor: float  # accuracies below are not drawn to scale
+    values: dict[str, list[SettingValue]]  # by setting
 
 
 @dataclass(frozen=True)
-class Compute:
+class ComputeTotals:
     """What all trainings of the study took."""
 
     trainings: int
     epochs: int
-    seconds: float  # of one processor
+    seconds: float  # of one processor core
     devices: list[str]
 
 
 @dataclass(frozen=True)
 class Report:
     variants: list[VariantSummary]
-    outcomes: list[comparison.Outcome]
-    effects: list[Effect]
+    outcomes: list[Outcome]
+    effects: list[RegularizationEffect]
     answers: list[Answer]
-    hardest: list[HardDigit]
-    disputes: list[Dispute]
-    fronts: dict[str, list[str]]  # by cost: the variants that no other beats in accuracy and cost, cheapest first
-    conditions: dict[str, Any]  # under which costs were measured
-    undisturbed: float  # the least share of its time in which a measured process had a processor
+    hardest: list[HardestImage]
+    disagreements: list[PairDisagreements]
+    pareto_fronts: dict[str, list[str]]  # by cost: variants that no other beats in accuracy and cost, cheapest first
+    cost_conditions: dict[str, Any]  # `conditions` of costs.json
+    processor_share: float  # smallest share of its time that a measured process had a processor
     sensitivity: SensitivityResults | None
-    compute: Compute
+    compute: ComputeTotals
     margin: float  # of equivalence
     test_images: int
-    origin: dict[str, Any]  # commit, versions
-
-
-def cost_of(variant: VariantSummary, measure: str) -> Measured | None:
-    """A measured cost, or one that follows from the definition and has no interval."""
-    if measure in COSTS:
-        return variant.cost[measure]
-    return Measured(getattr(variant, measure), None)
+    origin: dict[str, Any]  # commit and versions

@@ -1,16 +1,17 @@
-"""The report: one self-contained HTML page and its Markdown twin, laid out by templates from the records."""
+"""The report as one self-contained HTML page and as Markdown, rendered with the templates."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
 
-from lenetlab.report import headline, results, style
+from lenetlab.report import results, style
+from lenetlab.report.headline import headline_outcomes, headline_sentence
 from lenetlab.report.model import Report, VariantSummary
 from lenetlab.report.pictures import COST_AXES, SENSITIVITY_AXES, Picture, draw_all
-from lenetlab.statistics import intervals, significance
+from lenetlab.statistics import intervals
 from lenetlab.statistics.claims.answers import Answer
 from lenetlab.statistics.formatting import (
     NONE,
@@ -23,32 +24,34 @@ from lenetlab.statistics.formatting import (
     three_digits,
     whole,
 )
+from lenetlab.statistics.significance import McNemar
 from lenetlab.storage import files, paths
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-SHAPES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}  # in CSS, as matplotlib's signs
+MARKER_CLASSES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}  # matplotlib's name: CSS class
 
-COSTS = {  # heading, unit of the column, and how a figure is written in it
-    "seconds_per_epoch": ("epoch of one training, s", three_digits),
+COST_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {  # measure: heading, and a number as text in its unit
+    "seconds_per_epoch": ("time per epoch and seed, s", three_digits),
     "process_memory_bytes": ("peak memory of the process, MB", lambda count: whole(count / 1e6)),
     "device_memory_bytes": ("peak memory of the device, MB", lambda count: whole(count / 1e6)),
-    "latency_seconds": ("one image, µs", lambda seconds: three_digits(seconds * 1e6)),
-    "images_per_second": ("many images, per second", lambda rate: whole(float(f"{rate:.3g}"))),
+    "latency_seconds": ("latency of one image, µs", lambda seconds: three_digits(seconds * 1e6)),
+    "images_per_second": ("throughput, images per second", lambda rate: whole(float(f"{rate:.3g}"))),
 }
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """All that `reports` holds, into an existing folder; see docs/design.md."""
+    """Write all files of `reports/` into an existing folder; docs/design.md describes them."""
     results.write_results(report, folder)
     pictures = draw_all(report)
     for picture in pictures.values():
-        files.write_text(folder / "figures" / f"{picture.name}.svg", style.standing_alone(picture.svg))
+        files.write_text(folder / "figures" / f"{picture.name}.svg", style.standalone_svg(picture.svg))
     files.write_text(folder / paths.REPORT_PAGE, render("report.html", report, pictures))
     files.write_text(folder / paths.REPORT_TEXT, render("report.md", report, pictures))
 
 
 def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
+    """The text of a page from one of the templates."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=template.endswith(".html"),
@@ -64,75 +67,80 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         "points_span": points_span,
         "whole": whole,
         "duration": duration,
-        "significant": _significant,
-        "cell": _cell,
-        "mark": _mark,
+        "significant_tests": _significant_tests,
+        "markdown_cell": _markdown_cell,
+        "with_mark": _with_mark,
         "cost": _cost,
-        "code": _code,
+        "backquotes_as_code": _backquotes_as_code,
     }
+    shared_settings, differing_settings = _settings(report.variants)
     page = environment.get_template(template).render(
         report=report,
         pictures=pictures,
-        answers=[(outcome, headline.sentence(outcome, report)) for outcome in headline.headlines(report)],
-        settings=_settings(report),
-        costs={key: heading for key, (heading, _) in COSTS.items() if report.variants[0].cost[key]},
-        fronts=COST_AXES,
-        sensitivity_names={key: name for key, (name, _) in SENSITIVITY_AXES.items()},
-        night=Markup(style.NIGHT),  # noqa: S704  our own
-        told=_verdict_counts(report.answers),
-        lost=[variant for variant in report.variants if variant.diverged],
-        lost_seeds=sum(len(variant.seeds) - len(variant.accuracies) for variant in report.variants),
-        first=report.variants[0].record,
+        headlines=[(outcome, headline_sentence(outcome, report)) for outcome in headline_outcomes(report)],
+        shared_settings=shared_settings,
+        differing_settings=differing_settings,
+        cost_headings={
+            measure: heading for measure, (heading, _) in COST_COLUMNS.items() if report.variants[0].cost(measure)
+        },
+        cost_axes=COST_AXES,
+        setting_labels={setting: label for setting, (label, _) in SENSITIVITY_AXES.items()},
+        dark_properties=Markup(style.DARK_PROPERTIES),  # noqa: S704  constant
+        verdict_counts=_verdict_counts(report.answers),
+        diverged_variants=[variant for variant in report.variants if variant.diverged],
+        diverged_seeds=sum(variant.diverged_count for variant in report.variants),
+        identity=report.variants[0].record["identity"],
+        test_data=report.variants[0].record["test_data"],
     )
     return page.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-# What the templates ask for.
-
-
-def _settings(report: Report) -> tuple[dict[str, str], list[str]]:
-    """The settings that all variants share, and the names of those in which they differ."""
-    keys = list(dict.fromkeys(key for variant in report.variants for key in variant.settings))
-    values = {key: {variant.settings.get(key, "–") for variant in report.variants} for key in keys}
-    return {key: one.pop() for key, one in values.items() if len(one) == 1}, [k for k in keys if len(values[k]) > 1]
+def _settings(variants: Sequence[VariantSummary]) -> tuple[dict[str, str], list[str]]:
+    """The settings that all variants share, with their values, and the names of those in which variants differ."""
+    keys = list(dict.fromkeys(key for variant in variants for key in variant.settings))
+    values = {key: {variant.settings.get(key, NONE) for variant in variants} for key in keys}
+    shared = {key: values[key].pop() for key in keys if len(values[key]) == 1}
+    return shared, [key for key in keys if key not in shared]
 
 
 def _verdict_counts(answers: Sequence[Answer]) -> str:
-    """How many statements got which answer."""
     counts = Counter(answer.verdict for answer in answers)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "undecided"))
+    return f"{counts['confirmed']} confirmed, {counts['refuted']} refuted, {counts['undecided']} undecided"
 
 
-def _cell(text: str) -> str:
-    """Text in a Markdown table, where a bar would end the cell and a tag would be one."""
+# Filters of the templates.
+
+
+def _significant_tests(tests: Sequence[McNemar]) -> str:
+    return f"{sum(test.p < intervals.LEVEL for test in tests)} of {len(tests)}"
+
+
+def _markdown_cell(text: str) -> str:
+    """Text for a Markdown table, where | would end the cell and < start a tag."""
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def _significant(pairs: Sequence[significance.McNemar]) -> str:
-    return f"{sum(pair.p < intervals.LEVEL for pair in pairs)} of {len(pairs)}"
-
-
-def _mark(variant: VariantSummary) -> Markup:
-    """A variant's sign before its name."""
-    mark = style.mark_of(variant.place)
+def _with_mark(variant: VariantSummary) -> Markup:
+    """The name of a variant after its mark in the figures."""
+    mark = style.variant_mark(variant.index)
     return Markup('<span class="mark {}" style="--mark: {}"></span>{}').format(
-        SHAPES[mark.shape], style.by_day_and_night(mark.colour), variant.name
+        MARKER_CLASSES[mark.marker], style.css_colour(mark.colour), variant.name
     )
 
 
 def _cost(variant: VariantSummary, measure: str) -> tuple[str, str]:
-    """A measured cost and its interval, in the unit of its column."""
-    measured, written = variant.cost[measure], COSTS[measure][1]
-    if measured is None:
+    """A measured cost and its interval, as text in the unit of its column."""
+    cost, (_, as_text) = variant.cost(measure), COST_COLUMNS[measure]
+    if cost is None:
         return NONE, ""
-    return written(measured.mean), " to ".join(written(limit) for limit in measured.interval)
+    return as_text(cost.mean), " to ".join(as_text(limit) for limit in cost.interval or ())
 
 
-def _code(text: str) -> Markup:
-    """What stands between backquotes as code, all else as it is."""
+def _backquotes_as_code(text: str) -> Markup:
+    """HTML where text between backquotes is code; unchanged text if a backquote has no partner."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return escape(text)
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )

@@ -1,335 +1,375 @@
-"""The report: one self-contained HTML page and its Markdown twin, laid out by templates from the records."""
+"""Which pictures the report has: each figure with its caption and its alternative text, which states the finding."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from lenetlab.evaluation import mistakes
-from lenetlab.report import diagrams, figures, headline, model, style
-from lenetlab.report.model import Report, VariantSummary
-from lenetlab.statistics import comparison
+from lenetlab.report import diagrams, figures, style
+from lenetlab.report.headline import headline_sentence
+from lenetlab.report.model import DigitImage, PairDisagreements, Report, VariantSummary
 from lenetlab.statistics.formatting import percent, points, whole
 
-SENSITIVITY_AXES = {  # of a sensitivity: the axis, and whether it is logarithmic
+SENSITIVITY_AXES = {  # setting: label, and whether its axis is logarithmic
     "learning_rate": ("learning rate", True),
     "dropout": ("dropout", False),
-    "width": ("width, times the maps and units", True),
+    "width": ("width (factor on maps and units)", True),
     "batch_size": ("batch size (images)", True),
     "images": ("training images", True),
 }
 
-LOST = " (of the seeds that finished)"
-
 COST_AXES = {
-    "seconds_per_epoch": "seconds per epoch of one training",
-    "multiply_accumulates": "multiply-accumulates to read one image",
+    "seconds_per_epoch": "seconds per epoch and seed",
+    "multiply_accumulates": "multiply-accumulate operations per image",
 }
+
+WITH_SHAPES = ("Conv2d", "PartialConv2d", "MaxPool2d", "AvgPool2d", "Subsampling", "Linear", "Codes")  # layer kinds
+
+FINISHED_ONLY = " (finished seeds only)"
 
 
 @dataclass(frozen=True)
 class Picture:
     name: str  # of its file
     svg: str
-    alt: str  # states the finding
+    alternative: str
     caption: str
 
     @property
     def inline(self) -> Markup:
-        """The drawing as an image to a screen reader, which reads out `alt`."""
-        return Markup(self.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.alt)}" ', 1))  # noqa: S704
-
-
-# Pictures, each with a text that says what is to be seen.
+        """SVG for the page. A screen reader treats it as an image and reads the alternative text."""
+        label = escape(self.alternative)
+        return Markup(self.svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))  # noqa: S704
 
 
 def draw_all(report: Report) -> dict[str, Picture]:
-    """All pictures by name."""
-    found = [
+    """All pictures by name; those without anything to show are left out."""
+    pictures = [
         *_comparisons(report),
         *_seeds(report),
         *_ablation(report),
-        *(picture for variant in report.variants for picture in _of_variant(variant)),
+        *(picture for variant in report.variants for picture in _variant_pictures(variant)),
         *_hardest(report),
-        *(picture for dispute in report.disputes for picture in _dispute(dispute)),
+        *(picture for pair in report.disagreements for picture in _disagreements(pair)),
         *_calibration(report),
         *(picture for measure in COST_AXES for picture in _pareto(report, measure)),
         *_sensitivity(report),
     ]
-    return {picture.name: picture for picture in found}
+    return {picture.name: picture for picture in pictures}
 
 
-def _picture(name: str, figure: Figure, alt: str, caption: str) -> Picture:
-    return Picture(name, style.svg(figure, name), alt, caption)
-
-
-def _forest(
-    name: str, report: Report, rows: Sequence[tuple[str, str, comparison.Outcome | model.Effect]], alt: str, what: str
-) -> list[Picture]:
-    """Rows of the variant in question, a title, and a difference; those without one are left out; none, no picture."""
-    marks = {variant.name: style.mark_of(variant.place) for variant in report.variants}
-    shown = [
-        {**asdict(found), "title": title, "mark": marks[variant]}
-        for variant, title, found in rows
-        if found.difference is not None
-    ]
-    widths = "Thick: 95 % interval over seeds; thin: over seeds and test images."
-    if len(shown) < len(rows):
-        widths += f" {_left_out([variant for variant in report.variants if variant.mean is None])}"
-    return [_picture(name, figures.forest(shown), alt, f"{what} {widths}")] if shown else []
+def _picture(name: str, figure: Figure, alternative: str, *caption: str) -> Picture:
+    return Picture(name, style.svg(figure, name), alternative, " ".join(filter(None, caption)))
 
 
 def _comparisons(report: Report) -> list[Picture]:
-    lost = {variant.name for variant in report.variants if variant.diverged}
+    marks, diverged = _marks(report), {variant.name for variant in report.variants if variant.diverged}
     rows = [
-        (
-            one.candidate,
-            f"{one.candidate} − {one.baseline}: {one.verdict}" + LOST * bool(lost & {one.candidate, one.baseline}),
-            one,
+        figures.ForestRow(
+            f"{outcome.candidate} − {outcome.baseline}: {outcome.verdict}"
+            + FINISHED_ONLY * bool(diverged & {outcome.candidate, outcome.baseline}),
+            marks[outcome.candidate],
+            outcome.difference,
+            outcome.interval_seeds,
+            outcome.interval,
         )
-        for one in report.outcomes
+        for outcome in report.outcomes
+        if outcome.difference is not None
     ]
-    alt = " ".join(headline.sentence(outcome, report) for outcome in report.outcomes)
-    what = "Differences of mean test accuracy, candidate minus baseline, in the candidate's colour."
-    return _forest("comparisons", report, rows, alt, what)
+    return _forest(
+        "comparisons",
+        rows,
+        " ".join(headline_sentence(outcome, report) for outcome in report.outcomes),
+        "Difference of mean test accuracy, candidate minus baseline, in the colour of the candidate.",
+        _not_shown(report) if len(rows) < len(report.outcomes) else "",
+    )
 
 
-def _with_results(report: Report) -> tuple[list[VariantSummary], str]:
-    """The variants of which a seed finished, and what a caption says of the others."""
-    shown = [variant for variant in report.variants if variant.mean is not None]
-    return shown, _left_out([variant for variant in report.variants if variant not in shown])
+def _ablation(report: Report) -> list[Picture]:
+    marks = _marks(report)
+    titles = [
+        f"{effect.unregularized} with {' and '.join(effect.regularizers)}" + FINISHED_ONLY * bool(effect.diverged)
+        for effect in report.effects
+    ]
+    rows = [
+        figures.ForestRow(title, marks[effect.variant], effect.difference, effect.interval_seeds, effect.interval)
+        for title, effect in zip(titles, report.effects, strict=True)
+        if effect.difference is not None
+    ]
+    differences = [
+        f"{title}: {points(effect.difference)}" for title, effect in zip(titles, report.effects, strict=True)
+    ]
+    return _forest(
+        "ablation",
+        rows,
+        "Difference of test accuracy to the same network without regularisation, in percentage points."
+        f" {'; '.join(differences)}.",
+        "Mean test accuracy of the regularised variant minus that of the same network without regularisation.",
+        _not_shown(report) if len(rows) < len(report.effects) else "",
+    )
 
 
-def _left_out(variants: Sequence[VariantSummary]) -> str:
-    names = " and ".join(variant.name for variant in variants)
-    return f"Left out: {names}, of which every seed diverged." if variants else ""
-
-
-def _name(variant: VariantSummary) -> str:
-    """In a picture, where it is to be seen that the figures are of some seeds only."""
-    lost = len(variant.seeds) - len(variant.accuracies)
-    return f"{variant.name} ({lost} of {len(variant.seeds)} seeds diverged)" if lost else variant.name
+def _forest(
+    name: str, rows: Sequence[figures.ForestRow], alternative: str, subject: str, not_shown: str
+) -> list[Picture]:
+    lines = "Thick line: 95 % interval over seeds; thin line: over seeds and test images."
+    return [_picture(name, figures.forest(rows), alternative, subject, lines, not_shown)] if rows else []
 
 
 def _seeds(report: Report) -> list[Picture]:
-    def point(variant: VariantSummary) -> dict[str, Any]:
-        shown = {"name": _name(variant), "mean": variant.mean, "interval": variant.interval}
-        return {**shown, "mark": style.mark_of(variant.place), "accuracies": list(variant.accuracies.values())}
-
-    shown, left_out = _with_results(report)
-    if not shown:
+    rows = [
+        figures.SeedRow(
+            _name_with_divergence(variant),
+            style.variant_mark(variant.index),
+            list(variant.accuracies.values()),
+            variant.mean_accuracy,
+            variant.accuracy_interval,
+        )
+        for variant in report.variants
+        if variant.mean_accuracy is not None
+    ]
+    if not rows:
         return []
     return [
         _picture(
             "seeds",
-            figures.points([point(variant) for variant in shown]),
-            "Test accuracy of every seed. "
-            + "; ".join(f"{_name(variant)}: mean {percent(variant.mean)} %" for variant in shown),
-            f"Every training as a point; the bar is the mean with its 95 % interval over seeds. {left_out}".strip(),
+            figures.seed_accuracies(rows),
+            f"Test accuracy of every seed. {'; '.join(f'{row.name}: mean {percent(row.mean)} %' for row in rows)}",
+            "Each point is one training (one seed). Vertical bar: mean; horizontal line: its 95 % interval over seeds.",
+            _not_shown(report),
         )
     ]
 
 
-def _ablation(report: Report) -> list[Picture]:
-    rows = [
-        (one.variant, f"{one.plain} with {' and '.join(one.added)}" + LOST * bool(one.diverged), one)
-        for one in report.effects
-    ]
-    told = "; ".join(f"{title}: {points(one.difference)}" for _, title, one in rows)
-    alt = f"Differences to the same network without regularisation, in percentage points. {told}."
-    what = "Test accuracy with these regularisers minus that of the same network with none."
-    return _forest("ablation", report, rows, alt, what)
-
-
-def _of_variant(variant: VariantSummary) -> list[Picture]:
-    name, seeds, colour = variant.name, len(variant.accuracies), style.mark_of(variant.place).colour
-    size = int(variant.settings["input.size"])
-    commonest = "no image is misread"
-    if variant.commonest:
-        label, read_as, count = variant.commonest
-        commonest = f"the commonest mistake is a {label} read as a {read_as}, {count} times"
-    network = _picture(
-        f"network-{name}",
-        diagrams.network(variant.layers, size, colour),
-        f"{name} in three dimensions, from {size}×{size} pixels to ten classes: {', '.join(_outline(variant))}.",
-        f"{name}: {whole(variant.parameters)} parameters; {whole(variant.multiply_accumulates)}"
-        " multiply-accumulates read an image. Planes are drawn to scale; after LeCun et al. 1998, figure 2.",
-    )
-    if variant.mean is None:
-        return [network]
-    which = f"the {seeds} seeds that finished" if variant.diverged else f"all {seeds} seeds"
-    found = [
+def _variant_pictures(variant: VariantSummary) -> list[Picture]:
+    """Learning curves, confusion matrix, network and mistakes; only the network if no seed finished."""
+    name, seeds, colour = variant.name, len(variant.accuracies), style.variant_mark(variant.index).colour
+    finished = f"the {seeds} seeds that finished" if variant.diverged else f"all {seeds} seeds"
+    if variant.mean_accuracy is None:
+        return [_network(variant)]
+    return [
         _picture(
             f"curves-{name}",
-            figures.learning(variant.curves, colour),
-            f"Loss and accuracy of {name} per epoch; at the end {percent(variant.final['train_accuracy'])} % in"
-            f" training and {percent(variant.final['test_accuracy'])} % on the test images.",
-            f"{name}: {which} thin, their mean thick. Training loss and accuracy are taken while the weights"
-            " change, with dropout and augmentation where there are any.",
+            figures.learning_curves(variant.curves, colour),
+            f"Loss and accuracy of {name} per epoch; mean accuracy after the last epoch:"
+            f" {percent(variant.last_epoch['train_accuracy'])} % in training,"
+            f" {percent(variant.last_epoch['test_accuracy'])} % on the test images.",
+            f"{name}: thin lines are {finished}, thick lines their mean. Training loss and accuracy are measured"
+            " during the epoch, while the weights change and with dropout and augmentation (if used).",
         ),
         _picture(
             f"confusion-{name}",
             figures.confusion(variant.confusion, colour),
-            f"Confusion of {name}: {commonest}.",
-            f"{name}: counts, summed over {which}; only mistakes are shaded.",
+            f"Confusion matrix of {name}: {_commonest_mistake(variant)}.",
+            f"{name}: number of test images, summed over {finished}; only mistakes are shaded.",
         ),
-        network,
+        _network(variant),
+        *_confident_mistakes(variant, finished),
     ]
-    if variant.mistakes:
-        texts = [
-            mistakes.caption(one.label, one.predicted, one.confidence, one.votes, seeds) for one in variant.mistakes
-        ]
-        found.append(
-            _picture(
-                f"mistakes-{name}",
-                _digits(variant.mistakes, *zip(*texts, strict=True)),
-                f"{len(texts)} test images that {name} misreads with the most confidence, the first a {texts[0][0]}.",
-                f"{name}: below each, the probability given to wrong answers (mean over {which}) and how"
-                " many seeds misread it.",
-            )
+
+
+def _network(variant: VariantSummary) -> Picture:
+    name, size = variant.name, int(variant.settings["input.size"])
+    shapes = [f"{layer['name']} {layer['output']}" for layer in variant.layers if layer["kind"] in WITH_SHAPES]
+    return _picture(
+        f"network-{name}",
+        diagrams.network(variant.layers, size, style.variant_mark(variant.index).colour),
+        f"3D diagram of {name}, from {size}×{size} pixels to ten classes: {', '.join(shapes)}.",
+        f"{name}: {whole(variant.parameters)} parameters; {whole(variant.multiply_accumulates)} multiply-accumulate"
+        " operations per image. Feature maps are drawn to scale, as in figure 2 of LeCun et al. 1998.",
+    )
+
+
+def _commonest_mistake(variant: VariantSummary) -> str:
+    if variant.commonest_mistake is None:
+        return "no image is misclassified"
+    label, predicted, count = variant.commonest_mistake
+    return f"the most frequent mistake is a {label} classified as {predicted}, {count} times"
+
+
+def _confident_mistakes(variant: VariantSummary, finished: str) -> list[Picture]:
+    if not variant.mistakes:
+        return []
+    texts = [
+        mistakes.caption(image.label, image.predicted, image.confidence, image.votes, len(variant.accuracies))
+        for image in variant.mistakes
+    ]
+    above, below = zip(*texts, strict=True)
+    return [
+        _picture(
+            f"mistakes-{variant.name}",
+            _digits(variant.mistakes, above, below),
+            f"The {len(texts)} test images that {variant.name} misclassifies with the highest confidence; the first is"
+            f" a {above[0]}.",
+            f"{variant.name}: above each image, its label and the most frequent wrong prediction; below, the"
+            f" probability given to wrong classes (mean over {finished}) and how many seeds misclassify the image.",
         )
-    return found
-
-
-def _outline(variant: VariantSummary) -> list[str]:
-    """The layers that have weights or pool, with the shapes that they yield."""
-    told = ("Conv2d", "PartialConv2d", "MaxPool2d", "AvgPool2d", "Subsampling", "Linear", "Codes")
-    return [f"{layer['name']} {layer['output']}" for layer in variant.layers if layer["kind"] in told]
+    ]
 
 
 def _hardest(report: Report) -> list[Picture]:
-    if not report.hardest:
+    images = report.hardest
+    if not images:
         return []
-    first = report.hardest[0]
-    above = [f"{one.label} read as {one.predicted}" for one in report.hardest]
-    below = [f"{one.misread} of {one.networks}" for one in report.hardest]
+    first = images[0]
     return [
         _picture(
             "hardest",
-            _digits(report.hardest, above, below),
-            f"The {len(above)} test images that most networks misread; {first.misread} of {first.networks} misread the"
-            f" first, a {first.label}.",
-            f"Below each, how many of the {first.networks} networks, every seed of every variant, misread it; above,"
-            f" the commonest wrong answer.{' Seeds that diverged do not count.' * _any_diverged(report)}",
+            _digits(
+                images,
+                [f"{image.label} read as {image.predicted}" for image in images],
+                [f"{image.misread} of {image.networks}" for image in images],
+            ),
+            f"The {len(images)} test images that the largest share of networks misclassifies; {first.misread} of"
+            f" {first.networks} networks misclassify the first, a {first.label}.",
+            f"Above each image, its label and the most frequent wrong prediction; below, how many of the"
+            f" {first.networks} networks (every seed of every variant) misclassify it.",
+            "Diverged seeds are not counted." if _any_diverged(report) else "",
         )
     ]
 
 
-def _dispute(dispute: model.Dispute) -> list[Picture]:
-    found = []
-    for better, worse, shown in (
-        (dispute.candidate, dispute.baseline, dispute.for_candidate),
-        (dispute.baseline, dispute.candidate, dispute.for_baseline),
+def _disagreements(pair: PairDisagreements) -> list[Picture]:
+    pictures = []
+    for better, worse, images in (
+        (pair.candidate, pair.baseline, pair.candidate_better),
+        (pair.baseline, pair.candidate, pair.baseline_better),
     ):
-        if not shown:
+        if not images:
             continue
-        votes = [f"{one.candidate} of {dispute.seeds[0]}, {one.baseline} of {dispute.seeds[1]}" for one in shown]
-        found.append(
+        below = [
+            f"{image.candidate_correct} of {pair.seeds[0]}, {image.baseline_correct} of {pair.seeds[1]}"
+            for image in images
+        ]
+        pictures.append(
             _picture(
                 f"disputed-{better}-{worse}",
-                _digits(shown, [str(one.label) for one in shown], votes),
-                f"{len(shown)} test images that more seeds of {better} than of {worse} read correctly, the first a"
-                f" {shown[0].label}: {votes[0]}.",
-                f"Read better by {better}. Below each, how many seeds of {dispute.candidate} and how many of"
-                f" {dispute.baseline} read it correctly.",
+                _digits(images, [str(image.label) for image in images], below),
+                f"{len(images)} test images that a larger share of the seeds of {better} than of {worse} classifies"
+                f" correctly; the first is a {images[0].label}: {below[0]}.",
+                f"Images that a larger share of the seeds of {better} than of {worse} classifies correctly. Above each"
+                f" image, its label; below, how many seeds of {pair.candidate} and of {pair.baseline} classify it"
+                " correctly.",
             )
         )
-    return found
-
-
-def _digits(shown: Sequence[model.Digit], above: Sequence[str], below: Sequence[str]) -> Figure:
-    return figures.digits([one.pixels for one in shown], above, below)
-
-
-def _any_diverged(report: Report) -> bool:
-    return any(variant.diverged for variant in report.variants)
+    return pictures
 
 
 def _calibration(report: Report) -> list[Picture]:
-    variants, left_out = _with_results(report)
-    if not variants:
+    calibrations = [(variant, variant.calibration) for variant in report.variants if variant.calibration]
+    if not calibrations:
         return []
-    shown = [
-        {"name": variant.name, "mark": style.mark_of(variant.place), "bins": variant.calibration.bins}
-        for variant in variants
+    panels = [
+        figures.ReliabilityPanel(
+            variant.name,
+            style.variant_mark(variant.index),
+            [(group.confidence, group.accuracy, group.interval) for group in calibration.bins],
+        )
+        for variant, calibration in calibrations
     ]
-    told = [f"{variant.name} {points(variant.calibration.error).strip('+')}" for variant in variants]
+    errors = [f"{variant.name} {percent(calibration.error)}" for variant, calibration in calibrations]
     return [
         _picture(
             "calibration",
-            figures.reliability(shown),
-            f"Accuracy against confidence. Expected calibration error in percentage points: {'; '.join(told)}.",
-            "Answers of all seeds with a like confidence, by how many of them are right, with 95 % intervals; on the"
-            f" dashes, confidence is right, below them it is too high. {left_out}".strip(),
+            figures.reliability(panels),
+            f"Accuracy against confidence. Expected calibration error in percentage points: {'; '.join(errors)}.",
+            "Reliability diagrams: accuracy of the predictions in each bin of confidence, over all seeds, with 95 %"
+            " intervals. On the dashed line, accuracy equals confidence; below it, the network is overconfident.",
+            _not_shown(report),
         )
     ]
 
 
 def _pareto(report: Report, measure: str) -> list[Picture]:
-    variants, left_out = _with_results(report)
-    if not variants:
+    plotted = {
+        variant.name: figures.CostPoint(
+            _name_with_divergence(variant),
+            variant.index + 1,
+            style.variant_mark(variant.index),
+            variant.mean_accuracy,
+            variant.accuracy_interval,
+            cost.mean,
+            cost.interval,
+        )
+        for variant in report.variants
+        if variant.mean_accuracy is not None and (cost := variant.cost(measure))
+    }
+    if not plotted:
         return []
-    cost = {variant.name: model.cost_of(variant, measure) for variant in report.variants}
-    shown = [
-        {
-            "name": _name(variant),
-            "number": variant.place + 1,
-            "mark": style.mark_of(variant.place),
-            "accuracy": variant.mean,
-            "interval": variant.interval,
-            "cost": cost[variant.name].mean,
-            "cost_interval": cost[variant.name].interval,
-        }
-        for variant in variants
-    ]
-    best = report.fronts[measure]
-    front = [(cost[one.name].mean, one.mean) for name in best for one in variants if one.name == name]
-    told = f"; no other variant is at once cheaper and better than {', '.join(best)}" if best else ""
-    by_number = " Numbers are those of the table." if len(shown) > style.FEW else ""
-    finished = " Those of which a seed diverged take no part in that." * _any_diverged(report)
+    axis, front = COST_AXES[measure], report.pareto_fronts[measure]
     return [
         _picture(
             f"pareto-{measure}",
-            figures.pareto(shown, COST_AXES[measure], front),
-            f"Test accuracy against {COST_AXES[measure]}{told}.",
-            f"Mean test accuracy against {COST_AXES[measure]}, with 95 % intervals. The dashes join the variants that"
-            f" no other beats in both.{finished}{by_number} {left_out}".strip(),
+            figures.pareto(
+                list(plotted.values()), axis, [(plotted[name].cost, plotted[name].accuracy) for name in front]
+            ),
+            f"Test accuracy against {axis}{_listed('; Pareto front: ', front)}.",
+            f"Mean test accuracy against {axis}, with 95 % intervals. The dashed line joins the Pareto front: the"
+            " variants that no other variant beats in both accuracy and cost.",
+            "Variants with diverged seeds are not part of it." if _any_diverged(report) else "",
+            "Numbers refer to the table." if len(plotted) > style.LEGEND_VARIANTS else "",
+            _not_shown(report),
         )
     ]
 
 
 def _sensitivity(report: Report) -> list[Picture]:
-    found = report.sensitivity
-    if not (found and found.current and found.settings):
+    results = report.sensitivity
+    if not (results and results.up_to_date and results.values):
         return []
-    settings = [
-        {
-            "name": name,
-            "label": SENSITIVITY_AXES[name][0],
-            "logarithmic": SENSITIVITY_AXES[name][1],
-            "points": shown,
-            "floor": found.floor,
-        }
-        for name, shown in found.settings.items()
-    ]
-    known = {name: [point for point in shown if point.mean is not None] for name, shown in found.settings.items()}
-    best = [
-        f"{SENSITIVITY_AXES[name][0]} {max(shown, key=lambda point: point.mean).text}"
-        for name, shown in known.items()
-        if shown
-    ]
-    highest = f"; highest at {', '.join(best)}" if best else ""
-    place = next((variant.place for variant in report.variants if variant.name == found.variant), 0)
-    lost = any(point.diverged for shown in found.settings.values() for point in shown)
-    crosses = " A cross stands where seeds diverged, with their number; they are in no mean." * lost
+    panels, best = [], []
+    for setting, values in results.values.items():
+        label, logarithmic = SENSITIVITY_AXES[setting]
+        drawn = [
+            figures.SensitivityPoint(value.position, value.label, value.mean_accuracy, value.interval, value.diverged)
+            for value in values
+        ]
+        panels.append(figures.SensitivityPanel(setting, label, logarithmic, results.axis_floor, drawn))
+        known = [(value.mean_accuracy, value.label) for value in values if value.mean_accuracy is not None]
+        if known:
+            best.append(f"{label} {max(known, key=lambda pair: pair[0])[1]}")
+    index = next((variant.index for variant in report.variants if variant.name == results.variant), 0)
+    diverged = any(value.diverged for values in results.values.values() for value in values)
     return [
         _picture(
             "sensitivity",
-            figures.sensitivity(settings, found.centre.mean, style.mark_of(place)),
-            f"Validation accuracy of {found.variant} as one setting changes{highest}.",
-            f"{found.variant}: mean over {found.seeds} seeds with its 95 % interval; dashes: nothing is changed. An"
-            f" arrow stands for what is far below, with its figure.{crosses}",
+            figures.sensitivity(panels, results.unchanged_mean, style.variant_mark(index)),
+            f"Validation accuracy of {results.variant} as one setting changes{_listed('; highest at ', best)}.",
+            f"{results.variant}: mean over {results.seeds} seeds with its 95 % interval; dashed line: no setting"
+            " changed. An arrow stands for an accuracy far below the axis, which is written beside it.",
+            "A cross marks values with diverged seeds; beside it, their number. Means do not include them."
+            if diverged
+            else "",
         )
     ]
+
+
+def _digits(images: Sequence[DigitImage], above: Sequence[str], below: Sequence[str]) -> Figure:
+    return figures.digits([image.pixels for image in images], above, below)
+
+
+def _marks(report: Report) -> dict[str, style.Mark]:
+    return {variant.name: style.variant_mark(variant.index) for variant in report.variants}
+
+
+def _name_with_divergence(variant: VariantSummary) -> str:
+    """So that the picture shows if its numbers are about some of the seeds only."""
+    lost = f" ({variant.diverged_count} of {len(variant.seeds)} seeds diverged)" if variant.diverged else ""
+    return f"{variant.name}{lost}"
+
+
+def _not_shown(report: Report) -> str:
+    """For the caption; empty if every variant has a result."""
+    names = [variant.name for variant in report.variants if variant.mean_accuracy is None]
+    return f"Not shown because every seed diverged: {' and '.join(names)}." if names else ""
+
+
+def _listed(introduction: str, items: Sequence[str]) -> str:
+    """Empty if there are no items."""
+    return introduction + ", ".join(items) if items else ""
+
+
+def _any_diverged(report: Report) -> bool:
+    return any(variant.diverged for variant in report.variants)

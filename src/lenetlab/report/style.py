@@ -1,8 +1,8 @@
-"""Every picture. Figures draw what they are given and compute nothing; SVG for the report, PNG for MLflow.
+"""The look of all figures, and how a figure becomes SVG (for the report) or PNG (for MLflow).
 
-One language for all: a colour of Okabe & Ito's, which the colour-blind can tell apart, and a shape for each variant, by
-its place in the study, and neither for anything else; text and axes in one ink, dark on white and light on black; no
-frame, no grid.
+Each variant has a colour and a marker, by its place in the study; nothing else is coloured. The colours are based on
+the palette of Okabe & Ito for colour-blind readers. Text and axes have one colour: dark on a light page, light on a
+dark one. There are no frames and no grids.
 """
 
 import html
@@ -10,22 +10,29 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from lenetlab.storage import files
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A7A00")  # those with 3 to 1 on white and on the dark page
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A7A00")  # contrast of at least 3:1 on white
 
-BY_NIGHT = ("#4BA3DB", "#F07B35", "#2FC198", "#DE9BC0", "#BBA52A")  # the same, lighter, which an SVG takes on dark
+DARK_COLOURS = (
+    "#4BA3DB",
+    "#F07B35",
+    "#2FC198",
+    "#DE9BC0",
+    "#BBA52A",
+)  # the same, lighter: at least 3:1 on the dark page
 
-SHAPES = ("o", "s", "D", "^")
+MARKERS = ("o", "s", "D", "^")  # matplotlib's names
 
-INK = "#495057"  # 8.2 to 1 on white; in an SVG it follows the reader's light or dark
+INK = "#495057"  # text and axes: contrast of 8.2:1 on white; SVG replaces it by `currentColor`
 
-STYLE = {
-    "svg.hashsalt": "lenetlab",  # ids in the SVG that repeat
+RC_PARAMS: dict[Any, Any] = {  # Any: matplotlib's stubs list every key as a literal
+    "svg.hashsalt": "lenetlab",  # makes the ids in SVG repeat
     "svg.fonttype": "none",  # text stays text
     "font.family": "sans-serif",
     "font.size": 10,
@@ -42,62 +49,69 @@ STYLE = {
     "savefig.transparent": True,
 }
 
-NIGHT = "".join(f"--{colour[1:]}:{night};" for colour, night in zip(COLOURS, BY_NIGHT, strict=True))  # CSS
-
-LIGHT_AND_DARK = (  # for a file that stands alone; its ink has 10 to 1 on the report's dark page
-    f"<style>svg{{color:{INK}}}@media (prefers-color-scheme:dark){{svg{{color:#c3c9d0;{NIGHT}}}}}</style>"
+DARK_PROPERTIES = "".join(  # CSS; `css_colour` refers to them
+    f"--{colour[1:]}:{dark};" for colour, dark in zip(COLOURS, DARK_COLOURS, strict=True)
 )
 
-FEW = 6  # names that fit a legend; of more variants, numbers stand beside the points
+STANDALONE_STYLE = (  # for SVG files; the light ink has a contrast of 10:1 on the report's dark page
+    f"<style>svg{{color:{INK}}}@media (prefers-color-scheme:dark){{svg{{color:#c3c9d0;{DARK_PROPERTIES}}}}}</style>"
+)
+
+LEGEND_VARIANTS = 6  # the most that fit in a legend; if there are more, numbers stand beside the points
+
+# What `savefig` writes and the report does not want.
+SVG_NOISE = (
+    r"<!--.*?-->",
+    r"<defs>\s*<style.*?</style>\s*</defs>",  # it would apply to the whole page
+    r" id=\"([A-Za-z0-9.]+_\d+|image\w+)\"",  # ids that nothing refers to
+    r"\s*font-family: [^;\"]+;",
+    r" transform=\"rotate\(-0 [^\"]+\"",
+)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a variant is known by in every figure; twenty can be told apart."""
+    """Colour and marker of a variant in every figure."""
 
     colour: str
-    shape: str  # matplotlib's sign for it
+    marker: str  # matplotlib's name
 
 
-def mark_of(place: int) -> Mark:
-    """That of the variant which stands at this place in the study."""
-    return Mark(COLOURS[place % len(COLOURS)], SHAPES[place // len(COLOURS) % len(SHAPES)])
+def variant_mark(index: int) -> Mark:
+    """The mark of the variant at this index of the study; the first twenty differ."""
+    return Mark(COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)])
 
 
-def by_day_and_night(colour: str) -> str:
-    """A variant's colour in CSS: as it is, or as NIGHT says where a dark page has that."""
+def css_colour(colour: str) -> str:
+    """One of COLOURS as CSS that takes its lighter version on a dark page."""
     return f"var(--{colour[1:]}, {colour})"
 
 
-@mpl.rc_context(STYLE)
+@mpl.rc_context(RC_PARAMS)
 def svg(figure: Figure, name: str) -> str:
-    """To stand in a page: ink is the colour of the text around, ids begin with `name`. A figure drawn alike gives the
-    same bytes."""
+    """SVG to be embedded in a page: ids begin with `name`, text has the colour of the page's text.
+
+    Equal figures give equal bytes.
+    """
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     for colour in COLOURS:
-        text = text.replace(colour.lower(), by_day_and_night(colour))
-    noise = (
-        r"<!--.*?-->",
-        r"<defs>\s*<style.*?</style>\s*</defs>",  # it would reach the whole page
-        r" id=\"([A-Za-z0-9.]+_\d+|image\w+)\"",  # ids that nothing refers to
-        r"\s*font-family: [^;\"]+;",
-        r" transform=\"rotate\(-0 [^\"]+\"",
-    )
-    text = re.sub("|".join(noise), "", text, flags=re.DOTALL)
-    text = re.sub(r"(id=\"|href=\"#|url\(#)", lambda found: found[0] + html.escape(f"{name}-"), text)
+        text = text.replace(colour.lower(), css_colour(colour))
+    text = re.sub("|".join(SVG_NOISE), "", text, flags=re.DOTALL)
+    text = re.sub(r"(id=\"|href=\"#|url\(#)", lambda match: match[0] + html.escape(f"{name}-"), text)
     text = text.replace("<svg ", '<svg style="stroke-linejoin: round; font-family: system-ui, sans-serif" ', 1)
     return re.sub(r"\s*\n\s*", "\n", text)
 
 
-def standing_alone(picture: str) -> str:
-    """An SVG as the text of a file of its own, which follows the reader's light or dark."""
-    return picture.replace(">", f">\n{LIGHT_AND_DARK}", 1)
+def standalone_svg(embedded: str) -> str:
+    """The SVG of `svg` as the text of a file, with styles for light and dark mode."""
+    return embedded.replace(">", f">\n{STANDALONE_STYLE}", 1)
 
 
-@mpl.rc_context(STYLE)
+@mpl.rc_context(RC_PARAMS)
 def png(figure: Figure, path: Path) -> None:
+    """Write a PNG file on white. Equal figures give equal bytes."""
     with files.writing(path) as stream:
         figure.savefig(stream, format="png", dpi=130, transparent=False, metadata={"Software": None})

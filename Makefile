@@ -1,4 +1,4 @@
-# Everything starts here: `make repro` and `make test` need python3 (3.11 or newer), make and git, and set up the rest.
+# `make repro` and `make test` need python3 (3.11 or newer), make and git; they set up the rest.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/installed
@@ -6,12 +6,12 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test ui experiments page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
+.PHONY: help setup repro test mutants ui experiments page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make .venv and install the locked packages; a second call does nothing
+setup: $(STAMP)  ## create .venv and install the locked packages
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,58 +23,61 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	@touch $@
 
-check: setup  ## check all of params.yaml, and list every error
+check: setup  ## check params.yaml and claims.yaml, and list every error
 	@lenetlab check
 
-repro: check  ## run the whole pipeline, or what of it is out of date
+repro: check  ## run the pipeline, or what of it is out of date
 	@dvc repro
 
-test: setup  ## run all tests, two files at a time
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup  ## run all tests
+	@pytest -n 2 --dist worksteal
 
-ui: setup  ## show the runs in MLflow, on this machine only
+mutants: setup  ## check that the tests notice known defects; ten minutes
+	@python -m benchmarks.mutants
+
+ui: setup  ## open the runs in MLflow, on this machine only
 	@lenetlab ui
 
-experiments: setup  ## show the experiments, with what differs
+experiments: setup  ## list the DVC experiments, with the columns that differ
 	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
 
-report: setup  ## lay the report out again from the records on disk, in seconds
+report: setup  ## render the report again from the files on disk, in seconds
 	@lenetlab report
 
-page: setup  ## check the report's page with axe-core and html-validate; needs npm and chromium
+page: setup  ## check the report page with axe-core and html-validate; needs npm and chromium
 	@python -m benchmarks.page
 
-sensitivity: check  ## how the result changes with one setting at a time; a quarter of an hour
+sensitivity: check  ## train with one setting changed at a time; a quarter of an hour
 	@dvc repro prepare
 	@lenetlab sensitivity
 	@dvc repro
 
-study: check  ## train the whole catalogue as an experiment; an hour; docs/study
+study: check  ## train the whole catalogue as a DVC experiment; an hour; docs/study
 	@python -m benchmarks.study run
 
-torture: setup  ## break everything that can break, thousands of times, most of an hour; docs/reliability.md
+torture: setup  ## kill, fill disks and fuzz in large numbers; most of an hour; docs/reliability.md
 	@python -m benchmarks.torture
 
-audit: setup  ## look up the locked packages among known vulnerabilities, and the code for unsafe habits
+audit: setup  ## check locked packages for known vulnerabilities, and the code for unsafe patterns
 	@ruff check --select S
 	@uv tool run pip-audit@2.10.1 --strict --disable-pip --requirement requirements.lock
 
-sync: setup  ## bring MLflow up to date with the outputs on disk
+sync: setup  ## send to MLflow what it lacks of the files on disk
 	@lenetlab sync
 
-bench: setup  ## measure it beside other ways of training, an hour on an idle machine; docs/performance.md
+bench: setup  ## measure speed beside other ways of training; an hour on an idle machine; docs/performance.md
 	@python -m benchmarks.run
 
-bench-tuning: setup  ## try settings for lenet5-tuned on validation images; half an hour, none again
+bench-tuning: setup  ## try settings for lenet5-tuned on validation images; half an hour
 	@python -m benchmarks.tuning
 
-bench-simulation: setup  ## simulate studies and count how often a verdict errs; docs/statistics.md
+bench-simulation: setup  ## simulate studies and count wrong verdicts; docs/statistics.md
 	@python -m benchmarks.simulation
 
-bench-attempts: setup  ## measure what was tried to make training faster, two minutes on an idle machine
+bench-attempts: setup  ## measure what was tried to make training faster; two minutes on an idle machine
 	@python -m benchmarks.attempts
 
-bench-record: setup  ## measure the seconds until 99 % are read, five minutes on an idle machine
+bench-record: setup  ## measure the seconds to 99 % test accuracy; five minutes on an idle machine
 	@python -m benchmarks.record measure
 
 lint: setup  ## check format, style and types
@@ -82,14 +85,14 @@ lint: setup  ## check format, style and types
 	@ruff check
 	@mypy
 
-format: setup  ## put the code into format
+format: setup  ## format the code
 	@ruff format
 	@ruff check --fix
 
-lock: setup  ## renew requirements.lock from pyproject.toml
+lock: setup  ## update requirements.lock from pyproject.toml
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev \
 	  pyproject.toml --output-file requirements.lock
 
-clean:  ## remove caches and kept progress; never data, outputs or runs
+clean:  ## delete caches and saved progress; never data, outputs or runs
 	@rm -rf .lenetlab .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

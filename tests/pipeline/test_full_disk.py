@@ -1,4 +1,4 @@
-"""A stage that the machine lets down says so in one line, leaves nothing half-done, and goes on when run again."""
+"""Full disks, missing permissions and too little memory: one message, nothing half-written; then it continues."""
 
 import os
 import re
@@ -31,10 +31,10 @@ pytestmark = [
 
 class Stage(NamedTuple):
     command: str
-    needs: tuple[str, ...]  # beside what every stage needs
+    needs: tuple[str, ...]  # inputs of this stage alone
     makes: tuple[str, ...]
-    reads: str  # one file of what it needs
-    keeps: tuple[str, ...] = ()  # what is not an output
+    reads: str  # one file of its inputs
+    keeps: tuple[str, ...] = ()  # written, but no output
 
     @property
     def name(self) -> str:
@@ -69,11 +69,11 @@ STAGES = {
         "compare", ("evaluations", "journals", "costs.json"), ("reports",), "evaluations/mlp/predictions.npz"
     ),
 }
-VARIES = ("costs.json", "journals")  # with the time that things take; all else repeats bit for bit
+VARIES = ("costs.json", "journals")  # contain times; everything else repeats bit for bit
 
 
 def side_by_side(check: Callable, cases: Iterable) -> None:
-    """As many at a time as there are processors: most of a stage's time is spent on loading what it needs."""
+    """In as many threads as there are cores: a stage mostly waits for imports."""
     with ThreadPoolExecutor(devices.cores()) as several:
         list(several.map(check, cases))
 
@@ -90,7 +90,7 @@ def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory, alone: dict[
 
 @pytest.fixture(scope="module")
 def alone(no_mlflow: Path) -> dict[str, str]:
-    """The environment of a stage that has no MLflow, which is another test's business and takes its time."""
+    """The environment of a stage without MLflow, which other tests cover."""
     known = os.environ.get("PYTHONPATH")
     return environment() | {"PYTHONPATH": f"{no_mlflow}:{known}" if known else str(no_mlflow)}
 
@@ -100,7 +100,7 @@ def run(words: list[str], folder: Path, environment: dict[str, str], **options) 
 
 
 def start(stage: Stage, whole: Path, folder: Path, again: bool = False) -> None:
-    """What there is before a stage; if it runs `again`, with the outputs of the first time."""
+    """Copy what a stage needs; `again`: its outputs of the first run too."""
     if folder.exists():
         shutil.rmtree(folder)
     for name in ("params.yaml", "claims.yaml", "docs", "stages", *stage.needs, *(stage.makes if again else ())):
@@ -118,7 +118,7 @@ def content(place: Path) -> dict[str, bytes]:
 
 
 def check_outputs(stage: Stage, folder: Path, whole: Path, all_of_them: bool) -> None:
-    """Each is there as it is where nothing went wrong, or if not all need be, is not there; and nothing else is."""
+    """Each output equals that of the project without faults, or is missing unless `all_of_them`."""
     for name in stage.makes:
         if all_of_them or (folder / name).exists():
             found, expected = content(folder / name), content(whole / name)
@@ -127,8 +127,8 @@ def check_outputs(stage: Stage, folder: Path, whole: Path, all_of_them: bool) ->
     assert list(folder.rglob("*.part")) == []
 
 
-def told(done: subprocess.CompletedProcess) -> str:
-    """The one message, where there is no other, and no traceback."""
+def only_message(done: subprocess.CompletedProcess) -> str:
+    """The error or warning of a failed stage; there must be exactly one, and no traceback."""
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     found = [line for line in re.split(r"[\r\n]+", done.stderr) if line.startswith(("error", "warning"))]
@@ -136,7 +136,7 @@ def told(done: subprocess.CompletedProcess) -> str:
     return found[0]
 
 
-def goes_on(stage: Stage, words: list[str], folder: Path, whole: Path, alone: dict[str, str]) -> None:
+def check_continues(stage: Stage, words: list[str], folder: Path, whole: Path, alone: dict[str, str]) -> None:
     done = run(words, folder, alone)
     assert done.returncode == 0, done.stderr
     check_outputs(stage, folder, whole, all_of_them=True)
@@ -146,14 +146,14 @@ def goes_on(stage: Stage, words: list[str], folder: Path, whole: Path, alone: di
 
 
 class Disk:
-    """A file system in memory that only the programs run on it see, and this process through /proc."""
+    """A file system in memory; only programs started in its namespace see it, and this process through /proc."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         place.mkdir()
         if not (shutil.which("unshare") and shutil.which("nsenter")):
             pytest.skip("needs unshare and nsenter for a small disk of its own")
-        for options in (["--user", "--map-root-user"], []):  # as anyone, where that is allowed, or as root
+        for options in (["--user", "--map-root-user"], []):  # as any user if allowed, else as root
             words = [
                 "unshare",
                 *options,
@@ -183,12 +183,12 @@ class Disk:
         self.holder.stdout.close()
 
     def inside(self, script: str, *words: str) -> list[str]:
-        """A command that sees the disk: the words, after a piece of shell script. What that mounts ends with it."""
+        """A command that sees the disk: a piece of shell script, then the words. Mounts end with the command."""
         enter = ["nsenter", "--target", str(self.holder.pid), *self.own_user, "--mount", "unshare", "--mount"]
         return [*enter, "sh", "-c", f'cd "$0" && {script} exec "$@"', str(self.place / "project"), *words]
 
     def fill(self, room: int) -> None:
-        """Leave so many bytes."""
+        """Fill the disk so that `room` bytes are left."""
         found = os.statvfs(self.seen)
         with (self.seen / "ballast").open("wb") as ballast:
             os.posix_fallocate(ballast.fileno(), 0, found.f_bavail * found.f_bsize - room // PAGE * PAGE)
@@ -198,19 +198,19 @@ class Disk:
 
 
 def needed(stage: Stage, whole: Path) -> int:
-    """Bytes on the disk for all that a stage writes."""
+    """Bytes that a stage writes, in whole pages."""
     places = [whole / name for name in (*stage.makes, *stage.keeps)]
     return sum(-len(found) // PAGE * -PAGE for place in places for found in content(place).values())
 
 
-def test_a_full_disk_is_told_of_and_once_there_is_room_the_stage_goes_on(whole, tmp_path, alone, large, count):
+def test_a_full_disk_is_reported_and_the_stage_continues_once_there_is_room(whole, tmp_path, alone, large, count):
     def check(stage: Stage) -> None:
         with Disk(tmp_path / stage.name) as disk:
             need = needed(stage, whole)
             for step in range(ROOMS) if large else (ROOMS // 2,):
                 start(stage, whole, disk.project, again=step % 2 == 0)
                 disk.fill(need * step // ROOMS)
-                line = told(run(disk.inside("", *stage.words), tmp_path, alone))
+                line = only_message(run(disk.inside("", *stage.words), tmp_path, alone))
                 remedy = (
                     "remedy: make room on that disk, then run the same command again: it continues where it stopped"
                 )
@@ -219,21 +219,21 @@ def test_a_full_disk_is_told_of_and_once_there_is_room_the_stage_goes_on(whole, 
                 check_named(stage, found[1], disk)
                 check_outputs(stage, disk.project, whole, all_of_them=False)
                 disk.clear()
-                goes_on(stage, disk.inside("", *stage.words), disk.project, whole, alone)
+                check_continues(stage, disk.inside("", *stage.words), disk.project, whole, alone)
                 count("full disk")
 
     side_by_side(check, STAGES.values())
 
 
 def check_named(stage: Stage, name: str, disk: Disk) -> None:
-    """It is a file that could not be written; not a temporary name of it, nor one that was copied from."""
+    """The name is that of an output, not a temporary name or the source of a copy."""
     relative = name.removeprefix(f"{disk.place / 'project'}/")
     trained = len(list((disk.project / ".lenetlab").rglob("run.json"))) == 2
     assert relative.startswith(stage.makes if trained else (*stage.makes, *stage.keeps)), name
     assert ".part" not in name
 
 
-def test_where_the_record_in_mlflow_finds_no_room_the_stage_is_done_and_says_so(whole, tmp_path, large, count):
+def test_a_full_disk_below_mlflow_costs_a_warning_and_no_output(whole, tmp_path, large, count):
     stage, folder = STAGES["prepare"], tmp_path / "project"
     for room in (0, 200_000, 900_000) if large else (200_000,):
         with Disk(tmp_path / f"disk-{room}") as disk:
@@ -253,12 +253,12 @@ def test_where_the_record_in_mlflow_finds_no_room_the_stage_is_done_and_says_so(
 
 
 def some(large: bool, *names: str) -> list[Stage]:
-    """Of the stages: these in an ordinary run, all where many cases are tried."""
+    """The named stages; all of them in `make torture`."""
     return [stage for name, stage in STAGES.items() if large or name in names]
 
 
 def unprivileged(words: list[str]) -> list[str]:
-    """As a user to whom permissions apply: root may otherwise do all."""
+    """The command as a user to whom permissions apply; root may do everything."""
     if os.getuid():
         return words
     if not shutil.which("setpriv"):
@@ -266,12 +266,12 @@ def unprivileged(words: list[str]) -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *words]
 
 
-def test_a_folder_that_cannot_be_written_is_told_of(whole, tmp_path, alone, large, count):
+def test_a_read_only_folder_is_reported(whole, tmp_path, alone, large, count):
     def check(stage: Stage) -> None:
         with Disk(tmp_path / stage.name) as disk:
             start(stage, whole, disk.project)
             script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd "$0" &&'
-            line = told(run(disk.inside(script, *stage.words), tmp_path, alone))
+            line = only_message(run(disk.inside(script, *stage.words), tmp_path, alone))
             found = re.fullmatch(
                 r"error: \S+: Read-only file system; remedy: work in a folder that can be written", line
             )
@@ -282,31 +282,31 @@ def test_a_folder_that_cannot_be_written_is_told_of(whole, tmp_path, alone, larg
     side_by_side(check, some(large, "fetch", "train"))
 
 
-def test_a_folder_without_permission_is_told_of_and_with_it_the_stage_goes_on(whole, tmp_path, alone, large, count):
+def test_a_folder_without_permission_is_reported_and_the_stage_continues_with_it(whole, tmp_path, alone, large, count):
     def check(stage: Stage) -> None:
         folder = tmp_path / stage.name
         start(stage, whole, folder)
         folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
         for path in folders:
             path.chmod(0o555)
-        line = told(run(unprivileged(stage.words), folder, alone))
+        line = only_message(run(unprivileged(stage.words), folder, alone))
         for path in folders:
             path.chmod(0o755)
         assert re.fullmatch(r"error: \S+: Permission denied; remedy: give yourself permission for it", line), line
         check_outputs(stage, folder, whole, all_of_them=False)
-        goes_on(stage, unprivileged(stage.words), folder, whole, alone)
+        check_continues(stage, unprivileged(stage.words), folder, whole, alone)
         count("no permission")
 
     side_by_side(check, some(large, "fetch"))
 
 
-def test_an_input_without_permission_is_told_of(whole, tmp_path, alone, large, count):
+def test_an_input_without_permission_is_reported(whole, tmp_path, alone, large, count):
     def check(stage: Stage) -> None:
         folder = tmp_path / stage.name
         start(stage, whole, folder)
         (folder / stage.reads).chmod(0)
         done = run(unprivileged(stage.words), folder, alone)
-        told(done)
+        only_message(done)
         assert Path(stage.reads).name in done.stderr
         assert "Permission denied" in done.stderr
         check_outputs(stage, folder, whole, all_of_them=False)
@@ -338,7 +338,7 @@ def ask_much(content: dict) -> None:
 
 
 @pytest.mark.parametrize(("command", "processes"), [("train lenet5", 1), ("train lenet5", 2), ("cost", 1)])
-def test_a_batch_that_does_not_fit_into_memory_is_told_of(command, processes, whole, tmp_path, alone, large, count):
+def test_a_batch_that_does_not_fit_into_memory_is_reported(command, processes, whole, tmp_path, alone, large, count):
     if processes == 1 and not large:
         pytest.skip("make torture tries it")
     if processes > devices.cores():
@@ -348,7 +348,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_of(command, processes, wh
         start(stage, whole, tmp_path / "project")
         edit(tmp_path / "project", ask_much)
         words = [sys.executable, "-c", WITH_LITTLE_MEMORY, str(megabytes), str(processes), *stage.words[1:]]
-        line = told(run(words, tmp_path / "project", alone))
+        line = only_message(run(words, tmp_path / "project", alone))
         assert line.startswith("error: out of memory; remedy: a smaller batch_size"), line
         assert not any((tmp_path / "project" / name).exists() for name in stage.makes)
         assert list((tmp_path / "project").rglob("*.part")) == []
@@ -356,8 +356,8 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_of(command, processes, wh
 
 
 @pytest.mark.parametrize("name", ["train", "cost"])
-def test_a_stage_whose_worker_is_killed_says_so_and_goes_on(name, whole, tmp_path, alone, large, count):
-    """As the system does with a process that uses more memory than there is."""
+def test_a_killed_worker_is_reported_and_the_next_run_continues(name, whole, tmp_path, alone, large, count):
+    """The system kills a process in this way if memory runs out."""
     if name == "cost" and not large:
         pytest.skip("make torture tries it")
     if name == "train" and devices.cores() < 2:
@@ -370,16 +370,16 @@ def test_a_stage_whose_worker_is_killed_says_so_and_goes_on(name, whole, tmp_pat
     ) as program:
         os.kill(worker(program), signal.SIGKILL)
         _, errors = program.communicate(timeout=300)
-    line = told(subprocess.CompletedProcess(stage.words, program.returncode, stderr=errors))
+    line = only_message(subprocess.CompletedProcess(stage.words, program.returncode, stderr=errors))
     assert "process died" in line
     assert "out of memory?" in line
     assert not any((folder / name).exists() for name in stage.makes)  # what it was writing is cleared by the next run
-    goes_on(stage, stage.words, folder, whole, alone)
+    check_continues(stage, stage.words, folder, whole, alone)
     count("no memory")
 
 
 def worker(program: subprocess.Popen) -> int:
-    """The first fork of a stage; what is about to become another program looks like one, but not for long."""
+    """The first forked worker of a stage. A child about to start another program looks like one at first."""
     before: set[int] = set()
     while program.poll() is None:
         found = {child for child in children(program.pid) if command_line(child) == command_line(program.pid)}

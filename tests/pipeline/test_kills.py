@@ -1,4 +1,4 @@
-"""`dvc repro` is killed at random times, in the ways in which that happens, and ends with the bits of a quiet run."""
+"""`dvc repro` is killed at random times and in several ways; in the end the outputs are those of an undisturbed run."""
 
 import io
 import json
@@ -48,7 +48,7 @@ def project(tmp_path, digits_folder, finished, large) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(prepared, tmp_path_factory) -> dict[str, str]:
-    """The digests of what training and evaluation give in this process, without DVC."""
+    """Digests of the outputs when training and evaluation run in this process, without DVC."""
     folder = tmp_path_factory.mktemp("quiet")
     shutil.copy(ROOT / "params.yaml", folder)
     edit(folder, ask_for_long_training)
@@ -67,7 +67,7 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def started(project: Path, *command: str, log: io.IOBase | int = subprocess.DEVNULL) -> subprocess.Popen:
-    """In a process group of its own, as a shell starts it, and not deaf to Ctrl-C."""
+    """In a process group of its own, as a shell starts it; Ctrl-C is not ignored."""
     return subprocess.Popen(
         command,
         cwd=project,
@@ -79,8 +79,8 @@ def started(project: Path, *command: str, log: io.IOBase | int = subprocess.DEVN
     )
 
 
-def of_the_project(project: Path, word: str) -> list[int]:
-    """Processes at work in that folder whose command has the word in it."""
+def processes_of(project: Path, word: str) -> list[int]:
+    """Ids of processes that run in that folder and have the word in their command."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -91,14 +91,14 @@ def of_the_project(project: Path, word: str) -> list[int]:
     return found
 
 
-def gone(project: Path, word: str, seconds: float) -> bool:
+def ended(project: Path, word: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while of_the_project(project, word) and time.monotonic() < deadline:
+    while processes_of(project, word) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not of_the_project(project, word)
+    return not processes_of(project, word)
 
 
-WAYS = {
+SIGNALS = {
     "dvc alone, SIGKILL": lambda process: process.kill(),
     "dvc alone, SIGTERM": lambda process: process.terminate(),
     "all of it, SIGKILL": lambda process: os.killpg(process.pid, signal.SIGKILL),
@@ -106,9 +106,9 @@ WAYS = {
 }
 
 
-def mend_what_dvc_wrote(project: Path) -> None:
-    """DVC writes two files in place, and cannot read what a kill in that moment leaves; `lenetlab check` names the
-    remedy, which costs nothing: DVC's run cache knows what is finished."""
+def remove_what_dvc_damaged(project: Path) -> None:
+    """DVC writes two files in place and cannot read them after a kill at that moment; `lenetlab check` says how to
+    recover. Nothing is lost: DVC's run cache knows what is finished."""
     for name, begins in (("dvc.lock", "schema:"), (".dvc/tmp/rwlock", "{")):
         path = project / name
         if path.exists() and not path.read_text().startswith(begins):
@@ -116,7 +116,7 @@ def mend_what_dvc_wrote(project: Path) -> None:
             path.unlink()
 
 
-def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(project, undisturbed, large, count):
+def test_kills_at_random_times_lose_nothing_and_leave_no_process(project, undisturbed, large, count):
     chance, kills = random.Random(7), 0  # noqa: S311  no secret
     most, longest = (50, 16) if large else (3, 9)
     while kills < most:
@@ -124,20 +124,20 @@ def test_killed_at_random_times_it_loses_nothing_and_leaves_nothing_behind(proje
         try:
             process.wait(timeout=chance.uniform(2, longest))
             assert results(project) == undisturbed
-            run(project, "dvc", "repro", "--force", "fetch")  # and the race begins anew
+            run(project, "dvc", "repro", "--force", "fetch")  # it finished before the kill: start again
             for name in ("runs", "evaluations", "dvc.lock", ".lenetlab"):
                 run(project, "rm", "-rf", name)
         except subprocess.TimeoutExpired:
-            way = chance.choice(list(WAYS))
-            WAYS[way](process)
+            way = chance.choice(list(SIGNALS))
+            SIGNALS[way](process)
             process.wait()
-            assert gone(project, "stages/", 10), way
-            mend_what_dvc_wrote(project)
+            assert ended(project, "stages/", 10), way
+            remove_what_dvc_damaged(project)
             count("dvc repro killed at a random time")
             kills += 1
     run(project, "dvc", "repro", TARGET)
     assert results(project) == undisturbed
-    assert gone(project, "lenetlab.tracking.publisher", 60)
+    assert ended(project, "lenetlab.tracking.publisher", 60)
     assert not [path for path in project.rglob("*.part") if ".dvc" not in path.parts]
     run(project, "lenetlab", "sync")
     runs = json.loads(run(project, "python", "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
@@ -168,22 +168,22 @@ def wait_until_it_trains(project: Path) -> None:
     raise AssertionError("no epoch was finished within a minute")
 
 
-def test_a_stage_whose_dvc_was_killed_before_it_looked_ends_with_a_word(tmp_path):
-    """What an orphan is left to is in another process group, and so is the parent of a group of one."""
+def test_a_stage_ends_if_its_dvc_was_killed_before_it_started(tmp_path):
+    """An orphan's new parent is in another process group; so is the parent of a group with one process."""
     words, environ = [sys.executable, ROOT / "stages" / "fetch.py"], environment() | {"DVC_STAGE": "fetch"}
     done = subprocess.run(words, cwd=tmp_path, env=environ, process_group=0, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "error: the `dvc repro` that started this stage has ended\n")
     done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
-    assert "params.yaml" in done.stderr  # it has begun, and lacks that
+    assert "params.yaml" in done.stderr  # it started, and misses this file
 
 
-def test_ctrl_c_says_what_is_kept_and_how_to_go_on(project, tmp_path, count):
+def test_ctrl_c_says_what_is_kept_and_how_to_continue(project, tmp_path, count):
     edit(project, lambda content: content["training"].update(epochs=1000))
     with (tmp_path / "log").open("wb") as log:
         process = started(project, "dvc", "repro", f"train@{VARIANT}", log=log)
         wait_until_it_trains(project)
         os.killpg(process.pid, signal.SIGINT)
-        assert gone(project, "stages/", 10)
+        assert ended(project, "stages/", 10)
         assert process.wait(timeout=60) != 0
     said = (tmp_path / "log").read_text()
     assert "stopped; finished epochs are kept: the same command continues there" in said
@@ -192,8 +192,8 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(project, tmp_path, count):
 
 
 @pytest.mark.usefixtures("without_mlflow")
-def test_of_two_at_once_neither_harms_the_other(project, undisturbed, tmp_path, count):
-    """DVC refuses the second one; tests/training/test_execution.py has two trainings that were started without DVC."""
+def test_two_dvc_repro_at_once_do_not_harm_each_other(project, undisturbed, tmp_path, count):
+    """DVC rejects the second; tests/training/test_execution.py starts two trainings without DVC."""
     with (tmp_path / "log").open("wb") as log:
         first = started(project, "dvc", "repro", TARGET)
         wait_until_it_trains(project)

@@ -1,13 +1,12 @@
-"""How often the rule of `comparison.judge` errs, where the truth is known: studies drawn from made-up populations.
+"""How often the rule of `statistics.verdict` errs, measured on studies from populations whose accuracies are known.
 
-`make bench-simulation` draws them, records what was found and writes its tables in docs/statistics.md. A study draws
-trainings and test images anew, and `comparison.compare` judges it.
+`make bench-simulation` draws the studies, records the results and writes their tables in docs/statistics.md. Each study
+draws new trainings and new test images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from itertools import combinations, islice, pairwise
 from math import comb
@@ -22,8 +21,8 @@ from scipy import optimize, special, stats
 from benchmarks import ours, run, write
 from lenetlab.evaluation import predictions
 from lenetlab.evaluation.predictions import Predictions
-from lenetlab.settings import params, schema
-from lenetlab.statistics import comparison, difference, intervals, power, significance
+from lenetlab.settings import params
+from lenetlab.statistics import comparison, difference, intervals, power, significance, verdict
 from lenetlab.storage import files
 from lenetlab.training import devices, parallel
 
@@ -31,21 +30,16 @@ ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_suffix(".json")
 DOCUMENT = ROOT / "docs" / "statistics.md"
 IMAGES = 10_000
-MARGIN = 0.002  # of equivalence, as params.yaml has it
-DIVISIONS = 5_000  # of seeds that the permutation test counts or else draws: a million take seconds a study
+MARGIN = 0.002  # of equivalence, as in params.yaml
+DIVISIONS = 5_000  # that the permutation test counts or else draws; its usual million takes seconds per study
 CALIBRATION_SEEDS = 300  # so that deviations between trainings are known to a few per cent
 
-# LeNet-5 with six seeds (docs/study): accuracy, what deviates between trainings on endlessly many images, and by how
-# much the answers of trainings at the same image vary. How many images none, one ... six seeds read then agrees too.
+# LeNet-5 with six seeds (docs/study): accuracy, deviation between trainings with unlimited test images, and mean over
+# images of the variance of answers between trainings. With these, the numbers of images that none, one ... all seeds
+# read correctly also agree with LeNet-5's.
 ACCURACY, DEVIATION, WITHIN = 0.989, 0.0005, 0.0063
-# Deviation of a difference that is due to the images: none at all; LeNet-5 regularised and not; LeNet-5 and the MLP.
+# Deviation of a difference that is due to the images: none; LeNet-5 regularised and not; LeNet-5 and the MLP.
 EFFECTS = {"none": 0.0, "moderate": 0.0003, "large": 0.0009}
-
-# What would take most of the time, and has no part in a verdict.
-QUICK: dict[Any, dict[str, Any]] = {
-    power: {"seeds_needed": lambda *_, **__: None},
-    significance: {"EXACT": DIVISIONS, "superiority": lambda *_: (0.5, None), "mcnemar": lambda *_: []},
-}
 
 Generator = np.random.Generator
 Pair = tuple[Predictions, Predictions]
@@ -54,164 +48,148 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Population:
-    """Systems with the accuracies that they have on endlessly many images, over endlessly many trainings.
+    """Systems whose accuracies with unlimited images and trainings are known.
 
-    A training reads an image if skill + seed + difficulty + system + noise > 0. All but the skill are normal, of mean 0
-    and with variances that add up to 1: of a training, of an image for every system, of an image for this system, of a
-    training at an image. So the accuracy is the normal distribution function at the skill, and exactly known.
+    A training reads an image correctly if skill + seed + difficulty + system + noise > 0. The skill is a constant, the
+    others are normal with mean 0 and variances that add up to 1: one value per training, per image for all systems, per
+    image for this system, and per training and image. So the accuracy is the normal distribution function of the skill.
     """
 
     accuracies: tuple[float, ...]
-    seed: float
+    seed: float  # variances
     difficulty: float
     system: float
 
     def both_wrong(self, first: int, second: int, shared: float) -> float:
-        """Probability that two answers are wrong which share this part of the variance; Owen 1956."""
+        """Probability that two answers are wrong that have this part of their variance in common; Owen 1956."""
         one, other = stats.norm.ppf([1 - self.accuracies[first], 1 - self.accuracies[second]])
         rest = np.sqrt(1 - shared**2)
         parts = special.owens_t([one, other], [(other / one - shared) / rest, (one / other - shared) / rest])
         return float((2 - self.accuracies[first] - self.accuracies[second]) / 2 - sum(parts))
 
     def deviation(self, system: int) -> float:
-        """Of accuracy between trainings, on endlessly many images."""
+        """Standard deviation of accuracy between trainings, with unlimited images."""
         return float(np.sqrt(self.both_wrong(system, system, self.seed) - (1 - self.accuracies[system]) ** 2))
 
     def within(self, system: int) -> float:
         """Mean over images of the variance between trainings."""
         return 1 - self.accuracies[system] - self.both_wrong(system, system, self.difficulty + self.system)
 
-    def spread(self, candidate: int, baseline: int) -> difference.VarianceComponents:
-        """What `comparison.spread_of` estimates."""
-        sides = (candidate, baseline)
-        seeds = [(self.within(side) + (IMAGES - 1) * self.deviation(side) ** 2) / IMAGES for side in sides]
-        alone = sum(self.both_wrong(side, side, self.difficulty + self.system) for side in sides)
+    def components(self, candidate: int, baseline: int) -> difference.VarianceComponents:
+        """The true values of what `difference.variance_components` estimates."""
+        systems = (candidate, baseline)
+        seeds = [(self.within(system) + (IMAGES - 1) * self.deviation(system) ** 2) / IMAGES for system in systems]
+        alone = sum(self.both_wrong(system, system, self.difficulty + self.system) for system in systems)
         together = self.both_wrong(candidate, baseline, self.difficulty)
         images = alone - 2 * together - (self.accuracies[candidate] - self.accuracies[baseline]) ** 2
         return difference.VarianceComponents((seeds[0], seeds[1]), max(0.0, images) / IMAGES)
 
     def draw(self, generator: Generator, seeds: int) -> list[Predictions]:
-        """So many trainings of each system, all on the same new images."""
+        """New trainings of each system, all on the same new images."""
 
         def normal(variance: float, *shape: int) -> np.ndarray:
             return np.float32(np.sqrt(variance)) * generator.standard_normal(shape, dtype=np.float32)
 
-        difficulty, sides = normal(self.difficulty, IMAGES), []
+        difficulty, systems = normal(self.difficulty, IMAGES), []
         for skill in stats.norm.ppf(self.accuracies):
             expected = np.float32(skill) + difficulty + normal(self.system, IMAGES)
             noise = normal(1 - self.seed - self.difficulty - self.system, seeds, IMAGES)
             wrong = (expected + normal(self.seed, seeds, 1) + noise <= 0).astype(np.uint8)
-            sure = np.broadcast_to(np.float32(1), wrong.shape)  # no test asks for it
-            sides.append(Predictions(np.arange(seeds), np.zeros(IMAGES, np.uint8), wrong, sure))
-        return sides
+            probability = np.broadcast_to(np.float32(1), wrong.shape)  # no test uses it
+            systems.append(Predictions(np.arange(seeds), np.zeros(IMAGES, np.uint8), wrong, probability))
+        return systems
 
 
 def calibrated(accuracies: tuple[float, ...], effect: float) -> Population:
-    """Systems that vary as LeNet-5 does, and whose differences vary with the images by `effect`, if they are equal."""
+    """Systems that vary as LeNet-5 does. If they are equal, the images give their difference the deviation `effect`."""
 
     def typical(seed: float, difficulty: float, system: float) -> Population:
         return Population((ACCURACY,), seed, difficulty, system)
 
-    def beyond(part: float) -> float:
-        """More variance due to images than wanted, with this part for every system."""
-        together = typical(seed, part, 0.0).both_wrong(0, 0, part)
+    def excess(difficulty: float) -> float:
+        """Variance of the difference due to images, minus the wanted one."""
+        together = typical(seed, difficulty, 0.0).both_wrong(0, 0, difficulty)
         return 2 * (1 - ACCURACY - WITHIN - together) / IMAGES - effect**2
 
     seed = optimize.brentq(lambda part: typical(part, 0.0, 0.0).deviation(0) - DEVIATION, 1e-6, 0.5)
     image = optimize.brentq(lambda part: typical(seed, part, 0.0).within(0) - WITHIN, 0.0, 1 - seed)
-    difficulty = optimize.brentq(beyond, 0.0, image) if effect else image
+    difficulty = optimize.brentq(excess, 0.0, image) if effect else image
     return Population(accuracies, seed, difficulty, image - difficulty)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Studies of one kind: each has as many comparisons as there are differences in truth, all in one family."""
+    """Studies of one kind. Each study has one family, with a comparison for each true difference."""
 
     group: str  # equal, different, family, split or resampled
     name: str
-    seeds: int  # of each side
+    seeds: int  # per variant
     truths: tuple[float, ...]
-    studies: Callable[[Generator], Iterator[list[Pair]]]  # without end, or all that there are
-    spread: difference.VarianceComponents | None = None  # of a comparison, where it is known
+    studies: Callable[[Generator], Iterator[list[Pair]]]  # unlimited, or all that there are
+    components: difference.VarianceComponents | None = None  # of the first comparison, if known
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a study of one family says; p values are Holm's, which changes nothing where the family is one comparison.
-
-    Verdicts and tests: of any comparison; intervals: of all.
-    """
+class StudyResult:
+    """What one study of one family concludes. A verdict counts if one comparison of the family has it."""
 
     better: bool
     worse: bool
     equivalent: bool
     inconclusive: bool
     told_apart: bool  # better or worse
-    welch: bool
+    welch: bool  # p below the level after Holm's correction, for one comparison at least
     permutation: bool
-    within_margin: bool  # the 90 % interval, of all; the verdict may still be better or worse
-    interval: bool  # over seeds and images, holds the truth
+    within_margin: bool  # the 90 % interval lies within the margin, for all comparisons
+    interval: bool  # the interval over seeds and images contains the true difference, for all comparisons
     interval_seeds: bool
 
 
-def finding(pairs: Sequence[Pair], truths: Sequence[float]) -> Finding:
-    study, names = declared(len(pairs))
-    outcomes = comparison.compare(study, dict(zip(names, (side for pair in pairs for side in pair), strict=True)), {})
-    verdicts = {outcome.verdict for outcome in outcomes}
-    return Finding(
-        **{verdict: verdict in verdicts for verdict in ("better", "worse", "equivalent", "inconclusive")},
+def conclude(pairs: Sequence[Pair], truths: Sequence[float]) -> StudyResult:
+    """Judge all pairs as one family."""
+    p_values = significance.family(pairs)
+    inputs = [comparison.rule_inputs(*pair, p, len(pairs), MARGIN) for pair, p in zip(pairs, p_values, strict=True)]
+    verdicts = {verdict.decide(one) for one in inputs}
+    return StudyResult(
+        **{word: word in verdicts for word in ("better", "worse", "equivalent", "inconclusive")},
         told_apart=bool(verdicts & {"better", "worse"}),
-        welch=min(outcome.p_welch_holm for outcome in outcomes) < intervals.LEVEL,
-        permutation=min(outcome.p_permutation_holm for outcome in outcomes) < intervals.LEVEL,
-        within_margin=all(max(map(abs, outcome.interval_equivalence)) < MARGIN for outcome in outcomes),
-        interval=_hold([outcome.interval for outcome in outcomes], truths),
-        interval_seeds=_hold([outcome.interval_seeds for outcome in outcomes], truths),
+        welch=min(p.welch_holm for p in p_values) < intervals.LEVEL,
+        permutation=min(p.permutation_holm for p in p_values) < intervals.LEVEL,
+        within_margin=all(max(map(abs, one.interval_equivalence)) < MARGIN for one in inputs),
+        interval=_contain([one.interval for one in inputs], truths),
+        interval_seeds=_contain([difference.interval_seeds(*pair) for pair in pairs], truths),
     )
 
 
-@cache
-def declared(comparisons: int) -> tuple[schema.Study, list[str]]:
-    """A study with one family of so many comparisons, and the names of their sides, pair by pair."""
-    names = [f"{side}-{number}" for number in range(comparisons) for side in ("candidate", "baseline")]
-    pairs = zip(names[::2], names[1::2], strict=True)
-    family = tuple(schema.DeclaredComparison(candidate=candidate, baseline=baseline) for candidate, baseline in pairs)
-    common = params.load(ours.PARAMETERS)
-    changes = {"study": tuple(names), "variants": dict.fromkeys(names, common.variants["lenet5"])}
-    changes |= {"comparisons": {"simulated": family}, "equivalence_margin": MARGIN}
-    return common.model_copy(update=changes), names
+def _contain(limits: Sequence[intervals.Interval], truths: Sequence[float]) -> bool:
+    return all(pair and pair[0] <= truth <= pair[1] for pair, truth in zip(limits, truths, strict=True))
 
 
-def _hold(intervals: Sequence[intervals.Interval], truths: Sequence[float]) -> bool:
-    return all(found and found[0] <= truth <= found[1] for found, truth in zip(intervals, truths, strict=True))
-
-
-def simulated(scenario: Scenario, studies: int, seed: Sequence[int]) -> Row:
-    """So many studies, or as many as there are: for each part of a finding in what share of them it is so."""
+def simulate(scenario: Scenario, studies: int, seed: Sequence[int]) -> Row:
+    """For each field of a study's result, the share of studies in which it is true."""
     drawn = islice(scenario.studies(np.random.default_rng(seed)), studies)
-    with ExitStack() as patches:
-        for module, names in QUICK.items():
-            patches.enter_context(mock.patch.multiple(module, **names))
-        findings = [finding(pairs, scenario.truths) for pairs in drawn]
-    row = {key: getattr(scenario, key) for key in ("group", "name", "seeds", "truths")} | {"studies": len(findings)}
-    row |= {key: share([getattr(found, key) for found in findings]) for key in Finding.__dataclass_fields__}
-    if scenario.spread:
-        truth, setting = scenario.truths[0], (scenario.spread, scenario.seeds, IMAGES)
+    with mock.patch.object(significance, "EXACT", DIVISIONS):
+        results = [conclude(pairs, scenario.truths) for pairs in drawn]
+    row = {key: getattr(scenario, key) for key in ("group", "name", "seeds", "truths")} | {"studies": len(results)}
+    row |= {key: share([getattr(result, key) for result in results]) for key in StudyResult.__dataclass_fields__}
+    if scenario.components:
+        truth, setting = scenario.truths[0], (scenario.components, scenario.seeds, IMAGES)
         row["power"] = power.power_of_difference(truth, *setting, len(scenario.truths))
         row["power_of_equivalence"] = power.power_of_equivalence(truth, MARGIN, *setting)
     return row
 
 
-def share(outcomes: Sequence[bool]) -> dict[str, float]:
-    """With Wilson's 95 % interval."""
-    limits = stats.binomtest(sum(outcomes), len(outcomes)).proportion_ci(0.95, method="wilson")
-    return {"share": float(np.mean(outcomes)), "low": float(limits.low), "high": float(limits.high)}
+def share(results: Sequence[bool]) -> dict[str, float]:
+    """The share of true results with Wilson's 95 % interval."""
+    limits = stats.binomtest(sum(results), len(results)).proportion_ci(0.95, method="wilson")
+    return {"share": float(np.mean(results)), "low": float(limits.low), "high": float(limits.high)}
 
 
 # Scenarios.
 
 
-def of_population(group: str, name: str, population: Population, seeds: int) -> Scenario:
-    """Every other system against the last."""
+def population_scenario(group: str, name: str, population: Population, seeds: int) -> Scenario:
+    """All other systems against the last one."""
     last = len(population.accuracies) - 1
     truths = tuple(accuracy - population.accuracies[last] for accuracy in population.accuracies[:last])
 
@@ -220,20 +198,20 @@ def of_population(group: str, name: str, population: Population, seeds: int) -> 
             *candidates, baseline = population.draw(generator, seeds)
             yield [(candidate, baseline) for candidate in candidates]
 
-    return Scenario(group, name, seeds, truths, studies, population.spread(0, last))
+    return Scenario(group, name, seeds, truths, studies, population.components(0, last))
 
 
-def split(name: str, real: Predictions) -> Scenario:
-    """The seeds of one variant in two halves: every way if they are few, else at random."""
+def split_scenario(name: str, real: Predictions) -> Scenario:
+    """The seeds of one variant divided into two halves: all divisions if there are few, else random ones."""
     count = len(real.seeds)
     half = count // 2
 
     def halves(order: Sequence[int]) -> list[Pair]:
-        return [(_chosen(real, order[:half]), _chosen(real, order[half : 2 * half]))]
+        return [(_select(real, order[:half]), _select(real, order[half : 2 * half]))]
 
     def studies(generator: Generator) -> Iterator[list[Pair]]:
         if comb(count, half) <= DIVISIONS and count == 2 * half:
-            for others in combinations(range(1, count), half - 1):  # with seed 0, so that no two are mirrored
+            for others in combinations(range(1, count), half - 1):  # with seed 0, as its mirror image is the same
                 chosen = (0, *others)
                 yield halves([*chosen, *(place for place in range(count) if place not in chosen)])
         else:
@@ -243,10 +221,10 @@ def split(name: str, real: Predictions) -> Scenario:
     return Scenario("split", name, half, (0.0,), studies)
 
 
-def resampled(name: str, candidate: Predictions, baseline: Predictions, seeds: int) -> Scenario:
-    """Seeds and images of real variants drawn with replacement.
+def resampled_scenario(name: str, candidate: Predictions, baseline: Predictions, seeds: int) -> Scenario:
+    """Seeds and images of real variants, drawn with replacement.
 
-    Images are weighted so that both are equal: an exponential tilt, which is no weight at all for a variant and itself.
+    Images have weights that make both variants equal: an exponential tilt, which is 0 for a variant and itself.
     """
     gain = candidate.correct.mean(axis=0) - baseline.correct.mean(axis=0)
 
@@ -259,104 +237,104 @@ def resampled(name: str, candidate: Predictions, baseline: Predictions, seeds: i
     def studies(generator: Generator) -> Iterator[list[Pair]]:
         while True:
             images = generator.choice(len(gain), len(gain), p=chances)
-            chosen = [generator.choice(len(side.seeds), seeds) for side in (candidate, baseline)]
-            yield [(_chosen(candidate, chosen[0], images), _chosen(baseline, chosen[1], images))]
+            chosen = [generator.choice(len(variant.seeds), seeds) for variant in (candidate, baseline)]
+            yield [(_select(candidate, chosen[0], images), _select(baseline, chosen[1], images))]
 
     return Scenario("resampled", name, seeds, (0.0,), studies)
 
 
-def _chosen(side: Predictions, seeds: Sequence[int], images: np.ndarray | None = None) -> Predictions:
+def _select(variant: Predictions, seeds: Sequence[int], images: np.ndarray | None = None) -> Predictions:
     rows = np.array(seeds)
-    columns = np.arange(len(side.labels)) if images is None else images
-    answers = (values[rows[:, None], columns] for values in (side.predicted, side.probability))
-    return Predictions(side.seeds[rows], side.labels[columns], *answers)
+    columns = np.arange(len(variant.labels)) if images is None else images
+    answers = (values[rows[:, None], columns] for values in (variant.predicted, variant.probability))
+    return Predictions(variant.seeds[rows], variant.labels[columns], *answers)
 
 
 def scenarios(real: dict[str, Predictions]) -> list[Scenario]:
+    """All scenarios; `real`: predictions of real variants by name."""
     made = []
     for name, effect in EFFECTS.items():
         equal = calibrated((ACCURACY, ACCURACY), effect)
-        made += [of_population("equal", name, equal, seeds) for seeds in (5, 6, 10, 20)]
+        made += [population_scenario("equal", name, equal, seeds) for seeds in (5, 6, 10, 20)]
     for name in ("moderate", "large"):
         for truth in (0.001, 0.002, 0.003, 0.005):
             different = calibrated((ACCURACY + truth, ACCURACY), EFFECTS[name])
-            made += [of_population("different", name, different, seeds) for seeds in (6, 10)]
+            made += [population_scenario("different", name, different, seeds) for seeds in (6, 10)]
     for name, effect in EFFECTS.items():
-        made += [of_population("family", name, calibrated((ACCURACY,) * 4, effect), seeds) for seeds in (6, 10)]
-    made += [split(name, side) for name, side in real.items()]
-    made += [resampled(name, side, side, 6) for name, side in real.items()]
-    made += [resampled(f"{one}, {other}", real[one], real[other], 6) for one, other in pairwise(real)]
+        made += [population_scenario("family", name, calibrated((ACCURACY,) * 4, effect), seeds) for seeds in (6, 10)]
+    made += [split_scenario(name, variant) for name, variant in real.items()]
+    made += [resampled_scenario(name, variant, variant, 6) for name, variant in real.items()]
+    made += [resampled_scenario(f"{one}, {other}", real[one], real[other], 6) for one, other in pairwise(real)]
     return made
 
 
 def evaluations(folder: Path) -> dict[str, Predictions]:
-    """By name, the variants of the study that were evaluated in that folder, with six seeds or more."""
+    """Predictions by name, of the study's variants that have an evaluation in this folder with six seeds or more."""
     paths = {name: folder / name / "predictions.npz" for name in params.load(ours.PARAMETERS).study}
-    found = {name: predictions.read(path) for name, path in paths.items() if path.exists()}
-    return {name: side for name, side in found.items() if len(side.seeds) >= 6}
+    evaluated = {name: predictions.read(path) for name, path in paths.items() if path.exists()}
+    return {name: variant for name, variant in evaluated.items() if len(variant.seeds) >= 6}
 
 
 # Calibration.
 
 
 def calibration(real: dict[str, Predictions], seed: int) -> list[Row]:
-    """How accuracy varies, and a difference with the images: of real variants, and of populations."""
-    rows = [{"name": name, **_of_system(side)} for name, side in real.items()]
-    rows += [{"name": f"{one}, {other}", **_of_images(real[one], real[other])} for one, other in pairwise(real)]
+    """How accuracies vary, and differences with the images: for real variants and for populations."""
+    rows = [{"name": name, **_accuracy_row(variant)} for name, variant in real.items()]
+    rows += [{"name": f"{one}, {other}", **_images_row(real[one], real[other])} for one, other in pairwise(real)]
     for name, effect in EFFECTS.items():
         population = calibrated((ACCURACY, ACCURACY), effect)
-        spread = population.spread(0, 1)
-        exact = {"deviation": float(np.sqrt(spread.seeds[0])), "images": float(np.sqrt(spread.images))}
+        components = population.components(0, 1)
+        exact = {"deviation": float(np.sqrt(components.seeds[0])), "images": float(np.sqrt(components.images))}
         exact |= {"accuracy": ACCURACY, "training_deviation": population.deviation(0)}
         drawn = population.draw(np.random.default_rng(seed), CALIBRATION_SEEDS)
         rows.append({"name": f"{name} effect of images, exactly", **exact})
-        found = {**_of_system(drawn[0]), **_of_images(*drawn)}
-        rows.append({"name": f"the same, {CALIBRATION_SEEDS} seeds drawn on {IMAGES:,} images", **found})
+        estimates = {**_accuracy_row(drawn[0]), **_images_row(*drawn)}
+        rows.append({"name": f"the same, {CALIBRATION_SEEDS} seeds drawn on {IMAGES:,} images", **estimates})
     return rows
 
 
-def _of_system(side: Predictions) -> Row:
-    accuracies, freed = side.accuracy, difference.training_deviation(side)
+def _accuracy_row(variant: Predictions) -> Row:
     return {
-        "accuracy": float(accuracies.mean()),
-        "deviation": float(accuracies.std(ddof=1)),
-        "training_deviation": freed,
+        "accuracy": float(variant.accuracy.mean()),
+        "deviation": float(variant.accuracy.std(ddof=1)),
+        "training_deviation": difference.training_deviation(variant),
     }
 
 
-def _of_images(first: Predictions, second: Predictions) -> Row:
-    spread = difference.variance_components(first, second)
-    return {"images": float(np.sqrt(spread.images)) if spread else None}
+def _images_row(first: Predictions, second: Predictions) -> Row:
+    components = difference.variance_components(first, second)
+    return {"images": float(np.sqrt(components.images)) if components else None}
 
 
 # Tables.
 
 
 def tables(record: Row) -> str:
-    """All that was found, as Markdown."""
+    """All results, as Markdown."""
     machine = record["machine"]
     groups = {group: [row for row in record["rows"] if row["group"] == group] for group in TABLES}
     head = (
-        f"{machine['date']}, numpy {machine['numpy']}, scipy {machine['scipy']}. {record['studies']:,} studies a row,"
+        f"{machine['date']}, numpy {machine['numpy']}, scipy {machine['scipy']}. {record['studies']:,} studies per row,"
         f" {record['images']:,} test images each, margin of equivalence {_points(record['margin'])} points. Shares of"
-        " studies in %, Wilson's 95 % interval in brackets. The permutation test counts up to"
-        f" {record['divisions']:,} divisions of the seeds, and draws as many where there are more."
+        " studies in %, with Wilson's 95 % interval in brackets. The permutation test counts all divisions of the seeds"
+        f" if there are at most {record['divisions']:,}, and draws this many if there are more."
     )
     parts = [head, "Calibration, in percentage points:", _calibration(record["calibration"])]
-    for group, (told, columns) in TABLES.items():
+    for group, (introduction, columns) in TABLES.items():
         if groups[group]:
             lines = [[column(row) for column in columns.values()] for row in groups[group]]
-            parts += [told, write.table(list(columns), lines)]
+            parts += [introduction, write.table(list(columns), lines)]
     return "\n\n".join(parts)
 
 
 def _calibration(rows: Sequence[Row]) -> str:
-    heads = ("what", "accuracy", "deviation over seeds", "freed of the test set", "difference, due to images")
+    heads = ("what", "accuracy", "deviation over seeds", "with unlimited images", "difference, due to images")
     keys = ("accuracy", "deviation", "training_deviation", "images")
     return write.table(heads, [(row["name"], *(_points(row.get(key), 3) for key in keys)) for row in rows])
 
 
-def _shown(key: str) -> Callable[[Row], str]:
+def _share_column(key: str) -> Callable[[Row], str]:
     def column(row: Row) -> str:
         middle, low, high = (f"{100 * row[key][part]:.1f}" for part in ("share", "low", "high"))
         return f"{middle} ({low} to {high})"
@@ -370,60 +348,63 @@ def _points(fraction: float | None, digits: int = 2) -> str:
 
 NAME = {"": lambda row: row["name"], "seeds": lambda row: str(row["seeds"])}
 EFFECT = {"effect of images": NAME[""], "seeds": NAME["seeds"]}
-TESTS = {"Welch alone": _shown("welch"), "permutation alone": _shown("permutation")}
-RULE = {"better or worse": _shown("told_apart"), **TESTS}
-INTERVALS = {"interval holds the truth": _shown("interval"), "interval over seeds": _shown("interval_seeds")}
+TESTS = {"Welch alone": _share_column("welch"), "permutation alone": _share_column("permutation")}
+RULE = {"better or worse": _share_column("told_apart"), **TESTS}
+INTERVALS = {
+    "interval contains the truth": _share_column("interval"),
+    "interval over seeds": _share_column("interval_seeds"),
+}
 TABLES: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "equal": (
-        "Equal in the population, so that better and worse are errors:",
-        {**EFFECT, **RULE, "equivalent": _shown("equivalent"), **INTERVALS},
+        "Equal systems; better and worse are errors:",
+        {**EFFECT, **RULE, "equivalent": _share_column("equivalent"), **INTERVALS},
     ),
     "different": (
-        "A true difference, in percentage points. Beside better, what `comparison.power` predicts; beside the 90 %"
-        " intervals that lie within the margin, what `comparison.power_of_equivalence` does. Such a difference may"
-        " still be found better:",
+        "A true difference, in percentage points. Next to better is the prediction of `power.power_of_difference`; next"
+        " to the 90 % intervals within the margin that of `power.power_of_equivalence`. A study whose interval lies"
+        " within the margin may still find the candidate better:",
         {
             **EFFECT,
             "truth": lambda row: _points(row["truths"][0]),
-            "better": _shown("better"),
+            "better": _share_column("better"),
             "better, predicted": lambda row: f"{100 * row['power']:.1f}",
-            "worse": _shown("worse"),
-            "equivalent": _shown("equivalent"),
-            "within the margin": _shown("within_margin"),
+            "worse": _share_column("worse"),
+            "equivalent": _share_column("equivalent"),
+            "within the margin": _share_column("within_margin"),
             "within, predicted": lambda row: f"{100 * row['power_of_equivalence']:.1f}",
             **INTERVALS,
         },
     ),
     "family": (
-        "Three equal candidates against one baseline, a family: shares of families with at least one error; intervals"
-        " that all hold the truth:",
+        "Three equal candidates against one baseline, as one family: shares of families with at least one error, and"
+        " of families whose intervals all contain the truth:",
         {**EFFECT, **RULE, **INTERVALS},
     ),
     "split": (
-        "Seeds of one real variant in two halves, in all ways or so many at random, on the real test images. These are"
-        " no independent studies, and three against three cannot reach the level:",
-        {**NAME, "ways": lambda row: str(row["studies"]), **RULE, "equivalent": _shown("equivalent")},
+        "Seeds of one real variant divided into two halves, in all ways or at random, on the real test images. These"
+        " studies are not independent, and three seeds against three cannot reach the level:",
+        {**NAME, "ways": lambda row: str(row["studies"]), **RULE, "equivalent": _share_column("equivalent")},
     ),
     "resampled": (
-        "Seeds and images of real variants drawn with replacement: a variant against itself, and two variants on images"
-        " weighted so that they are equal:",
-        {**NAME, **RULE, "equivalent": _shown("equivalent"), **INTERVALS},
+        "Seeds and images of real variants, drawn with replacement: a variant against itself, and two variants on"
+        " images with weights that make them equal:",
+        {**NAME, **RULE, "equivalent": _share_column("equivalent"), **INTERVALS},
     ),
 }
 
 
 def document(record: Row) -> None:
-    """Put the tables between their marks in docs/statistics.md, if there is that file."""
+    """Put the tables between their marks in docs/statistics.md, if the file exists."""
     if DOCUMENT.exists():
         text = DOCUMENT.read_text(encoding="utf-8")
         files.write_text(DOCUMENT, write.replaced(text, "simulation", tables(record)))
 
 
 @click.command(help=__doc__.partition("\n")[0])
-@click.option("--studies", type=click.IntRange(1), default=2000, show_default=True, help="of each scenario")
+@click.option("--studies", type=click.IntRange(1), default=2000, show_default=True, help="studies per scenario")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--evaluations", "folder", type=click.Path(path_type=Path), default="evaluations", show_default=True)
-@click.option("--write", "again", is_flag=True, help="draw nothing, write the recorded tables again")
+@click.option("--write", "again", is_flag=True, help="only write the tables again, from the record")
 def main(studies: int, seed: int, folder: Path, again: bool) -> None:
     if again:
         document(files.read_json(RECORD))
@@ -433,13 +414,13 @@ def main(studies: int, seed: int, folder: Path, again: bool) -> None:
     chosen = scenarios(real)
 
     def work(place: int) -> Iterator[Row]:
-        yield simulated(chosen[place], studies, (seed, place))
+        yield simulate(chosen[place], studies, (seed, place))
 
     rows: dict[int, Row] = {}
     for place, row in parallel.run_tasks([partial(work, place) for place in range(len(chosen))], devices.cores()):
         rows[place] = row
-        words = f"{row['group']}, {row['name']}, {row['seeds']} seeds: {_shown('told_apart')(row)} % told apart"
-        click.echo(f"{len(rows)} of {len(chosen)}: {words}", err=True)
+        text = f"{row['group']}, {row['name']}, {row['seeds']} seeds: {_share_column('told_apart')(row)} % told apart"
+        click.echo(f"{len(rows)} of {len(chosen)}: {text}", err=True)
     record = {
         "machine": run.machine() | {"scipy": version("scipy")},
         "studies": studies,

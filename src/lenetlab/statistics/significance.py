@@ -6,6 +6,8 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations
+from math import comb
 
 import numpy as np
 from scipy import stats
@@ -13,7 +15,7 @@ from scipy import stats
 from lenetlab.evaluation.predictions import Predictions
 from lenetlab.statistics import difference
 
-EXACT = 1_000_000  # divisions up to which the permutation test counts all; if there are more, it draws this many
+EXACT = 1_000_000  # the permutation test counts all divisions of the seeds if they are fewer, otherwise draws this many
 
 
 @dataclass(frozen=True)
@@ -78,19 +80,33 @@ def permutation(candidate: Predictions, baseline: Predictions) -> float:
 
 
 def permutation_p(first: np.ndarray, second: np.ndarray) -> float:
-    """The exact permutation test on any two samples: Fisher 1935.
+    """The permutation test on any two samples: Fisher 1935.
 
-    The share of all divisions into two groups of these sizes whose means differ at least as much.
+    The share of all divisions into two groups of these sizes whose means differ at least as much. Exact if there are
+    fewer than EXACT divisions; otherwise SciPy draws this many.
     """
-    largest = max(np.abs(first).max(), np.abs(second).max()) or 1
+    size, pooled = len(first), np.concatenate([first, second])
+    total, largest = pooled.sum(), np.abs(pooled).max() or 1
 
-    def distance(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
-        apart = np.abs(one.sum(axis) * len(second) - other.sum(axis) * len(first))
+    def distance(sums: np.ndarray) -> np.ndarray:
+        apart = np.abs(sums * len(second) - (total - sums) * len(first))
         rounded: np.ndarray = np.round(apart / largest, 9)  # sums of fractions are inexact, but ties must stay ties
         return rounded
 
+    divisions = comb(len(pooled), size)
+    if divisions < EXACT:
+        places = chain.from_iterable(combinations(range(len(pooled)), size))  # the first division is the observed one
+        chosen = np.fromiter(places, dtype=np.uint16, count=divisions * size).reshape(divisions, size)
+        distances = distance(pooled[chosen].sum(axis=1))
+        return float((distances >= distances[0]).mean())
     test = stats.permutation_test(
-        (first, second), distance, n_resamples=EXACT - 1, batch=10_000, alternative="greater", vectorized=True, rng=0
+        (first, second),
+        lambda one, _, axis: distance(one.sum(axis)),
+        n_resamples=EXACT - 1,
+        batch=10_000,
+        alternative="greater",
+        vectorized=True,
+        rng=0,
     )
     return float(test.pvalue)
 

@@ -28,29 +28,43 @@ class RuleInputs:
 
 
 def judge(inputs: RuleInputs) -> tuple[Verdict, str]:
-    """Verdict and reason; docs/statistics.md states the rule."""
+    """Verdict and reason."""
+    verdict = decide(inputs)
+    return verdict, explain(inputs, verdict)
+
+
+def decide(inputs: RuleInputs) -> Verdict:
+    """The rule, as docs/statistics.md states it."""
     difference, interval, narrow = inputs.difference, inputs.interval, inputs.interval_equivalence
-    margin, components = inputs.margin, inputs.components
-    if difference is None or interval is None or narrow is None or components is None:
-        return "inconclusive", intervals.ONE_SEED
-    size = f"{_points(abs(difference))} percentage points"
-    significant = max(inputs.p_welch, inputs.p_permutation) < intervals.LEVEL
-    if significant and not interval[0] <= 0 <= interval[1]:
-        verdict: Verdict = "better" if difference > 0 else "worse"
-        small = f", less than the margin of {_points(margin)}" if abs(difference) < margin else ""
-        return verdict, (
-            f"{verdict} by {size}{small}: {_tests(inputs)}, and the 95 % interval over seeds and images excludes 0"
-        )
-    if -margin < narrow[0] and narrow[1] < margin:
-        return "equivalent", (
+    if difference is None or interval is None or narrow is None:
+        return "inconclusive"
+    if _significant(inputs) and not interval[0] <= 0 <= interval[1]:
+        return "better" if difference > 0 else "worse"
+    return "equivalent" if -inputs.margin < narrow[0] and narrow[1] < inputs.margin else "inconclusive"
+
+
+def explain(inputs: RuleInputs, verdict: Verdict) -> str:
+    """The reason for a verdict of `decide`: a sentence without its full stop."""
+    difference, narrow, components = inputs.difference, inputs.interval_equivalence, inputs.components
+    if difference is None or narrow is None or components is None:
+        return intervals.ONE_SEED
+    size, margin = f"{_points(abs(difference))} percentage points", _points(inputs.margin)
+    if verdict == "equivalent":
+        return (
             f"the 90 % interval over seeds and images, {_points(narrow[0], '+')} to {_points(narrow[1], '+')}"
-            f" percentage points, lies within the margin of ±{_points(margin)}"
+            f" percentage points, lies within the margin of ±{margin}"
         )
-    if significant:
+    if verdict != "inconclusive":
+        small = f", less than the margin of {margin}" if abs(difference) < inputs.margin else ""
+        return f"{verdict} by {size}{small}: {_tests(inputs)}, and the 95 % interval over seeds and images excludes 0"
+    doubt = f"chance: {_tests(inputs)}"
+    if _significant(inputs):
         doubt = f"the choice of test images: {_tests(inputs)}, but the 95 % interval over seeds and images contains 0"
-    else:
-        doubt = f"chance: {_tests(inputs)}"
-    return "inconclusive", f"a difference of {size} could be due to {doubt}; {_remedy(inputs, components)}"
+    return f"a difference of {size} could be due to {doubt}; {_remedy(inputs, components)}"
+
+
+def _significant(inputs: RuleInputs) -> bool:
+    return max(inputs.p_welch, inputs.p_permutation) < intervals.LEVEL
 
 
 def _tests(inputs: RuleInputs) -> str:

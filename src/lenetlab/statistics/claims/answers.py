@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lenetlab.settings import schema
-from lenetlab.settings.claims import (
+from lenetlab.settings.claim_schema import (
     AccuraciesClaim,
     AccuracyClaim,
     AccuracyRelationClaim,

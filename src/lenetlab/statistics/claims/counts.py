@@ -5,7 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from lenetlab.settings import schema
-from lenetlab.settings.claims import AddedLayersClaim, CountClaim, DifferentSettingClaim, LayerCountClaim, PairClaim
+from lenetlab.settings.claim_schema import (
+    AddedLayersClaim,
+    CountClaim,
+    DifferentSettingClaim,
+    LayerCountClaim,
+    PairClaim,
+)
 from lenetlab.statistics import comparison
 from lenetlab.statistics.claims.evidence import Finding, combine
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lenetlab.settings.claims import AccuracyRelationClaim, FigureRelationClaim, LossClaim
+from lenetlab.settings.claim_schema import AccuracyRelationClaim, FigureRelationClaim, LossClaim
 from lenetlab.statistics import comparison, formatting, intervals, significance
 from lenetlab.statistics.claims import claim_text, counts
 from lenetlab.statistics.claims.evidence import (

@@ -20,7 +20,7 @@ from PIL import Image
 
 from lenetlab.data import archive, images, png, prepare, sources
 from lenetlab.storage import files
-from tests.storage.breaking import changed, changes, few, left, refusal, run_frugally
+from tests.storage.fuzzing import all_files, apply_changes, byte_changes, check_peak_memory, error_lines, few_examples
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
@@ -71,7 +71,7 @@ def read(folder: Path, content: bytes) -> tuple[list[str], list[tuple[str, bytes
     """The lines of a refusal, or what is in an archive."""
     path, found = folder / "train.tar", []
     path.write_bytes(content)
-    lines = refusal(lambda: found.extend(archive.members(path)))
+    lines = error_lines(lambda: found.extend(archive.members(path)))
     assert all(line.startswith(f"{path}: ") or re.match(r"and \d+ more$", line) for line in lines), lines
     assert bool(lines) <= (not found)
     return lines, found
@@ -93,9 +93,9 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("handed-in")
 
 
-@given(content=st.sampled_from(ARCHIVES), changes=changes, repaired=st.booleans())
+@given(content=st.sampled_from(ARCHIVES), changes=byte_changes, repaired=st.booleans())
 def test_what_is_taken_of_a_changed_archive_is_what_tarfile_reads(folder, count, content, changes, repaired):
-    content = changed(content, changes)
+    content = apply_changes(content, changes)
     content = with_checksums(content) if repaired else content
     lines, found = read(folder, content)
     expected = by_tarfile(content)
@@ -176,23 +176,23 @@ def test_only_empty_blocks_are_an_archive_without_images(folder, count):
     count("archives")
 
 
-@given(changes=changes, repaired=st.booleans(), of_train=st.booleans(), packed_before=st.booleans())
-@few
+@given(changes=byte_changes, repaired=st.booleans(), of_train=st.booleans(), packed_before=st.booleans())
+@few_examples
 def test_after_a_refusal_nothing_is_left(tmp_path_factory, count, changes, repaired, of_train, packed_before):
     """Through both programs that read archives: of the packing, and of the judging."""
     place = tmp_path_factory.mktemp("whole")
     archives = {"train.tar": own(TRAIN), "test.tar": own(TEST)}
     name = "train.tar" if of_train else "test.tar"
-    broken = changed(archives[name], changes)
+    broken = apply_changes(archives[name], changes)
     archives[name] = with_checksums(broken) if repaired else broken
     given_folder, raw, prepared = place / "given", place / "raw", place / "prepared"
     for file, content in archives.items():
         files.write_bytes((raw if packed_before else given_folder) / file, content)
-    lines = [] if packed_before else refusal(lambda: sources.fetch(given_folder, raw))
-    assert len(left(raw)) == (0 if lines else 2)
+    lines = [] if packed_before else error_lines(lambda: sources.fetch(given_folder, raw))
+    assert len(all_files(raw)) == (0 if lines else 2)
     if not lines:
-        lines = refusal(lambda: prepare.prepare(raw, prepared / "train", prepared / "test", **INDEX))
-        assert len(left(prepared)) == (0 if lines else 6)
+        lines = error_lines(lambda: prepare.prepare(raw, prepared / "train", prepared / "test", **INDEX))
+        assert len(all_files(prepared)) == (0 if lines else 6)
         assert not lines or not list(prepared.glob("*"))
     count("archives")
 
@@ -283,7 +283,7 @@ path.unlink()
 
 
 def test_no_archive_fills_the_memory_or_takes_for_ever(tmp_path, count, large):
-    run_frugally(BOMBS, tmp_path / "bomb.tar", 1 if large else 20)
+    check_peak_memory(BOMBS, tmp_path / "bomb.tar", 1 if large else 20)
     for _ in range(13):
         count("archives")
 
@@ -384,11 +384,11 @@ def test_one_kind_of_header_is_taken(count, fields):
         SMALL, written("L"), written("1"), written("P"), written("RGB"), written("LA"), written("RGBA"),
         written("I;16"), written("L", dpi=(72, 72)), written("L", transparency=3), CONTENTS["00002_2.png"],
     ]),
-    changes=changes,
+    changes=byte_changes,
     repaired=st.booleans(),
 )  # fmt: skip
 def test_a_changed_image_is_refused_or_read_as_by_pillow(count, content, changes, repaired):
-    content = changed(content, changes)
+    content = apply_changes(content, changes)
     if repaired:  # the checksums of all chunks that can be found
         at = 8
         while at + 12 <= len(content):
@@ -452,7 +452,7 @@ def test_any_names_in_an_archive(folder, count, names):
 
 
 @given(st.lists(odd_names.map(os.fsencode) | st.binary(min_size=1, max_size=40), min_size=1, max_size=3))
-@few
+@few_examples
 def test_any_names_in_a_folder(tmp_path_factory, count, names):
     place = tmp_path_factory.mktemp("own")
     made = []
@@ -465,12 +465,12 @@ def test_any_names_in_a_folder(tmp_path_factory, count, names):
             made.append(os.fsdecode(name))
     (place / "test").mkdir()
     (place / "test" / "9_9.png").write_bytes(png.encode(DIGITS[9]))
-    lines = refusal(lambda: sources.fetch(place, place / "raw"))
+    lines = error_lines(lambda: sources.fetch(place, place / "raw"))
     assert all(line.startswith((str(place), "data.source: ")) for line in lines), lines
-    assert len(left(place / "raw")) == (0 if lines else 2)
+    assert len(all_files(place / "raw")) == (0 if lines else 2)
     if not lines:
         packed = [name for name, _ in archive.members(place / "raw" / "train.tar")]
         assert sorted(packed) == sorted(name for name in made if not name.startswith("."))
         assert all(name.endswith(".png") for name in packed)
-        refusal(lambda: prepare.prepare(place / "raw", place / "out/train", place / "out/test", **INDEX))
+        error_lines(lambda: prepare.prepare(place / "raw", place / "out/train", place / "out/test", **INDEX))
     count("file names")

@@ -21,7 +21,15 @@ from lenetlab.data import declaration, sources
 from lenetlab.errors import UserError
 from lenetlab.settings import claims, messages, params
 from lenetlab.tracking import pages
-from tests.storage.breaking import changed, changes, fewer, in_time, left, refusal, run_frugally
+from tests.storage.fuzzing import (
+    all_files,
+    apply_changes,
+    byte_changes,
+    check_peak_memory,
+    error_lines,
+    fewer_examples,
+    time_limit,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
@@ -84,7 +92,7 @@ def check(lines: list[str], path: Path) -> None:
 def load_params(folder: Path, content: str | bytes) -> list[str]:
     path = folder / "params.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
-    lines = refusal(lambda: params.load(path))
+    lines = error_lines(lambda: params.load(path))
     check(lines, path)
     return lines
 
@@ -92,7 +100,7 @@ def load_params(folder: Path, content: str | bytes) -> list[str]:
 def load_claims(folder: Path, content: str | bytes) -> list[str]:
     path = folder / "claims.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
-    lines = refusal(lambda: claims.load(path, STUDY))
+    lines = error_lines(lambda: claims.load(path, STUDY))
     check(lines, path)
     return lines
 
@@ -119,7 +127,7 @@ def test_the_parts_that_are_changed_are_right_as_they_stand(folder, name):
 
 @each_file
 @given(data=st.data())
-@fewer
+@fewer_examples
 def test_any_value_at_any_place(folder, count, name, data):
     tree = yaml.safe_load(yaml.safe_dump(TREES[name]))
     *above, last = data.draw(st.sampled_from(PLACES[name]))
@@ -152,11 +160,11 @@ def test_what_yaml_can_say_in_place_of_a_value(folder, count, large, name, nasty
 
 
 @each_file
-@given(changes=changes)
-@fewer
+@given(changes=byte_changes)
+@fewer_examples
 def test_a_file_with_a_few_bytes_changed(folder, count, name, changes):
     text, load = FILES[name]
-    load(folder, changed(text.encode(), changes))
+    load(folder, apply_changes(text.encode(), changes))
     count(name)
 
 
@@ -233,7 +241,7 @@ for bomb in bombs:
 
 
 def test_no_file_fills_the_memory_or_takes_for_ever(tmp_path, count, large):
-    run_frugally(BOMBS, tmp_path / "bomb.yaml", 1 if large else 10, memory=600_000_000)
+    check_peak_memory(BOMBS, tmp_path / "bomb.yaml", 1 if large else 10, memory=600_000_000)
     for _ in range(19):
         count("params.yaml")
         count("claims.yaml")
@@ -249,7 +257,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path, count):
             "claims.yaml": lambda path: claims.load(path, STUDY),
             "declarations": declaration.read_declaration,
         }.items():
-            check(refusal(lambda load=load, path=path: load(path)) or [""], path)
+            check(error_lines(lambda load=load, path=path: load(path)) or [""], path)
             count(kind)
 
 
@@ -264,11 +272,11 @@ NASTY_TOML = [
 def declared(folder: Path, content: bytes) -> list[str]:
     path = folder / "own.toml"
     path.write_bytes(content)
-    lines = refusal(lambda: declaration.read_declaration(path))
+    lines = error_lines(lambda: declaration.read_declaration(path))
     assert all(line.startswith(f"{path}: ") for line in lines), lines
     if lines:  # only then, so that nothing is ever downloaded
-        assert refusal(lambda: sources.fetch(path, folder / "raw")) == lines
-        assert not left(folder / "raw")
+        assert error_lines(lambda: sources.fetch(path, folder / "raw")) == lines
+        assert not all_files(folder / "raw")
     return lines
 
 
@@ -282,9 +290,9 @@ def test_what_toml_can_say_in_a_declaration(folder, count, nasty):
         count("declarations")
 
 
-@given(changes)
+@given(byte_changes)
 def test_a_declaration_with_a_few_bytes_changed(folder, count, changes):
-    declared(folder, changed(DECLARATION.encode(), changes))
+    declared(folder, apply_changes(DECLARATION.encode(), changes))
     count("declarations")
 
 
@@ -296,8 +304,8 @@ def test_any_other_declaration(folder, count, content):
 
 @pytest.mark.parametrize("source", ["", "nowhere", "a\0b", "x" * 4000, "\ud800", "nowhere.toml", "a\nb", "/dev/zero"])
 def test_a_source_that_is_none(tmp_path, count, source):
-    assert refusal(lambda: sources.fetch(Path(tmp_path, source), tmp_path / "raw"))
-    assert not left(tmp_path)
+    assert error_lines(lambda: sources.fetch(Path(tmp_path, source), tmp_path / "raw"))
+    assert not all_files(tmp_path)
     count("declarations")
 
 
@@ -329,7 +337,7 @@ def test_any_command_line(tmp_path_factory, count, words):
     empty = tmp_path_factory.getbasetemp() / "empty"
     empty.mkdir(exist_ok=True)
     served = []
-    with pytest.MonkeyPatch.context() as patch, in_time():
+    with pytest.MonkeyPatch.context() as patch, time_limit():
         patch.chdir(empty)
         patch.setattr(pages, "ui", served.append)
         found = CliRunner().invoke(cli.commands, words)
@@ -361,7 +369,7 @@ ODD = [
 
 def stage(name: str, *words: str) -> object:
     """The status with which a stage ends when it is called so in the current folder."""
-    with pytest.MonkeyPatch.context() as patch, in_time():
+    with pytest.MonkeyPatch.context() as patch, time_limit():
         patch.setattr(sys, "argv", [f"stages/{name}.py", *words])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(STAGES[name]), run_name="__main__")
@@ -383,7 +391,7 @@ def test_a_stage_called_in_another_way_than_dvc_calls_it(tmp_path, monkeypatch, 
         assert line.isprintable()
         assert "; allowed: " in line
         count("command line")
-    assert [path.name for path in left(tmp_path)] == ["params.yaml"]
+    assert [path.name for path in all_files(tmp_path)] == ["params.yaml"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"]
 
 

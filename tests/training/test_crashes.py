@@ -104,17 +104,17 @@ def chosen(operations: list[faults.Operation], large: bool) -> list[tuple[int, f
 def test_whatever_happens_at_any_operation_the_bits_are_those_of_an_undisturbed_run(
     work, plan, tmp_path, large, count, capfd
 ):
-    operations = faults.counted(work(tmp_path / "whole"), tmp_path / "whole")
+    operations = faults.record_operations(work(tmp_path / "whole"), tmp_path / "whole")
     whole, epochs = outputs(tmp_path / "whole"), plan.jobs[0].training.epochs
     assert len(whole) == len(plan.jobs) * (epochs + 2)
     for at, fault in chosen(operations, large):
         root = tmp_path / "disturbed"
         train = work(root)
-        ended = faults.trial(train, at=at, fault=fault, below=root)
+        ended = faults.run_with_fault(train, at=at, fault=fault, below=root)
         assert ended.killed == isinstance(fault, faults.Kill), (at, fault, ended)
         assert isinstance(ended.error, OSError | None), (at, fault, ended)  # copying has another way, should one fail
         began = time.time()
-        assert faults.apart(train) == faults.Ended(), (at, operations[at:][:1], fault)
+        assert faults.run_in_fork(train) == faults.Outcome(), (at, operations[at:][:1], fault)
         assert outputs(root) == whole, (at, operations[at:][:1], fault)
         assert not list(root.rglob("*.part")), (at, fault)
         kept = epochs_kept(operations, at, durable=isinstance(fault, faults.PowerCut))
@@ -129,9 +129,9 @@ def test_a_run_that_is_disturbed_again_and_again_comes_to_its_end(work, tmp_path
     """After as many operations as putting finished seeds together takes, which no attempt is spared."""
     whole, train = work(tmp_path / "whole"), work(tmp_path / "disturbed")
     whole()
-    together = len(faults.counted(whole, tmp_path / "whole"))
+    together = len(faults.record_operations(whole, tmp_path / "whole"))
     fault, attempts = faults.PowerCut("middle"), 0
-    while faults.trial(train, at=together, fault=fault, below=tmp_path / "disturbed").killed:
+    while faults.run_with_fault(train, at=together, fault=fault, below=tmp_path / "disturbed").killed:
         count(KINDS[faults.PowerCut])
         attempts += 1
         assert attempts < 40

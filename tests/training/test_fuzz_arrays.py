@@ -22,7 +22,7 @@ from lenetlab.evaluation import predictions
 from lenetlab.networks import build
 from lenetlab.settings import params
 from lenetlab.training import checkpoint
-from tests.storage.breaking import changed, changes, in_time, refusal, run_frugally
+from tests.storage.fuzzing import apply_changes, byte_changes, check_peak_memory, error_lines, time_limit
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
@@ -55,7 +55,7 @@ def load_weights(folder: Path, content: bytes) -> list[str]:
     path = folder / "epoch-01.safetensors"
     path.write_bytes(content)
     network = build.build_network(DEFINITION, seed=2)
-    with in_time():
+    with time_limit():
         try:
             checkpoint.load_weights(network, path)
         except UserError as error:
@@ -63,17 +63,17 @@ def load_weights(folder: Path, content: bytes) -> list[str]:
     return []
 
 
-@given(changes)
+@given(byte_changes)
 @example([("cut", 0.0, b"")])
 @example([("cut", 0.5, b"")])
 def test_changed_weights(folder, count, changes):
-    load_weights(folder, changed(SAVED, changes))
+    load_weights(folder, apply_changes(SAVED, changes))
     count("checkpoints")
 
 
-@given(changes)
+@given(byte_changes)
 def test_a_changed_header_of_weights(folder, count, changes):
-    load_weights(folder, changed(SAVED[:HEADER], changes) + SAVED[HEADER:])
+    load_weights(folder, apply_changes(SAVED[:HEADER], changes) + SAVED[HEADER:])
     count("checkpoints")
 
 
@@ -156,7 +156,7 @@ def read_predictions(folder: Path, content: bytes) -> list[str]:
     path, found = folder / "mlp" / "predictions.npz", []
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    lines = refusal(lambda: found.append(predictions.read(path)))
+    lines = error_lines(lambda: found.append(predictions.read(path)))
     if lines:
         (line,) = lines
         assert line.startswith(f"{path}: cannot be read (")
@@ -171,9 +171,9 @@ def read_predictions(folder: Path, content: bytes) -> list[str]:
 GOOD = npz(**vars(ANSWERS))
 
 
-@given(changes)
+@given(byte_changes)
 def test_changed_predictions(folder, count, changes):
-    read_predictions(folder, changed(GOOD, changes))
+    read_predictions(folder, apply_changes(GOOD, changes))
     count("predictions.npz")
 
 
@@ -309,6 +309,6 @@ path.unlink()
 
 
 def test_no_predictions_fill_the_memory_or_take_for_ever(tmp_path, count):
-    run_frugally(BOMBS, tmp_path / "predictions.npz")
+    check_peak_memory(BOMBS, tmp_path / "predictions.npz")
     for _ in range(4):
         count("predictions.npz")

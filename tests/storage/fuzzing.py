@@ -1,4 +1,4 @@
-"""What breaking things on purpose has in common: how long it may take, how something is changed, what a refusal is."""
+"""What fuzz tests share: random changes of bytes, and limits of time and memory."""
 
 import signal
 import subprocess
@@ -14,29 +14,29 @@ from hypothesis import strategies as st
 
 from lenetlab.errors import UserError
 
-# Bytes; what Linux tells by getrusage can be the memory of the process that started this one.
-PEAK = """
+# Prints the peak memory in bytes. On Linux getrusage may report the memory of the process that started this one.
+PRINT_PEAK_MEMORY = """
 import re, resource, sys
 if sys.platform == "linux":
     print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]))
 else:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-SECONDS = 30  # for one case, even on a slow machine
+TIMEOUT = 30  # seconds for one case, even on a slow machine
 
-# For cases that take more than some milliseconds.
-fewer = settings(max_examples=settings().max_examples // 3)
-few = settings(max_examples=settings().max_examples // 10)
+# For cases that take more than a few milliseconds.
+fewer_examples = settings(max_examples=settings().max_examples // 3)
+few_examples = settings(max_examples=settings().max_examples // 10)
 
-changes = st.lists(
+# How to change, where (as a share of the length), and with which bytes.
+byte_changes = st.lists(
     st.tuples(st.sampled_from(["flip", "cut", "insert", "remove", "repeat"]), st.floats(0, 1), st.binary(max_size=8)),
     min_size=1,
     max_size=4,
 )
 
 
-def changed(content: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
-    """Places are fractions of the length, so that any of them can be changed."""
+def apply_changes(content: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
     for how, where, new in changes:
         at = min(int(where * len(content)), max(0, len(content) - 1))
         start, rest = content[:at], content[at:]
@@ -54,12 +54,14 @@ def changed(content: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
-    def ring(*_: object) -> None:
-        raise AssertionError(f"not done after {SECONDS} s")
+def time_limit() -> Iterator[None]:
+    """AssertionError if the block takes too long."""
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    def fail(*_: object) -> None:
+        raise AssertionError(f"not finished after {TIMEOUT} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(TIMEOUT)
     try:
         yield
     finally:
@@ -67,9 +69,9 @@ def in_time() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def refusal(call: Callable[[], Any]) -> list[str]:
-    """The lines in which `call` refuses what it was given, none if it takes it. Another exception fails the test."""
-    with in_time():
+def error_lines(call: Callable[[], Any]) -> list[str]:
+    """The lines of the UserError of a call, empty without an error. Another exception fails the test."""
+    with time_limit():
         try:
             call()
         except UserError as error:
@@ -79,14 +81,14 @@ def refusal(call: Callable[[], Any]) -> list[str]:
     return []
 
 
-def left(folder: Path) -> list[Path]:
-    """All files below a folder, hidden ones too."""
+def all_files(folder: Path) -> list[Path]:
+    """All files below a folder, including hidden ones."""
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-def run_frugally(program: str, *arguments: object, memory: int = 2**30) -> None:
-    """Run a Python program that may use so many bytes of memory at most."""
-    command = [sys.executable, "-c", program + PEAK, *map(str, arguments)]
+def check_peak_memory(program: str, *arguments: object, memory: int = 2**30) -> None:
+    """Run a Python program, which may use at most this many bytes of memory."""
+    command = [sys.executable, "-c", program + PRINT_PEAK_MEMORY, *map(str, arguments)]
     found = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr
     used = int(found.stdout.split()[-1])

@@ -1,4 +1,4 @@
-"""Measure what the variants cost, one after another, while nothing else runs: python stages/cost.py"""
+"""Measure what each variant costs, one after another, on an idle machine: python stages/cost.py"""
 
 import sys
 
@@ -6,20 +6,21 @@ from lenetlab.errors import reporting_errors
 from lenetlab.settings import command_line, params
 from lenetlab.storage import files, paths
 
-BUSY = 0.95  # share of the time on a processor, below which the machine was not idle
+IDLE_SHARE = 0.95  # of its time a measured process has a processor if the machine is idle, at least
 
 
 def main() -> None:
     study = params.load(paths.PARAMS)
-    from lenetlab.evaluation import cost  # not before: it loads torch, for seconds in which one may press Ctrl-C
+    from lenetlab.evaluation import cost  # imported here: loading torch takes seconds, and Ctrl-C must work before
 
-    # MLflow hears of it with the comparison: a process that imports it would disturb what is measured here.
-    found = cost.measure(study, paths.PREPARED_TRAIN)
-    files.write_json(paths.COSTS, found)
-    least = min(min(measured["on_processor"]) for measured in found["variants"].values())
-    if least < BUSY:
+    # Not published to MLflow here, since importing MLflow in a process beside this one would disturb the measurement;
+    # the stage compare publishes the costs.
+    costs = cost.measure(study, paths.PREPARED_TRAIN)
+    files.write_json(paths.COSTS, costs)
+    lowest = min(min(variant["on_processor"]) for variant in costs["variants"].values())
+    if lowest < IDLE_SHARE:
         print(
-            f"warning: the machine was busy while this was measured (a variant had a processor for {100 * least:.0f} %"
+            f"warning: the machine was busy during the measurement (a variant had a processor for {100 * lowest:.0f} %"
             " of its time); remedy: dvc repro --force --single-item cost, when it is idle",
             file=sys.stderr,
         )

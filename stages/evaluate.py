@@ -11,27 +11,27 @@ from lenetlab.tracking import beside_stage
 
 def main(variant: str) -> None:
     study = params.load(paths.PARAMS)
-    study.require(variant)  # before a folder of that name is made
+    study.require(variant)  # before anything is written
     with beside_stage.follow("evaluate", variant), files.writing_folder(paths.EVALUATIONS / variant) as outputs:
-        # Not before: these load torch and matplotlib, which takes as long as MLflow needs, in the other process.
+        # Imported here: torch and matplotlib load while the process beside this one loads MLflow.
         from lenetlab.evaluation import curves, evaluate, mistakes
         from lenetlab.report import figures, style
 
-        found = evaluate.evaluate(study, variant, paths.RUNS / variant, paths.PREPARED_TEST)
-        evaluate.write(found, outputs)
-        seeds, pictures = found.predictions.seeds.tolist(), {}
-        if seeds:
-            pictures["curves"] = figures.learning(curves.by_measure(found.curves))
-            pictures["confusion"] = figures.confusion(found.confusion)
-        if len(found.mistakes["place"]):
-            pictures["mistakes"] = figures.digits(*mistakes.sheet(found.mistakes, len(seeds)))
-        for seed in seeds:
-            own = [row for row in found.curves if row["seed"] == seed]
-            pictures[f"seed-{seed}/curves"] = figures.learning(curves.by_measure(own))
+        result = evaluate.evaluate(study, variant, paths.RUNS / variant, paths.PREPARED_TEST)
+        evaluate.write(result, outputs)
+        pictures = {}
+        if result.seeds:
+            pictures["curves"] = figures.learning_curves(curves.from_rows(result.curves))
+            pictures["confusion"] = figures.confusion(result.confusion)
+        if result.misread:
+            pictures["mistakes"] = figures.digits(*mistakes.sheet(result.misread, len(result.seeds)))
+        for seed in result.seeds:
+            rows = [row for row in result.curves if row["seed"] == seed]
+            pictures[f"seed-{seed}/curves"] = figures.learning_curves(curves.from_rows(rows))
         for name, picture in pictures.items():
             style.png(picture, outputs / f"{name}.png")
-    if found.diverged:
-        print(f"warning: {divergence.warning(variant, found.diverged, len(study.seeds))}", file=sys.stderr)
+    if result.diverged:
+        print(f"warning: {divergence.warning(variant, result.diverged, len(study.seeds))}", file=sys.stderr)
 
 
 if __name__ == "__main__":

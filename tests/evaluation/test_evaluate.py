@@ -1,4 +1,4 @@
-"""Evaluation of trained weights: every number again from the weights, by the plainest way."""
+"""Evaluation of trained weights: every number is computed again from the weights in the simplest way."""
 
 import csv
 import json
@@ -20,6 +20,7 @@ from lenetlab.storage.digests import sha256_file
 from lenetlab.training import checkpoint, execution, group, parallel
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
+VARIANT = "lenet5-regularized"
 SMALL = STUDY.model_copy(
     update={
         "seeds": (4, 9),
@@ -35,79 +36,84 @@ def evaluated(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(folder))
-        plan = execution.plan(SMALL, "lenet5-regularized", prepared / "train")
-        execution.train(plan, folder / "runs", folder / "journals")
-    found = evaluate.evaluate(SMALL, "lenet5-regularized", folder / "runs", prepared / "test")
-    evaluate.write(found, folder / "evaluation")
+        plan = execution.plan_training(SMALL, VARIANT, dataset.load(prepared / "train"))
+        execution.train_variant(plan, folder / "runs", folder / "journals")
+    result = evaluate.evaluate(SMALL, VARIANT, folder / "runs", prepared / "test")
+    evaluate.write(result, folder / "evaluation")
     return folder
 
 
-def test_the_files_hold_what_the_weights_answer(evaluated, prepared):
-    content, variant = dataset.load(prepared / "test"), STUDY.variants["lenet5-regularized"]
-    scale = dataset.load(prepared / "train").normalization(variant.input)
-    digits = content.digits("test", variant.input, scale, torch.device("cpu"))
-    found = predictions.read(evaluated / "evaluation" / "predictions.npz")
-    seeds = json.loads((evaluated / "evaluation" / "seeds.json").read_text())
-    assert found.labels.tolist() == content.labels.tolist()
-    assert found.seeds.tolist() == [4, 9]
-    assert (found.predicted.dtype, found.labels.dtype) == (np.uint8, np.uint8)
+def read_json(path: Path):
+    return json.loads(path.read_text())
+
+
+def test_predictions_accuracies_and_losses_are_those_of_the_weights(evaluated, prepared):
+    test_set, definition = dataset.load(prepared / "test"), STUDY.variants[VARIANT]
+    normalization = dataset.load(prepared / "train").normalization(definition.input)
+    digits = test_set.digits("test", definition.input, normalization, torch.device("cpu"))
+    answers = predictions.read(evaluated / "evaluation" / "predictions.npz")
+    final = read_json(evaluated / "evaluation" / "seeds.json")
+    assert answers.labels.tolist() == test_set.labels.tolist()
+    assert answers.seeds.tolist() == [4, 9]
+    assert (answers.predicted.dtype, answers.labels.dtype) == (np.uint8, np.uint8)
     for row, seed in enumerate((4, 9)):
-        model = build.build(variant, seed=0)
+        model = build.build_network(definition, seed=0)
         checkpoint.load_weights(model, evaluated / "runs" / f"seed-{seed}" / "epoch-02.safetensors")
         with torch.no_grad():
             probabilities = functional.softmax(model.eval()(digits.images), dim=1)
-        assert np.array_equal(found.predicted[row], probabilities.argmax(1).numpy())
-        np.testing.assert_allclose(found.probability[row], probabilities.amax(1), atol=1e-5)
+        assert np.array_equal(answers.predicted[row], probabilities.argmax(1).numpy())
+        np.testing.assert_allclose(answers.probability[row], probabilities.amax(1), atol=1e-5)
         accuracy = (probabilities.argmax(1) == digits.labels).double().mean().item()
         loss = -probabilities[torch.arange(len(digits)), digits.labels].double().log().mean().item()
-        assert seeds[str(seed)]["test_accuracy"] == pytest.approx(accuracy, abs=1e-12)
-        assert seeds[str(seed)]["test_loss"] == pytest.approx(loss, rel=1e-4)
+        assert final[str(seed)]["test_accuracy"] == pytest.approx(accuracy, abs=1e-12)
+        assert final[str(seed)]["test_loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_the_order_in_which_epochs_are_ready_makes_no_difference(evaluated, prepared, tmp_path, monkeypatch):
-    perform = parallel.perform
-    monkeypatch.setattr(parallel, "perform", lambda tasks, processes: reversed(list(perform(tasks, processes))))
-    found = evaluate.evaluate(SMALL, "lenet5-regularized", evaluated / "runs", prepared / "test")
-    evaluate.write(found, tmp_path)
+def test_files_do_not_depend_on_the_order_in_which_epochs_are_ready(evaluated, prepared, tmp_path, monkeypatch):
+    run_tasks = parallel.run_tasks
+    monkeypatch.setattr(parallel, "run_tasks", lambda tasks, processes: reversed(list(run_tasks(tasks, processes))))
+    evaluate.write(evaluate.evaluate(SMALL, VARIANT, evaluated / "runs", prepared / "test"), tmp_path)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (evaluated / "evaluation" / path.name).read_bytes()
 
 
-def test_metrics_are_the_means_of_the_seeds(evaluated):
-    metrics = json.loads((evaluated / "evaluation" / "metrics.json").read_text())
-    seeds = json.loads((evaluated / "evaluation" / "seeds.json").read_text()).values()
-    accuracies = [seed["test_accuracy"] for seed in seeds]
-    assert metrics == {
+def test_metrics_are_means_over_seeds(evaluated):
+    final = read_json(evaluated / "evaluation" / "seeds.json").values()
+    accuracies = [seed["test_accuracy"] for seed in final]
+    assert read_json(evaluated / "evaluation" / "metrics.json") == {
         "parameters": 61_750,
         "test_accuracy": pytest.approx(sum(accuracies) / 2),
         "test_accuracy_sd": pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5),
-        "test_loss": pytest.approx(sum(seed["test_loss"] for seed in seeds) / 2),
+        "test_loss": pytest.approx(sum(seed["test_loss"] for seed in final) / 2),
     }
 
 
-def test_the_curves_join_training_and_test(evaluated):
+def test_curves_join_training_and_test(evaluated):
     rows = list(csv.DictReader((evaluated / "evaluation" / "curves.csv").read_text().splitlines()))
-    assert tuple(rows[0]) == evaluate.CURVES
+    assert tuple(rows[0]) == ("seed", "epoch", *curves.MEASURES)
     assert [(row["seed"], row["epoch"]) for row in rows] == [("4", "1"), ("4", "2"), ("9", "1"), ("9", "2")]
     trained = list(csv.DictReader((evaluated / "runs" / "seed-9" / "curves.csv").read_text().splitlines()))
     assert [row["train_loss"] for row in rows[2:]] == [row["train_loss"] for row in trained]
     assert rows[1]["test_accuracy"] != rows[0]["test_accuracy"]
 
 
-def test_damaged_weights_are_named_and_not_evaluated(evaluated, prepared, tmp_path):
-    for path in (evaluated / "runs").rglob("*.*"):
-        target = tmp_path / path.relative_to(evaluated / "runs")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    (tmp_path / "seed-9" / "epoch-01.safetensors").write_bytes(b"no weights")
-    with pytest.raises(UserError, match="seed-9"):
-        evaluate.evaluate(SMALL, "lenet5-regularized", tmp_path, prepared / "test")
+def test_damaged_weights_raise_a_user_error_that_names_them(evaluated, prepared, tmp_path):
+    shutil.copytree(evaluated / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "seed-9" / "epoch-01.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"seed-9/epoch-01.safetensors.*remedy: dvc checkout --force"):
+        evaluate.evaluate(SMALL, VARIANT, tmp_path / "runs", prepared / "test")
 
 
-def diverged(runs: Path, target: Path, lost: dict[int, int]) -> Path:
-    """The same runs, of which these seeds were stopped in an epoch."""
+def test_weights_of_another_network_raise_a_user_error(evaluated, prepared):
+    study = SMALL.model_copy(update={"variants": {VARIANT: STUDY.variants["lenet5-28"]}})
+    with pytest.raises(UserError, match=r"epoch-01.safetensors: not the weights of this network"):
+        evaluate.evaluate(study, VARIANT, evaluated / "runs", prepared / "test")
+
+
+def with_diverged_seeds(runs: Path, target: Path, epochs: dict[int, int]) -> Path:
+    """A copy of these runs in which some seeds diverged, each in the given epoch."""
     shutil.copytree(runs, target)
-    for seed, epoch in lost.items():
+    for seed, epoch in epochs.items():
         folder = target / f"seed-{seed}"
         record = manifests.read_manifest(folder / "run.json")
         lines = (folder / "curves.csv").read_text().splitlines(keepends=True)
@@ -121,78 +127,68 @@ def diverged(runs: Path, target: Path, lost: dict[int, int]) -> Path:
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_seed_that_diverged_is_named_and_in_no_figure(evaluated, prepared, tmp_path, epoch):
-    runs = diverged(evaluated / "runs", tmp_path / "runs", {9: epoch})
-    found = evaluate.evaluate(SMALL, "lenet5-regularized", runs, prepared / "test")
-    evaluate.write(found, tmp_path / "some")
-    alone = evaluate.evaluate(
-        SMALL.model_copy(update={"seeds": (4,)}), "lenet5-regularized", evaluated / "runs", prepared / "test"
-    )
-    evaluate.write(alone, tmp_path / "alone")
+def test_a_diverged_seed_is_recorded_and_left_out_of_all_results(evaluated, prepared, tmp_path, epoch):
+    runs = with_diverged_seeds(evaluated / "runs", tmp_path / "runs", {9: epoch})
+    evaluate.write(evaluate.evaluate(SMALL, VARIANT, runs, prepared / "test"), tmp_path / "both")
+    alone = SMALL.model_copy(update={"seeds": (4,)})
+    evaluate.write(evaluate.evaluate(alone, VARIANT, evaluated / "runs", prepared / "test"), tmp_path / "alone")
     for name in ("metrics.json", "seeds.json", "curves.csv", "predictions.npz", "mistakes.npz"):
-        assert (tmp_path / "some" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    record = json.loads((tmp_path / "some" / "variant.json").read_text())
+        assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    record = read_json(tmp_path / "both" / "variant.json")
     assert record["diverged"] == {"9": {"epoch": epoch, "step": 12}}
     assert list(record["fingerprints"]) == ["4", "9"]
     assert list(record["training_set"]) == ["4"]
-    assert json.loads((tmp_path / "alone" / "variant.json").read_text())["diverged"] == {}
+    assert read_json(tmp_path / "alone" / "variant.json")["diverged"] == {}
 
 
-def test_where_every_seed_diverged_there_are_the_same_files_without_rows(evaluated, prepared, tmp_path):
-    runs = diverged(evaluated / "runs", tmp_path / "runs", {4: 2, 9: 1})
-    found = evaluate.evaluate(SMALL, "lenet5-regularized", runs, prepared / "test")
-    evaluate.write(found, tmp_path / "none")
-    names = sorted(path.name for path in (evaluated / "evaluation").iterdir())
-    assert sorted(path.name for path in (tmp_path / "none").iterdir()) == names
-    metrics = json.loads((tmp_path / "none" / "metrics.json").read_text())
-    assert metrics == {"parameters": 61_750, "test_accuracy": None, "test_accuracy_sd": None, "test_loss": None}
-    assert json.loads((tmp_path / "none" / "seeds.json").read_text()) == {}
-    read, whole = (
-        predictions.read(folder / "predictions.npz") for folder in (tmp_path / "none", evaluated / "evaluation")
-    )
-    assert (read.seeds.shape, read.predicted.shape, read.probability.shape) == ((0,), (0, 360), (0, 360))
-    assert [part.dtype for part in vars(read).values()] == [part.dtype for part in vars(whole).values()]
-    assert read.labels.tolist() == whole.labels.tolist()
-    misread, before = (
-        mistakes.read(folder / "mistakes.npz", "evaluate") for folder in (tmp_path / "none", evaluated / "evaluation")
-    )
-    assert misread["pixels"].shape == (0, 28, 28)
-    assert {column: values.dtype for column, values in misread.items()} == {
-        column: values.dtype for column, values in before.items()
+def test_if_every_seed_diverged_the_same_files_are_written_without_rows(evaluated, prepared, tmp_path):
+    runs = with_diverged_seeds(evaluated / "runs", tmp_path / "runs", {4: 2, 9: 1})
+    result = evaluate.evaluate(SMALL, VARIANT, runs, prepared / "test")
+    evaluate.write(result, tmp_path / "none")
+    folders = tmp_path / "none", evaluated / "evaluation"
+    empty, full = (sorted(path.name for path in folder.iterdir()) for folder in folders)
+    assert empty == full
+    assert read_json(tmp_path / "none" / "metrics.json") == {
+        "parameters": 61_750,
+        "test_accuracy": None,
+        "test_accuracy_sd": None,
+        "test_loss": None,
     }
-    assert curves.read_evaluation(tmp_path / "none" / "curves.csv", "evaluate") == {}
-    assert found.confusion.sum() == 0
+    assert read_json(tmp_path / "none" / "seeds.json") == {}
+    assert curves.read(tmp_path / "none" / "curves.csv", "evaluate") == {}
+    assert result.seeds == []
+    assert result.confusion.sum() == 0
+
+    empty, full = (predictions.read(folder / "predictions.npz") for folder in folders)
+    assert (empty.seeds.shape, empty.predicted.shape, empty.probability.shape) == ((0,), (0, 360), (0, 360))
+    assert [array.dtype for array in vars(empty).values()] == [array.dtype for array in vars(full).values()]
+    assert empty.labels.tolist() == full.labels.tolist()
+
+    empty, full = (mistakes.read(folder / "mistakes.npz", "evaluate") for folder in folders)
+    assert empty.pixels.shape == (0, 28, 28)
+    assert [column.dtype for column in vars(empty).values()] == [column.dtype for column in vars(full).values()]
 
 
-def test_weights_of_another_network_are_refused(evaluated):
-    model = build.build(STUDY.variants["lenet5-28"], seed=0)
-    with pytest.raises(UserError, match="not the weights of this network"):
-        checkpoint.load_weights(model, evaluated / "runs" / "seed-4" / "epoch-01.safetensors")
+def test_test_images_are_not_augmented(evaluated, prepared, monkeypatch):
+    """Even if the variant is trained with augmentation."""
+    rules = STUDY.variants[VARIANT].regularization.model_copy(update={"augmentation": "elastic"})
+    definition = STUDY.variants[VARIANT].model_copy(update={"regularization": rules})
+    study = SMALL.model_copy(update={"variants": {VARIANT: definition}})
+    seen, original = [], group.NetworkGroup.evaluation_logits
 
-
-def test_test_images_are_met_as_they_are_whatever_the_variant_was_trained_on(prepared, tmp_path, monkeypatch):
-    """A variant with elastic augmentation: nothing is augmented where its weights are evaluated."""
-    rules = STUDY.variants["lenet5"].regularization.model_copy(update={"augmentation": "elastic"})
-    variant = STUDY.variants["lenet5"].model_copy(update={"regularization": rules})
-    study = SMALL.model_copy(update={"variants": {**STUDY.variants, "lenet5": variant}, "seeds": (4,)})
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    execution.train(execution.plan(study, "lenet5", prepared / "train"), tmp_path / "runs", tmp_path / "journals")
-    seen, original = [], group.Group.evaluate
-
-    def watched(network: group.Group, images: torch.Tensor) -> torch.Tensor:
+    def record_images(network: group.NetworkGroup, images: torch.Tensor) -> torch.Tensor:
         seen.append(images.clone())
         return original(network, images)
 
-    def never(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("augmented")
 
-    monkeypatch.setattr(parallel, "workers", lambda *_: 1)  # in this process, where it is watched
-    monkeypatch.setattr(group.Group, "evaluate", watched)
-    monkeypatch.setattr(augmentation, "changed", never)
-    monkeypatch.setattr(augmentation, "draw", never)
-    evaluate.evaluate(study, "lenet5", tmp_path / "runs", prepared / "test")
-    content = dataset.load(prepared / "test")
-    scale = dataset.load(prepared / "train").normalization(variant.input)
-    expected = content.digits("test", variant.input, scale, torch.device("cpu")).images
+    monkeypatch.setattr(parallel, "process_count", lambda *_: 1)  # in this process, where the patches are
+    monkeypatch.setattr(group.NetworkGroup, "evaluation_logits", record_images)
+    monkeypatch.setattr(augmentation, "changed", fail)
+    monkeypatch.setattr(augmentation, "draw", fail)
+    evaluate.evaluate(study, VARIANT, evaluated / "runs", prepared / "test")
+    normalization = dataset.load(prepared / "train").normalization(definition.input)
+    expected = dataset.load(prepared / "test").digits("test", definition.input, normalization, torch.device("cpu"))
     assert len(seen) == 2  # epochs
-    assert all(torch.equal(images, expected) for images in seen)
+    assert all(torch.equal(images, expected.images) for images in seen)

@@ -60,7 +60,7 @@ def rows(seeds=(0, 1, 2), epochs=4, validation=True):
 
 
 DRAWINGS = {
-    "curves": lambda: figures.learning(curves.by_measure(rows()), "#0072B2"),
+    "curves": lambda: figures.learning(curves.from_rows(rows()), "#0072B2"),
     "confusion": lambda: figures.confusion(np.diag([90] * 10) + np.eye(10, k=1, dtype=int), "#0072B2"),
     "digits": lambda: figures.digits(np.zeros((2, 28, 28), np.uint8), ["4 read as 7", "9"], ["90 %, 2 of 3", "1 of 3"]),
     "calibration": lambda: figures.reliability([{**one, "bins": BINS} for one in VARIANTS]),
@@ -151,15 +151,15 @@ def test_every_seed_has_its_line_in_every_curve():
 
 def test_the_thick_line_is_the_mean_of_the_thin_ones():
     """Losses of 0.5, 0.51 and 0.52 after the first epoch; half of that, and as much on top, after the second."""
-    found = curves.by_measure(rows(epochs=2))["test_loss"]
+    found = curves.from_rows(rows(epochs=2))["test_loss"]
     assert found.epochs == [1, 2]
     assert found.seeds == {0: [0.5, 0.25], 1: [0.51, 0.26], 2: [0.52, 0.27]}
     assert found.mean == pytest.approx([0.51, 0.26])
-    assert "validation_loss" not in curves.by_measure(rows(validation=False))
+    assert "validation_loss" not in curves.from_rows(rows(validation=False))
 
 
 def test_without_validation_data_there_is_no_validation_curve():
-    alone = figures.learning(curves.by_measure(rows(validation=False)))
+    alone = figures.learning(curves.from_rows(rows(validation=False)))
     picture = ElementTree.fromstring(style.svg(alone, "c"))  # noqa: S314
     assert ids(picture, "c-validation") == []
     assert "validation" not in texts(picture)
@@ -168,12 +168,12 @@ def test_without_validation_data_there_is_no_validation_curve():
 
 def test_one_epoch_is_visible_as_a_mark():
     """A line of one point draws nothing."""
-    one = figures.learning(curves.by_measure(rows(epochs=1)))
+    one = figures.learning(curves.from_rows(rows(epochs=1)))
     assert "<use" in style.svg(one, "c").partition('id="c-train-loss"')[2]
 
 
 def test_test_curves_have_the_colour_of_their_variant():
-    text = style.svg(figures.learning(curves.by_measure(rows()), style.mark_of(1).colour), "c")
+    text = style.svg(figures.learning(curves.from_rows(rows()), style.mark_of(1).colour), "c")
     assert "var(--D55E00, #D55E00)" in text.partition('id="c-test-accuracy"')[2].partition("</g>")[0]
     assert style.mark_of(0).colour not in text
 

@@ -1,7 +1,7 @@
-"""What the variants of a study cost, under the same conditions: one after another, round by round, on one thread."""
+"""The stage cost: what each variant of the study costs in operations, time and memory, under equal conditions."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -15,133 +15,147 @@ from lenetlab.data import dataset
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema
 from lenetlab.storage import files, provenance
-from lenetlab.training import devices, group, loop, parallel, run_files
+from lenetlab.training import devices, group, loop, parallel, randomness, run_files
 
-BATCH = 250  # images that are read at once
-READINGS = 200  # of one image; their median is the latency
-BATCHES = 8  # that the throughput is taken from
-TAME = 0.001  # the highest learning rate here: steps take as long at any, and a training that diverges would end
-WARM_UP = 3  # calls that do not count
+WARM_UP = 3  # calls before each measurement that do not count
+LATENCY_CALLS = 200  # of one image each; the latency is their median
+THROUGHPUT_CALLS = 8  # of one batch each
+THROUGHPUT_BATCH = 250  # images
+MAX_LEARNING_RATE = 0.001  # a step takes as long at any rate, but at a high one the loss may become NaN
+
+Measurement = dict[str, float | None]  # one round of one variant, by the keys of costs.json
 
 
 def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
-    """`costs.json`: the conditions, and by variant a list of one figure per round for each measure.
+    """The content of costs.json: the conditions, and for each variant and measure one value per round.
 
-    Every figure is taken in a process of its own, so that no variant's memory counts for another; rounds go through the
-    study forwards and backwards in turn, so that a machine that slows down slows all alike.
+    Each measurement runs in a new process, so that it has its own memory. Rounds go through the study forwards and
+    backwards in turn, so that a machine that becomes slower affects all variants alike.
     """
-    where = devices.resolve(study.device)
-    variants = {name: _defined(study.variants[name]) for name in study.study}
-    measured: dict[str, list[dict[str, float | None]]] = {name: [] for name in study.study}
-    with tqdm(total=study.cost.rounds * len(variants), desc="cost", unit="measurement", dynamic_ncols=True) as bar:
+    device = devices.resolve(study.device)
+    operations = {name: count_operations(study.variants[name]) for name in study.study}
+    rounds: dict[str, list[Measurement]] = {name: [] for name in study.study}
+    with tqdm(total=study.cost.rounds * len(rounds), desc="cost", unit="measurement", dynamic_ncols=True) as bar:
         for number in range(study.cost.rounds):
             for name in study.study[:: -1 if number % 2 else 1]:
                 bar.set_postfix_str(name)
-                asked = study.variants[name], study.training_of(name), str(where), prepared_folder, study.cost.batches
-                measured[name].append(_apart(_measured, *asked))
+                rounds[name].append(_measure_in_new_process(study, name, device, prepared_folder))
                 bar.update()
     return {
         "conditions": {
-            "device": devices.describe(where),
+            "device": devices.describe(device),
             "training_images": files.read_json(prepared_folder / "profile.json")["splits"]["training"]["images"],
             "threads": 1,
-            "side_by_side": group.MAX_MEMBERS[where.type],
-            "batch": BATCH,
+            "side_by_side": group.MAX_MEMBERS[device.type],
+            "batch": THROUGHPUT_BATCH,
             "rounds": study.cost.rounds,
             "batches": study.cost.batches,
         },
         "origin": provenance.origin(),
         "variants": {
-            name: {**variants[name], **{key: [one[key] for one in rounds] for key in rounds[0]}}
-            for name, rounds in measured.items()
+            name: {**operations[name], **{key: [values[key] for values in measured] for key in measured[0]}}
+            for name, measured in rounds.items()
         },
     }
 
 
-def _defined(variant: schema.Variant) -> dict[str, int]:
-    """What follows from the definition alone."""
+def count_operations(variant: schema.Variant) -> dict[str, int]:
+    """Parameters, and multiply-accumulates for one image; both follow from the definition."""
     layers = layer_table.layer_table(build.build_network(variant, seed=0), variant.input.size)
     return {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_accumulates")}
 
 
-def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a new process, which dies with this one. A GPU cannot be used after a fork."""
-    method = "fork" if arguments[2] == "cpu" else "spawn"
-    [(_, found)] = parallel.run_tasks([partial(_once, function, *arguments)], 1, method)
-    return found
+def _measure_in_new_process(study: schema.Study, name: str, device: torch.device, prepared_folder: Path) -> Measurement:
+    task = partial(
+        _measurement, study.variants[name], study.training_of(name), device, prepared_folder, study.cost.batches
+    )
+    method = "fork" if device.type == "cpu" else "spawn"  # CUDA does not work in a forked process
+    measurement: Measurement
+    [(_, measurement)] = parallel.run_tasks([task], 1, method)
+    return measurement
 
 
-def _once(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-    yield function(*arguments)
-
-
-def _measured(
-    variant: schema.Variant, settings: schema.Training, where: str, prepared_folder: Path, batches: int
-) -> dict[str, float | None]:
-    """One round of one variant, with nothing of another in memory."""
+def _measurement(
+    variant: schema.Variant, settings: schema.Training, device: torch.device, prepared_folder: Path, batches: int
+) -> Iterator[Measurement]:
+    """A task for `parallel.run_tasks`: one round of one variant."""
     devices.make_deterministic()
-    place = torch.device(where)
     prepared = dataset.load(prepared_folder)
-    scale = prepared.normalization(variant.input)
-    digits = prepared.digits("training", variant.input, scale, place, settings.images)
-    trained = _training(variant, settings, digits, batches)
+    normalization = prepared.normalization(variant.input)
+    digits = prepared.digits("training", variant.input, normalization, device, settings.images)
+    training_times = _time_training(variant, settings, digits, batches)
     memory = {
         "process_memory_bytes": devices.peak_memory(torch.device("cpu")),
-        # other devices share the main memory
-        "device_memory_bytes": devices.peak_memory(place) if place.type == "cuda" else None,
+        # devices other than CUDA share the main memory
+        "device_memory_bytes": devices.peak_memory(device) if device.type == "cuda" else None,
     }
-    return {**trained, **memory, **_reading(build.build_network(variant, seed=0).to(place), digits)}
+    yield {**training_times, **memory, **_time_inference(build.build_network(variant, seed=0).to(device), digits)}
 
 
-def _training(
+def _time_training(
     variant: schema.Variant, settings: schema.Training, digits: dataset.Digits, batches: int
 ) -> dict[str, float]:
-    """Seconds of an epoch, of one seed among as many as are trained side by side; from some of its batches.
+    """Seconds per epoch of one seed in a full group, estimated from some batches.
 
-    `on_processor` is the share of that time in which this process had a processor: much less than 1 on a busy machine.
+    `on_processor` is the share of that time in which this process had a processor: well below 1 on a busy machine.
     """
-    where = digits.labels.device
-    settings = settings.model_copy(update={"learning_rate": min(settings.learning_rate, TAME)})
-    runs = [run_files.TrainingJob(variant, settings, seed, {}, {}) for seed in range(group.MAX_MEMBERS[where.type])]
-    state, steps = loop.initial_state(runs, where), loop.steps_per_epoch(runs[0], digits)
-    began, worked = _now(where), time.process_time()
-    chance = loop.draw_randomness(variant, state, len(digits), where)
-    drawn = _now(where)
-    waited, full = worked - time.process_time() + drawn - began, max(1, len(digits) // settings.batch_size)
+    device = digits.labels.device
+    settings = settings.model_copy(update={"learning_rate": min(settings.learning_rate, MAX_LEARNING_RATE)})
+    seeds = range(group.MAX_MEMBERS[device.type])
+    jobs = [run_files.TrainingJob(variant, settings, seed, {}, {}) for seed in seeds]
+    state = loop.initial_state(jobs, device)
+
+    drawing = _Stopwatch(device)
+    draws = randomness.draw(variant, state, len(digits), device)
+    drawing.stop()
+
+    full_batches = max(1, len(digits) // settings.batch_size)  # the last batch of an epoch may be smaller
     for step in range(WARM_UP):
-        loop.train_step(runs[0], state, digits, chance, step % full)
-    start, worked = _now(where), time.process_time()
+        loop.train_step(jobs[0], state, digits, draws, step % full_batches)
+    stepping = _Stopwatch(device)
     for step in range(batches):
-        loop.train_step(runs[0], state, digits, chance, step % full)
-    each = (_now(where) - start) / batches
-    waited += batches * each - (time.process_time() - worked)
-    return {
-        "seconds_per_epoch": (drawn - began + steps * each) / len(runs),
-        "on_processor": min(1.0, 1 - waited / (drawn - began + batches * each)),
-    }
+        loop.train_step(jobs[0], state, digits, draws, step % full_batches)
+    stepping.stop()
+
+    epoch = drawing.seconds + loop.steps_per_epoch(jobs[0], digits) * stepping.seconds / batches
+    on_processor = (drawing.on_processor + stepping.on_processor) / (drawing.seconds + stepping.seconds)
+    return {"seconds_per_epoch": epoch / len(jobs), "on_processor": min(1.0, on_processor)}
 
 
 @torch.inference_mode()
-def _reading(network: nn.Module, digits: dataset.Digits) -> dict[str, float]:
-    """Seconds until one image is read, and images per second where many are read at once, by the plain network."""
+def _time_inference(network: nn.Module, digits: dataset.Digits) -> dict[str, float]:
+    """Median seconds for a single image, and images per second in batches, by the plain network."""
     network.eval()
-    where, batch = digits.labels.device, digits.images[:BATCH]
+    device, batch = digits.labels.device, digits.images[:THROUGHPUT_BATCH]
     for _ in range(WARM_UP):
         network(digits.images[:1]), network(batch)
-    singles = []
-    for number in range(READINGS):
-        image = digits.images[number % len(digits)].unsqueeze(0)
-        began = _now(where)
+    latencies = []
+    for call in range(LATENCY_CALLS):
+        image = digits.images[call % len(digits)].unsqueeze(0)
+        watch = _Stopwatch(device)
         network(image)
-        singles.append(_now(where) - began)
-    began = _now(where)
-    for _ in range(BATCHES):
+        watch.stop()
+        latencies.append(watch.seconds)
+    watch = _Stopwatch(device)
+    for _ in range(THROUGHPUT_CALLS):
         network(batch)
-    return {"latency_seconds": median(singles), "images_per_second": BATCHES * len(batch) / (_now(where) - began)}
+    watch.stop()
+    return {"latency_seconds": median(latencies), "images_per_second": THROUGHPUT_CALLS * len(batch) / watch.seconds}
 
 
-def _now(where: torch.device) -> float:
-    """Seconds, when the device has done what it was told."""
-    if where.type != "cpu":
-        torch.accelerator.synchronize(where)
-    return time.perf_counter()
+class _Stopwatch:
+    """Seconds between its creation and `stop`, in all and on a processor; waits until the device has finished."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.processor_start = time.process_time()
+        self.start = self._now()
+
+    def stop(self) -> None:
+        self.seconds = self._now() - self.start
+        self.on_processor = time.process_time() - self.processor_start
+
+    def _now(self) -> float:
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+        return time.perf_counter()

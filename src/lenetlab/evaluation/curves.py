@@ -1,4 +1,4 @@
-"""Loss and accuracy per epoch: of every seed, and their mean."""
+"""Learning curves: loss and accuracy per epoch, of every seed of a variant and their mean."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,31 +13,37 @@ MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accur
 
 @dataclass(frozen=True)
 class Curve:
-    """One measure of one variant; accuracies are fractions."""
+    """One measure of one variant. Losses are mean cross-entropies in nats, accuracies are fractions."""
 
     epochs: list[int]
-    seeds: dict[int, list[float]]  # a figure per epoch, by seed
-    mean: list[float]  # over seeds, a figure per epoch
+    seeds: dict[int, list[float]]  # by seed, one value per epoch
+    mean: list[float]  # over seeds, one value per epoch
 
 
-def read_evaluation(path: Path, stage: str) -> dict[str, Curve]:
-    """The curves of an evaluation; none if no seed finished. UserError names the stage if they cannot be read."""
-    rows = stage_outputs.csv_rows(path, stage, "seed", "epoch", *MEASURES)
-    with stage_outputs.reading(path, stage):
-        return by_measure(rows)
+def read(path: Path, stage: str) -> dict[str, Curve]:
+    """The curves in a `curves.csv` of an evaluation, by measure.
+
+    Raises UserError if the file cannot be read; it names `stage`, which writes the file.
+    """
+    rows = stage_outputs.read_csv(path, stage, "seed", "epoch", *MEASURES)
+    with stage_outputs.reporting_damage(path, stage):
+        return from_rows(rows)
 
 
-def by_measure(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
-    """From rows of a seed and an epoch each to a curve for each measure that was taken; from none, to none."""
-    by_seed: dict[int, list[Mapping[str, Any]]] = {}
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+    """Curves by measure, from one row per seed and epoch. Empty if there are no rows: every seed diverged.
+
+    A measure without values has no curve: without validation images there are no validation curves.
+    """
+    rows_of_seed: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
-        by_seed.setdefault(int(row["seed"]), []).append(row)
-    if not by_seed:
+        rows_of_seed.setdefault(int(row["seed"]), []).append(row)
+    if not rows_of_seed:
         return {}
-    first = next(iter(by_seed.values()))
-    epochs, found = [int(row["epoch"]) for row in first], {}
+    first = next(iter(rows_of_seed.values()))
+    epochs, curves = [int(row["epoch"]) for row in first], {}
     for measure in MEASURES:
         if first[0][measure] not in (None, ""):
-            seeds = {seed: [float(row[measure]) for row in own] for seed, own in by_seed.items()}
-            found[measure] = Curve(epochs, seeds, [fmean(values) for values in zip(*seeds.values(), strict=True)])
-    return found
+            seeds = {seed: [float(row[measure]) for row in own] for seed, own in rows_of_seed.items()}
+            curves[measure] = Curve(epochs, seeds, [fmean(values) for values in zip(*seeds.values(), strict=True)])
+    return curves

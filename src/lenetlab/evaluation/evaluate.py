@@ -1,9 +1,10 @@
-"""Trained weights on the test images: curves over all epochs, the last epoch's predictions, and the images misread."""
+"""The stage evaluate: the weights of every epoch and seed of a variant, measured on the test images."""
 
 import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,125 +19,172 @@ from lenetlab.evaluation import mistakes, predictions
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema
 from lenetlab.storage import files, manifests, paths
-from lenetlab.training import checkpoint, device, group, parallel, run_files
+from lenetlab.training import checkpoint, devices, group, parallel, run_files
 
-CURVES = ("seed", *run_files.CURVES, "test_loss", "test_accuracy")
+CURVE_COLUMNS = ("seed", *run_files.CURVE_COLUMNS, "test_loss", "test_accuracy")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The seeds of a variant that finished, on the test set."""
+    """A variant on the test images. All but `record` holds only the seeds that finished."""
 
-    definition: dict[str, Any]  # `variant.json`
-    curves: list[dict[str, Any]]  # a row per seed and epoch, CURVES
+    record: dict[str, Any]  # the content of variant.json
+    curves: list[dict[str, Any]]  # the rows of curves.csv, one per seed and epoch
     predictions: predictions.Predictions
-    mistakes: dict[str, np.ndarray]  # `mistakes.npz`, as `mistakes.misread` tells
+    misread: mistakes.MisreadImages
 
     @property
-    def confusion(self) -> np.ndarray:
-        return predictions.confusion(self.predictions.labels, self.predictions.predicted)
+    def seeds(self) -> list[int]:
+        """The seeds that finished."""
+        return [int(seed) for seed in self.predictions.seeds]
 
     @property
     def diverged(self) -> dict[str, dict[str, int]]:
-        """The epoch and the step at which each of the other seeds was stopped."""
-        return self.definition["diverged"]
+        """The other seeds, with the epoch and step at which each diverged."""
+        diverged: dict[str, dict[str, int]] = self.record["diverged"]
+        return diverged
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(10, 10) counts over all seeds, a row per label."""
+        return predictions.confusion(self.predictions.labels, self.predictions.predicted)
+
+
+@dataclass(frozen=True)
+class _EpochResult:
+    """What the weights of one seed after one epoch answer on the N test images."""
+
+    predicted: np.ndarray  # (N) uint8
+    probability: np.ndarray  # (N) float32, of the predicted class
+    loss: float  # mean cross-entropy, nats
 
 
 def evaluate(study: schema.Study, variant: str, runs: Path, prepared_folder: Path) -> Evaluation:
-    """Evaluate the weights of every epoch and seed in `runs`. UserError names what is missing or damaged.
+    """Evaluate the weights of every epoch and seed in `runs`. Raises UserError if a file is missing or damaged.
 
-    A seed that diverged has no last epoch to judge it by, and takes no part.
+    Seeds that diverged have no last epoch and are left out.
     """
-    device.pin()
-    where = device.resolve(study.device)
+    devices.make_deterministic()
+    device = devices.resolve(study.device)
     prepared = dataset.load(prepared_folder)
-    records = [_record(runs / paths.seed_name(seed)) for seed in study.seeds]
-    seeds = [record["seed"] for record in records if not record["diverged"]]
+    records = [_read_record(runs / paths.seed_name(seed)) for seed in study.seeds]
+    seeds: list[int] = [record["seed"] for record in records if not record["diverged"]]
     definition = study.variants[variant]
-    normalization = dataset.Normalization(**records[0]["normalization"])
-    digits = prepared.digits("test", definition.input, normalization, where)
+    digits = prepared.digits("test", definition.input, dataset.Normalization(**records[0]["normalization"]), device)
 
-    table = {seed: run_files.read_curves(runs / paths.seed_name(seed) / paths.CURVES) for seed in seeds}
-    epochs = [int(row["epoch"]) for row in table[seeds[0]]] if seeds else []
-    predicted, probability = np.empty((0, len(digits)), np.uint8), np.empty((0, len(digits)), np.float32)
-
-    def task(epoch: int) -> parallel.Task:
-        weights = [runs / paths.seed_name(seed) / checkpoint.weights_name(epoch) for seed in seeds]
-        return lambda: _answers(definition, weights, digits)
-
+    curves: dict[int, list[dict[str, Any]]] = {
+        seed: [{"seed": seed, **row} for row in run_files.read_curves(runs / paths.seed_name(seed) / paths.CURVES)]
+        for seed in seeds
+    }
+    epochs = [int(row["epoch"]) for row in curves[seeds[0]]] if seeds else []
+    tasks = [
+        partial(
+            _evaluate_epoch,
+            definition,
+            [runs / paths.seed_name(seed) / checkpoint.weights_name(epoch) for seed in seeds],
+            digits,
+        )
+        for epoch in epochs
+    ]
+    last_epoch: list[_EpochResult] = []
     with tqdm(total=len(epochs), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
-        processes = parallel.workers(where, len(epochs))
-        for number, (answers, losses) in parallel.perform([task(epoch) for epoch in epochs], processes):
-            for seed, (classes, _), loss in zip(seeds, answers, losses, strict=True):
-                accuracy = float((classes == prepared.labels).mean())
-                table[seed][number].update(seed=seed, epoch=epochs[number], test_loss=loss, test_accuracy=accuracy)
-            if epochs[number] == epochs[-1]:
-                # the last epoch need not be the last to come
-                predicted, probability = (np.stack(part) for part in zip(*answers, strict=True))
+        for number, results in parallel.run_tasks(tasks, parallel.process_count(device, len(epochs))):
+            for seed, result in zip(seeds, results, strict=True):
+                accuracy = float((result.predicted == prepared.labels).mean())
+                curves[seed][number].update(epoch=epochs[number], test_loss=result.loss, test_accuracy=accuracy)
+            if number == len(epochs) - 1:  # not always the last to be ready
+                last_epoch = results
             bar.update()
-    found = predictions.Predictions(np.array(seeds, dtype=np.int64), prepared.labels, predicted, probability)
+    answers = predictions.Predictions(
+        seeds=np.array(seeds, dtype=np.int64),
+        labels=prepared.labels,
+        predicted=_stacked([result.predicted for result in last_epoch], len(digits), np.uint8),
+        probability=_stacked([result.probability for result in last_epoch], len(digits), np.float32),
+    )
     return Evaluation(
-        definition={
-            "variant": variant,
-            **{key: records[0][key] for key in ("parameters", "parent_fingerprint", "identity", "normalization")},
-            "fingerprints": {str(record["seed"]): record["fingerprint"] for record in records},
-            **{
-                key: {str(record["seed"]): record[key] for record in records if record[key]}
-                for key in ("training_set", "diverged")  # a seed has the one or the other
-            },
-            "test_data": prepared.digest,
-            "layers": layer_table.layer_table(build.build(definition, seed=0), definition.input.size),
-        },
-        curves=[row for rows in table.values() for row in rows],
-        predictions=found,
-        mistakes=mistakes.misread(found, prepared.numbers, prepared.pixels),
+        record=_variant_record(variant, definition, records, prepared.digest),
+        curves=[row for rows in curves.values() for row in rows],
+        predictions=answers,
+        misread=mistakes.find(answers, prepared.numbers, prepared.pixels),
     )
 
 
 def write(evaluation: Evaluation, folder: Path) -> None:
-    """The variant's files as other programs read them; see docs/design.md."""
+    """Write the files of the evaluation; docs/design.md describes them."""
     last = max((row["epoch"] for row in evaluation.curves), default=None)
     final = {row["seed"]: row for row in evaluation.curves if row["epoch"] == last}
     accuracies = [row["test_accuracy"] for row in final.values()]
     metrics = {
-        "parameters": evaluation.definition["parameters"],
+        "parameters": evaluation.record["parameters"],
         "test_accuracy": float(np.mean(accuracies)) if accuracies else None,
         "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
         "test_loss": float(np.mean([row["test_loss"] for row in final.values()])) if final else None,
     }
     seeds = {str(seed): {key: row[key] for key in ("test_accuracy", "test_loss")} for seed, row in final.items()}
     table = io.StringIO()
-    writer = csv.DictWriter(table, CURVES, lineterminator="\n")
+    writer = csv.DictWriter(table, CURVE_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(evaluation.curves)
     files.write_json(folder / paths.METRICS, metrics)
     files.write_json(folder / paths.SEEDS, seeds)
-    files.write_json(folder / paths.VARIANT_RECORD, evaluation.definition)
+    files.write_json(folder / paths.VARIANT_RECORD, evaluation.record)
     files.write_text(folder / paths.CURVES, table.getvalue())
     predictions.write(evaluation.predictions, folder / paths.PREDICTIONS)
-    mistakes.write(evaluation.mistakes, folder / paths.MISTAKES)
+    mistakes.write(evaluation.misread, folder / paths.MISTAKES)
 
 
-def _answers(
+def _evaluate_epoch(
     definition: schema.Variant, weights: Sequence[Path], digits: dataset.Digits
-) -> Iterator[tuple[list[tuple[np.ndarray, np.ndarray]], list[float]]]:
-    """For each file of weights the predicted classes (N) and their probabilities (N); and the mean cross-entropies."""
-    answers, losses = [], []
-    where = digits.labels.device
-    for group_files in parallel.split(weights, 1, where):
-        networks = [build.build(definition, seed=0).to(where) for _ in group_files]
+) -> Iterator[list[_EpochResult]]:
+    """A task for `parallel.run_tasks`: yields one list, with a result for each file of weights."""
+    results = []
+    device = digits.labels.device
+    for group_files in parallel.split_evenly(weights, 1, device):
+        networks = [build.build_network(definition, seed=0).to(device) for _ in group_files]
         for network, path in zip(networks, group_files, strict=True):
             checkpoint.load_weights(network, path)
-        for logits in group.Group(group.filled(networks, where)).evaluate(digits.images)[: len(group_files)].double():
+        together = group.NetworkGroup(group.pad_to_minimum(networks, device))
+        for logits in together.evaluation_logits(digits.images)[: len(group_files)].double():
             probability, predicted = torch.softmax(logits, dim=1).max(1)
-            answers.append((predicted.cpu().numpy().astype(np.uint8), probability.float().cpu().numpy()))
-            losses.append(functional.cross_entropy(logits, digits.labels).item())
-    yield answers, losses
+            results.append(
+                _EpochResult(
+                    predicted=predicted.cpu().numpy().astype(np.uint8),
+                    probability=probability.float().cpu().numpy(),
+                    loss=functional.cross_entropy(logits, digits.labels).item(),
+                )
+            )
+    yield results
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def _stacked(rows: Sequence[np.ndarray], columns: int, dtype: type) -> np.ndarray:
+    """(S, N) from S rows of N columns; S may be 0."""
+    return np.array(rows, dtype).reshape(len(rows), columns)
+
+
+def _variant_record(
+    variant: str, definition: schema.Variant, records: Sequence[dict[str, Any]], test_data: str
+) -> dict[str, Any]:
+    """The content of variant.json, from the run.json of all seeds."""
+    shared = {key: records[0][key] for key in ("parameters", "parent_fingerprint", "identity", "normalization")}
+    by_seed = {  # a seed has either a training set or an epoch and step at which it diverged
+        key: {str(record["seed"]): record[key] for record in records if record[key]}
+        for key in ("training_set", "diverged")
+    }
+    return {
+        "variant": variant,
+        **shared,
+        "fingerprints": {str(record["seed"]): record["fingerprint"] for record in records},
+        **by_seed,
+        "test_data": test_data,
+        "layers": layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size),
+    }
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """The run.json of a seed, if all of its files are as it says."""
     try:
         return manifests.read_manifest(folder / paths.RUN_RECORD)
     except manifests.Damaged as damage:
-        remedy = f"dvc checkout --force {folder.parent}, or dvc repro --force --single-item train@{folder.parent.name}"
+        variant = folder.parent
+        remedy = f"dvc checkout --force {variant}, or dvc repro --force --single-item train@{variant.name}"
         raise UserError(f"{damage}; remedy: {remedy}") from None

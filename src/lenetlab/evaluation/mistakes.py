@@ -1,7 +1,7 @@
-"""Which test images are misread: how confidently, by how many networks, and by which of two variants."""
+"""Which test images are misread: with what confidence, by how many networks, and by which of two variants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -9,135 +9,147 @@ import numpy as np
 from lenetlab.evaluation.predictions import Predictions
 from lenetlab.storage import files, stage_outputs
 
-COLUMNS = ("place", "number", "label", "predicted", "confidence", "votes", "pixels")  # of `mistakes.npz`
-
-SHOWN = 24  # the most confident ones, as many as fit a page
-DIGITS = 12  # of a share, so that equal ones are equal, and stand in the order of the index
+SHEET_SIZE = 24  # images in a picture of mistakes, as many as fit a page
+SHARE_DECIMALS = 12  # shares are rounded, so that equal ones compare as equal and keep the order of the test index
 
 
 @dataclass(frozen=True)
-class Hard:
-    """An image that many networks misread."""
+class MisreadImages:
+    """The K test images that at least one seed misreads, the most confident mistakes first: `mistakes.npz`."""
+
+    place: np.ndarray  # (K) in the test index
+    number: np.ndarray  # (K) in the file name
+    label: np.ndarray  # (K)
+    predicted: np.ndarray  # (K) the most frequent wrong answer
+    confidence: np.ndarray  # (K) probability given to wrong answers, mean over all seeds
+    votes: np.ndarray  # (K) how many seeds misread it
+    pixels: np.ndarray  # (K, 28, 28) uint8
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+
+@dataclass(frozen=True)
+class HardImage:
+    """An image that many networks misread; a network is one seed of one variant."""
 
     place: int  # in the test index
     label: int
-    read_as: int  # the commonest wrong answer
-    misread: int  # networks that misread it
-    networks: int  # of all variants and seeds
-    share: float  # that misread it, mean over variants
+    predicted: int  # the most frequent wrong answer
+    misread: int  # how many networks misread it
+    networks: int  # how many there are
+    share: float  # of the networks of a variant that misread it, mean over variants
 
 
 @dataclass(frozen=True)
 class Disagreement:
     """An image that the seeds of one variant read better than those of the other."""
 
-    place: int
+    place: int  # in the test index
     label: int
-    candidate: int  # seeds that read it correctly
-    baseline: int
+    candidate: int  # seeds of the candidate that read it correctly
+    baseline: int  # seeds of the baseline that read it correctly
 
 
-def misread(found: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """All K images that a seed misreads, those with the most confidence first.
-
-    By column: place in the test index, number, label, predicted (the commonest wrong answer), confidence (the
-    probability given to wrong answers, mean over all seeds), votes (seeds that misread it), pixels (K, 28, 28).
-    """
-    total = np.where(found.correct, 0.0, found.probability).sum(axis=0)
-    confidence = total / max(1, len(found.seeds))  # where every seed diverged there is none
-    votes = (~found.correct).sum(axis=0)
+def find(predictions: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> MisreadImages:
+    """All misread images, from the answers to N images with their numbers (N) and pixels (N, 28, 28)."""
+    total = np.where(predictions.correct, 0.0, predictions.probability).sum(axis=0)
+    confidence = total / max(1, len(predictions.seeds))  # if every seed diverged, there are none
+    votes = (~predictions.correct).sum(axis=0)
     worst = np.argsort(-confidence, kind="stable")
     worst = worst[votes[worst] > 0]
-    return {
-        "place": worst,
-        "number": numbers[worst],
-        "label": found.labels[worst],
-        "predicted": _commonest(wrong_answers(found)[:, worst]),
-        "confidence": confidence[worst],
-        "votes": votes[worst],
-        "pixels": pixels[worst],
-    }
+    return MisreadImages(
+        place=worst,
+        number=numbers[worst],
+        label=predictions.labels[worst],
+        predicted=_most_frequent(_wrong_answer_counts(predictions)[:, worst]),
+        confidence=confidence[worst],
+        votes=votes[worst],
+        pixels=pixels[worst],
+    )
 
 
-def write(found: Mapping[str, np.ndarray], path: Path) -> None:
+def write(misread: MisreadImages, path: Path) -> None:
     with files.writing(path) as stream:
-        np.savez_compressed(stream, **found)
+        np.savez_compressed(stream, **vars(misread))
 
 
-def read(path: Path, stage: str) -> dict[str, np.ndarray]:
-    """What `misread` found, as it was written by that stage. UserError if that cannot be read."""
+def read(path: Path, stage: str) -> MisreadImages:
+    """Read a file that `write` made. Raises UserError if it is damaged; it names `stage`, which writes the file."""
     with (
-        stage_outputs.reading(path, stage),
-        path.open("rb") as stream,  # numpy leaves open what it opens and cannot read
-        np.load(stream, allow_pickle=False) as content,
+        stage_outputs.reporting_damage(path, stage),
+        path.open("rb") as stream,  # numpy does not close a file that it opens and cannot read
+        np.load(stream, allow_pickle=False) as arrays,
     ):
-        found = {column: content[column] for column in COLUMNS}
-        if len({len(values) for values in found.values()}) > 1:
+        columns = {field.name: arrays[field.name] for field in fields(MisreadImages)}
+        if len({len(column) for column in columns.values()}) > 1:
             raise ValueError("its columns differ in length")
-        return found
+        return MisreadImages(**columns)
 
 
 def caption(label: int, predicted: int, confidence: float, votes: int, seeds: int) -> tuple[str, str]:
-    """What is written above and below such an image."""
+    """The text above a misread image and the text below it."""
     return f"{label} read as {predicted}", f"{100 * confidence:.0f} %, {votes} of {seeds}"
 
 
-def sheet(found: Mapping[str, np.ndarray], seeds: int) -> tuple[np.ndarray, list[str], list[str]]:
-    """The images with the most confidence, of what `misread` found, and what is written above and below each."""
-    columns = [found[key][:SHOWN].tolist() for key in ("label", "predicted", "confidence", "votes")]
-    texts = [caption(*row, seeds) for row in zip(*columns, strict=True)]
-    return found["pixels"][:SHOWN], [above for above, _ in texts], [below for _, below in texts]
+def sheet(misread: MisreadImages, seeds: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """Pixels of the most confident mistakes, and the text above and below each."""
+    columns = misread.label, misread.predicted, misread.confidence, misread.votes
+    rows = zip(*(column[:SHEET_SIZE].tolist() for column in columns), strict=True)
+    texts = [caption(label, predicted, confidence, votes, seeds) for label, predicted, confidence, votes in rows]
+    return misread.pixels[:SHEET_SIZE], [above for above, _ in texts], [below for _, below in texts]
 
 
-def wrong_answers(found: Predictions) -> np.ndarray:
-    """(10, N): how many seeds give each wrong answer."""
-    wrong = np.where(found.correct, 10, found.predicted)  # 10 stands for: not misread
-    return np.stack([(wrong == answer).sum(axis=0) for answer in range(10)])
+def hardest(predictions: Mapping[str, Predictions], limit: int) -> list[HardImage]:
+    """The images that the largest share of networks misread, at most `limit`.
 
-
-def hardest(found: Mapping[str, Predictions], most: int) -> list[Hard]:
-    """The images that the largest share of networks misread; every variant counts alike, whatever its seeds.
-
-    A variant of which no seed finished does not count.
+    Every variant has the same weight, whatever its number of seeds. One without a finished seed does not count.
     """
-    found = {name: one for name, one in found.items() if len(one.seeds)}
-    if not found:
+    variants = [answers for answers in predictions.values() if len(answers.seeds)]
+    if not variants:
         return []
-    shares = np.mean([(~one.correct).mean(axis=0) for one in found.values()], axis=0).round(DIGITS)
-    counts = np.sum([wrong_answers(one) for one in found.values()], axis=0)
-    networks, labels = sum(len(one.seeds) for one in found.values()), next(iter(found.values())).labels
-    worst = np.argsort(-shares, kind="stable")[:most]
-    read_as = _commonest(counts[:, worst])
+    shares = np.mean([(~answers.correct).mean(axis=0) for answers in variants], axis=0).round(SHARE_DECIMALS)
+    counts = np.sum([_wrong_answer_counts(answers) for answers in variants], axis=0)
+    networks, labels = sum(len(answers.seeds) for answers in variants), variants[0].labels
+    worst = np.argsort(-shares, kind="stable")[:limit]
     return [
-        Hard(int(at), int(labels[at]), int(answer), int(counts[:, at].sum()), networks, float(shares[at]))
-        for at, answer in zip(worst, read_as, strict=True)
-        if shares[at]
+        HardImage(int(place), int(labels[place]), int(answer), int(counts[:, place].sum()), networks, float(share))
+        for place, answer, share in zip(worst, _most_frequent(counts[:, worst]), shares[worst], strict=True)
+        if share
     ]
 
 
 def disagreements(
-    candidate: Predictions, baseline: Predictions, most: int
+    candidate: Predictions, baseline: Predictions, limit: int
 ) -> tuple[list[Disagreement], list[Disagreement]]:
-    """Images that the candidate's seeds read better, and those that the baseline's do; the largest difference first.
+    """Images that the candidate reads better, and those that the baseline reads better, at most `limit` of each.
 
-    None where no seed of a side finished.
+    The largest difference between the shares of seeds that read an image correctly comes first. Both lists are empty
+    if a variant has no finished seed.
     """
-    if not min(len(candidate.seeds), len(baseline.seeds)):
+    if not (len(candidate.seeds) and len(baseline.seeds)):
         return [], []
-    right = [side.correct.sum(axis=0) for side in (candidate, baseline)]
-    lead = (right[0] / len(candidate.seeds) - right[1] / len(baseline.seeds)).round(DIGITS)
-    found = []
-    for sign in (1, -1):
-        order = np.argsort(-sign * lead, kind="stable")[:most]
-        found.append(
-            [
-                Disagreement(int(at), int(candidate.labels[at]), int(right[0][at]), int(right[1][at]))
-                for at in order
-                if sign * lead[at] > 0
-            ]
-        )
-    return found[0], found[1]
+    correct = candidate.correct.sum(axis=0), baseline.correct.sum(axis=0)
+    lead = (correct[0] / len(candidate.seeds) - correct[1] / len(baseline.seeds)).round(SHARE_DECIMALS)
+
+    def largest(lead: np.ndarray) -> list[Disagreement]:
+        places = np.argsort(-lead, kind="stable")[:limit]
+        return [
+            Disagreement(int(place), int(candidate.labels[place]), int(correct[0][place]), int(correct[1][place]))
+            for place in places
+            if lead[place] > 0
+        ]
+
+    return largest(lead), largest(-lead)
 
 
-def _commonest(counts: np.ndarray) -> np.ndarray:
-    return counts.argmax(axis=0).astype(np.uint8)
+def _wrong_answer_counts(predictions: Predictions) -> np.ndarray:
+    """(10, N): how many seeds give each wrong answer."""
+    wrong = np.where(predictions.correct, 10, predictions.predicted)  # 10 stands for a correct answer
+    return np.stack([(wrong == answer).sum(axis=0) for answer in range(10)])
+
+
+def _most_frequent(counts: np.ndarray) -> np.ndarray:
+    """(N) uint8: the answer with the largest count, from counts (10, N)."""
+    most_frequent: np.ndarray = counts.argmax(axis=0).astype(np.uint8)
+    return most_frequent

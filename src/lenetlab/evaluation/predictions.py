@@ -1,34 +1,36 @@
-"""What the trained networks of one variant answer on the test images: `predictions.npz`, read without torch."""
+"""The answers of the trained networks of one variant on the test images: `predictions.npz`. Works without torch."""
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from lenetlab.storage import files, stage_outputs
 
-LARGEST_FILE = 2**28  # bytes, unpacked; a thousand seeds on 10,000 images take a fifth of it
+LARGEST_FILE = 2**28  # bytes, uncompressed; a thousand seeds on 10,000 images take a fifth of it
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Seeds (S), labels (N), predicted (S, N), probability (S, N) of the predicted class; in the test index's order."""
+    """The answers of S seeds to N test images, in the order of the test index."""
 
-    seeds: np.ndarray
-    labels: np.ndarray
-    predicted: np.ndarray
-    probability: np.ndarray
+    seeds: np.ndarray  # (S) integers
+    labels: np.ndarray  # (N) uint8
+    predicted: np.ndarray  # (S, N) uint8, the most probable class
+    probability: np.ndarray  # (S, N) float32, of the predicted class
 
     @property
     def correct(self) -> np.ndarray:
         """(S, N) bool."""
-        return self.predicted == self.labels
+        correct: np.ndarray = self.predicted == self.labels
+        return correct
 
     @property
     def accuracy(self) -> np.ndarray:
-        """(S), fractions."""
-        return self.correct.mean(axis=1)
+        """(S) fractions."""
+        accuracy: np.ndarray = self.correct.mean(axis=1)
+        return accuracy
 
 
 def write(predictions: Predictions, path: Path) -> None:
@@ -37,45 +39,46 @@ def write(predictions: Predictions, path: Path) -> None:
 
 
 def read(path: Path) -> Predictions:
-    """UserError unless it is a whole file such as `write` makes. Nothing is unpickled."""
-    with stage_outputs.reading(path, f"evaluate@{path.parent.name}"):
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as packed:
-            unpacked = sum(member.file_size for member in packed.infolist())
-        if unpacked > LARGEST_FILE:
-            raise ValueError(f"{unpacked} bytes unpacked; allowed: up to {LARGEST_FILE}")
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            if missing := set(Predictions.__dataclass_fields__) - set(content.files):
+    """Read a file that `write` made. Raises UserError if it is damaged or too large. Unpickles nothing."""
+    with stage_outputs.reporting_damage(path, f"evaluate@{path.parent.name}"):
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST_FILE:
+            raise ValueError(f"{size} bytes uncompressed; allowed: up to {LARGEST_FILE}")
+        names = [field.name for field in fields(Predictions)]
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            if missing := set(names) - set(arrays.files):
                 raise ValueError(f"no {' and no '.join(sorted(missing))}")
-            found = Predictions(**{name: content[name] for name in Predictions.__dataclass_fields__})
-        if problem := _problem(found):
-            raise ValueError(problem)
-        return found
+            predictions = Predictions(**{name: arrays[name] for name in names})
+        if inconsistency := _inconsistency(predictions):
+            raise ValueError(inconsistency)
+        return predictions
 
 
-def _problem(found: Predictions) -> str:
-    """What no evaluation writes; empty if there is none. Where every seed diverged, there are none."""
-    seeds, images = found.seeds.size, found.labels.size
+def _inconsistency(predictions: Predictions) -> str:
+    """What is wrong with arrays that no evaluation writes; empty if nothing is. No seeds is right: all diverged."""
+    seeds, images = predictions.seeds.size, predictions.labels.size
     for name, shape, kinds in (
         ("seeds", (seeds,), "iu"),
         ("labels", (images,), "u"),
         ("predicted", (seeds, images), "u"),
         ("probability", (seeds, images), "f"),
     ):
-        values = getattr(found, name)
+        values = getattr(predictions, name)
         if values.shape != shape or values.dtype.kind not in kinds:
-            return f"{name}: {values.dtype} of shape {values.shape}, which does not agree with the rest"
+            return f"{name}: {values.dtype} of shape {values.shape} does not fit the other arrays"
     if not images:
         return "labels: none"
-    if len(np.unique(found.seeds)) < seeds:
-        return "seeds: one stands twice"
-    if max(found.labels.max(), found.predicted.max(initial=0)) > 9:
+    if len(np.unique(predictions.seeds)) < seeds:
+        return "seeds: one appears twice"
+    if max(predictions.labels.max(), predictions.predicted.max(initial=0)) > 9:
         return "labels or predicted: a class above 9"
-    if not ((found.probability >= 0) & (found.probability <= 1)).all():
-        return "probability: one outside of 0 to 1"
+    if not ((predictions.probability >= 0) & (predictions.probability <= 1)).all():
+        return "probability: a value outside of 0 to 1"
     return ""
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(10, 10) counts, a row per label and a column per predicted class; any shapes that broadcast."""
+    """(10, 10) counts, a row per label and a column per predicted class. Any shapes that broadcast."""
     labels, predicted = np.broadcast_arrays(labels, predicted)
     return np.bincount(labels.ravel().astype(int) * 10 + predicted.ravel(), minlength=100).reshape(10, 10)

@@ -1,6 +1,6 @@
-"""How the result changes with one setting of a variant at a time; judged on validation images.
+"""How the accuracy of a variant changes with one setting at a time: `make sensitivity`.
 
-The test images take no part: whoever picks a setting from this picture has picked it without them.
+Accuracies are those on validation images, so a setting that is chosen from them was not chosen on test images.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from lenetlab.settings import schema
 from lenetlab.storage import files, paths, provenance
 from lenetlab.training import execution, run_files
 
-SETTINGS = ("learning_rate", "dropout", "width", "batch_size", "images")  # as `sensitivity` in params.yaml has them
+SETTINGS = ("learning_rate", "dropout", "width", "batch_size", "images")  # keys of `sensitivity` in params.yaml
 
 
 @dataclass(frozen=True)
 class Point:
-    """A study of the variant alone, with one setting changed; none at the centre."""
+    """A study of one variant with one setting changed; both are None for the variant as it is."""
 
     setting: str | None
     value: float | None
@@ -26,49 +26,51 @@ class Point:
 
 
 def points(study: schema.Study) -> list[Point]:
-    """The centre, and every value of every setting."""
-    name, asked = study.sensitivity.variant, study.sensitivity
-    centre = study.model_copy(update={"study": (name,), "comparisons": {}, "seeds": asked.seeds})
-    found = [Point(None, None, centre)]
+    """The variant as it is, then one point for every value of every setting."""
+    name, options = study.sensitivity.variant, study.sensitivity
+    unchanged = study.model_copy(update={"study": (name,), "comparisons": {}, "seeds": options.seeds})
+    found = [Point(None, None, unchanged)]
     for setting in SETTINGS:
-        for value in getattr(asked, setting):
-            changed = _changed(study.variants[name], setting, value)
-            variants = {**study.variants, name: changed}
-            found.append(Point(setting, value, centre.model_copy(update={"variants": variants})))
+        for value in getattr(options, setting):
+            variants = {**study.variants, name: _with_setting(study.variants[name], setting, value)}
+            found.append(Point(setting, value, unchanged.model_copy(update={"variants": variants})))
     return found
 
 
 def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
-    """Train what is not trained yet of all points, and gather `docs/sensitivity.json`.
+    """Train all points that are not trained yet, and return the content of `docs/sensitivity.json`.
 
-    UserError if there are not so many training images, or no validation images.
+    Raises UserError if there are too few training images or no validation images.
     """
-    name, found, prepared = study.sensitivity.variant, points(study), dataset.load(prepared_folder)
-    images, unseen = (int((prepared.splits == split).sum()) for split in ("training", "validation"))
+    name, prepared = study.sensitivity.variant, dataset.load(prepared_folder)
+    training_images, validation_images = (int((prepared.splits == split).sum()) for split in ("training", "validation"))
     problems = [
-        f"params.yaml: sensitivity.images: {most} is more than there are; allowed: 0 to {images}"
-        for most in study.sensitivity.images
-        if most > images
+        f"params.yaml: sensitivity.images: {images} is more than there are; allowed: 0 to {training_images}"
+        for images in study.sensitivity.images
+        if images > training_images
     ]
-    if not unseen:
-        problems.append(f"{prepared_folder}: no validation images to judge by; remedy: data.validation of 1 or more")
+    if not validation_images:
+        problems.append(f"{prepared_folder}: no validation images; remedy: data.validation of 1 or more")
     if problems:
         raise UserError(*problems)
-    plans = [execution.plan_training(point.study, name, prepared) for point in found]
-    execution.train_unfinished(list({plan.jobs[0].record["parent_fingerprint"]: plan for plan in plans}.values()))
+    plans = [(point, execution.plan_training(point.study, name, prepared)) for point in points(study)]
+    distinct = {plan.jobs[0].record["parent_fingerprint"]: plan for _, plan in plans}  # some values change nothing
+    execution.train_unfinished(list(distinct.values()))
+    origin = plans[0][1].jobs[0].origin
     return {
         "variant": name,
         "recipe": provenance.recipe(study, name),
         "data": prepared.digest,
-        "training_images": images,
-        "validation_images": unseen,
-        "device": plans[0].jobs[0].origin["device"],
-        "torch": plans[0].jobs[0].origin["torch"],
-        "points": [_result(point, plan) for point, plan in zip(found, plans, strict=True)],
+        "training_images": training_images,
+        "validation_images": validation_images,
+        "device": origin["device"],
+        "torch": origin["torch"],
+        "points": [_result(point, plan) for point, plan in plans],
     }
 
 
-def _changed(variant: schema.Variant, setting: str, value: float) -> schema.Variant:
+def _with_setting(variant: schema.Variant, setting: str, value: float) -> schema.Variant:
+    """The variant with one setting changed; of width, `value` is a factor."""
     if setting == "width":
         return variant.scaled(value)
     if setting == "dropout":
@@ -78,23 +80,21 @@ def _changed(variant: schema.Variant, setting: str, value: float) -> schema.Vari
 
 
 def _result(point: Point, plan: execution.TrainingPlan) -> dict[str, Any]:
-    """Accuracies at the end, by seed: on validation images, and in evaluation mode on those that were trained on.
-
-    None for a seed that diverged, since it has no end.
-    """
-    folders = {str(run.seed): plan.folders[run.seed] for run in plan.jobs}
-    records = {seed: files.read_json(folder / paths.RUN_RECORD) for seed, folder in folders.items()}
-    unseen = {
-        seed: None
-        if records[seed]["diverged"]
-        else float(run_files.read_curves(folder / paths.CURVES)[-1]["validation_accuracy"])
-        for seed, folder in folders.items()
-    }
-    learnt = {seed: record["training_set"] and record["training_set"]["accuracy"] for seed, record in records.items()}
+    """An entry of `points`: accuracies after the last epoch, by seed; None for a seed that diverged."""
+    validation: dict[str, float | None] = {}
+    training: dict[str, float | None] = {}
+    for job in plan.jobs:
+        seed, folder = str(job.seed), plan.folders[job.seed]
+        record = files.read_json(folder / paths.RUN_RECORD)
+        if record["diverged"]:
+            validation[seed] = training[seed] = None
+        else:
+            validation[seed] = float(run_files.read_curves(folder / paths.CURVES)[-1]["validation_accuracy"])
+            training[seed] = record["training_set"]["accuracy"]  # in evaluation mode
     return {
         "setting": point.setting,
         "value": point.value,
         "parameters": plan.jobs[0].record["parameters"],
-        "validation_accuracy": unseen,
-        "training_accuracy": learnt,
+        "validation_accuracy": validation,
+        "training_accuracy": training,
     }

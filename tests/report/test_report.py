@@ -125,11 +125,11 @@ def write_evaluation(
         "fingerprints": {str(seed): f"f1f1{name}{seed}" for seed in every},
         "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in lost.items()},
         "test_data": "7e57",
-        "layers": layer_table.layer_table(build.build(definition, seed=0), definition.input.size),
+        "layers": layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size),
     }
     files.write_json(folder / "variant.json", record)
     pixels = np.arange(IMAGES, dtype=np.uint8)[:, None, None] * np.ones((28, 28), np.uint8)
-    mistakes.write(mistakes.misread(found, np.arange(IMAGES) + 1000, pixels), folder / "mistakes.npz")
+    mistakes.write(mistakes.find(found, np.arange(IMAGES) + 1000, pixels), folder / "mistakes.npz")
 
 
 def write_journals(folder: Path, seeds: tuple[int, ...]) -> None:
@@ -488,8 +488,8 @@ def test_page_and_markdown_tell_which_seeds_diverged(lost_folder, lost_page):
     for text in (lost_page.text, (lost_folder / "report.md").read_text().replace(INVISIBLE, " ")):
         assert SOME in text
         assert ALL in text
-        assert "stays open, since all 5 seeds of mlp diverged: it reaches nothing." in text
-        assert "2 of 5 seeds of lenet5-regularized diverged (seeds 1 and 4): what the others reach" in text
+        assert "stays open, since all 5 seeds of mlp diverged: it has no result." in text
+        assert "2 of 5 seeds of lenet5-regularized diverged (seeds 1 and 4): the other seeds alone" in text
         assert "nan" not in text.lower()
         assert "None" not in text
 

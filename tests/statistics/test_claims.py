@@ -333,7 +333,7 @@ def test_what_diverged_or_was_not_measured_decides_nothing(tmp_path, missing):
 
 
 LOSSES = {"loss": [0.1, 0.1], "accuracy": [0.99, 0.99]}
-WHY = "2 of 4 seeds of lenet5 diverged (seeds 2 and 3): what the others reach is not what it reaches"
+WHY = "2 of 4 seeds of lenet5 diverged (seeds 2 and 3): the other seeds alone do not represent it"
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_a_variant_that_reaches_nothing_leaves_every_figure_of_it_undecided(tmp_
     write_evaluation(tmp_path, "lenet5", lost=(0, 1), test_accuracy=[])
     found = answer(tmp_path, accuracy(value=0.985), ("lenet5",))
     assert (found.verdict, found.found) == ("undecided", "–")
-    assert found.reason == "all 2 seeds of lenet5 diverged: it reaches nothing"
+    assert found.reason == "all 2 seeds of lenet5 diverged: it has no result"
 
 
 def test_what_needs_no_accuracy_is_decided_all_the_same(tmp_path):

@@ -507,7 +507,7 @@ def test_a_variant_of_which_a_seed_diverged_is_neither_better_nor_worse():
     (there,) = comparison.compare(headline(), {"lenet5": good, "mlp": bad}, {"lenet5": [1, 4]})
     assert there.verdict == "inconclusive"
     assert there.reason == (
-        "2 of 8 seeds of lenet5 diverged (seeds 1 and 4): what the others reach is not what it reaches"
+        "2 of 8 seeds of lenet5 diverged (seeds 1 and 4): the other seeds alone do not represent it"
     )
     for key in ("difference", "interval", "p_welch", "p_permutation_holm", "superiority", "share_seeds"):
         assert getattr(there, key) == getattr(outcome, key), key
@@ -526,8 +526,8 @@ def test_where_both_sides_diverged_both_are_told():
     sides = {"lenet5": of_seeds({0: 980}), "mlp": of_seeds({})}
     (outcome,) = comparison.compare(headline(), sides, {"lenet5": [3], "mlp": [0, 3]})
     assert outcome.reason == (
-        "1 of 2 seeds of lenet5 diverged (seed 3): what the others reach is not what it reaches;"
-        " all 2 seeds of mlp diverged: it reaches nothing"
+        "1 of 2 seeds of lenet5 diverged (seed 3): the other seeds alone do not represent it;"
+        " all 2 seeds of mlp diverged: it has no result"
     )
 
 

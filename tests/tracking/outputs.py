@@ -1,43 +1,56 @@
-"""Outputs as the stages leave them, with figures made up here."""
+"""Made-up outputs of the stages, as files."""
 
 import csv
 import json
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lenetlab.storage import files, manifests
 from lenetlab.storage.digests import sha256, sha256_file, sha256_json
 
+
+@dataclass(frozen=True)
+class Variant:
+    parameters: int
+    accuracy: float  # on the training images after many epochs, mean over seeds
+    model: dict[str, Any]
+    regularization: dict[str, Any] = field(default_factory=dict)  # where it differs from none
+
+
+LENET5 = {"name": "lenet5", "channels": [6, 16], "hidden": [120, 84], "pooling": "max"}
+VARIANTS = {
+    "lenet5": Variant(61706, 0.9891, LENET5),
+    "mlp": Variant(61075, 0.9752, {"name": "mlp", "hidden": [59]}),
+    "lenet5-regularized": Variant(61750, 0.9901, LENET5, {"batch_norm": True, "dropout": 0.5}),
+}
 START = 1_700_000_000.0  # Unix seconds
 EPOCH_SECONDS = 6.0
-SHAPES = {  # variant -> parameters, model, regularization that differs, mean test accuracy of the last epoch
-    "lenet5": (61706, {"name": "lenet5", "channels": [6, 16], "hidden": [120, 84], "pooling": "max"}, {}, 0.9891),
-    "mlp": (61075, {"name": "mlp", "hidden": [59]}, {}, 0.9752),
-    "lenet5-regularized": (
-        61750,
-        {"name": "lenet5", "channels": [6, 16], "hidden": [120, 84], "pooling": "max"},
-        {"batch_norm": True, "dropout": 0.5},
-        0.9901,
-    ),
-}
+COMMIT = "c0ffee" * 6 + "beef"
+DATA = sha256(b"prepared training images")
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cf500f0003860180343a5c610000000049454e44ae426082"
 )
-DATA = sha256(b"prepared training images")
+
+Event = dict[str, Any]  # a line of a journal
+Diverged = dict[int, int]  # by seed, the epoch in which it diverged
 
 
-def identity(variant: str, epochs: int) -> dict:
-    _, model, regularization, _ = SHAPES[variant]
-    plain = {"batch_norm": False, "dropout": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "augmentation": "none"}
+# Journals.
+
+
+def identity(variant: str, epochs: int) -> dict[str, Any]:
+    none = {"batch_norm": False, "dropout": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0, "augmentation": "none"}
     return {
         "variant": variant,
         "definition": {
             "input": {"size": 32, "resize": "pad", "normalize": True},
-            "model": {**model, "activation": "relu"},
-            "regularization": plain | regularization,
+            "model": {**VARIANTS[variant].model, "activation": "relu"},
+            "regularization": none | VARIANTS[variant].regularization,
         },
         "training": {
             **{"epochs": epochs, "batch_size": 64, "optimizer": "sgd"},
@@ -51,63 +64,58 @@ def identity(variant: str, epochs: int) -> dict:
     }
 
 
-def epoch_record(variant: str, seed: int, epoch: int) -> dict:
-    left = (1 - SHAPES[variant][3]) * (1 + 8 / epoch**1.5) + 0.0004 * seed
+def error_rate(variant: str, seed: int, epoch: int) -> float:
+    """On the training images."""
+    return (1 - VARIANTS[variant].accuracy) * (1 + 8 / epoch**1.5) + 0.0004 * seed
+
+
+def epoch_event(variant: str, seed: int, epoch: int) -> Event:
+    error = error_rate(variant, seed, epoch)
     return {
         **{"event": "epoch", "time": START + 100 * seed + EPOCH_SECONDS * epoch, "epoch": epoch},
         **{"seconds": EPOCH_SECONDS - 0.01 * seed, "peak_memory_bytes": 900_000_000 + seed},
-        **{"train_loss": 3 * left, "train_accuracy": 1 - left},
-        **{"validation_loss": 3.5 * left, "validation_accuracy": 1 - 1.1 * left},
+        **{"train_loss": 3 * error, "train_accuracy": 1 - error},
+        **{"validation_loss": 3.5 * error, "validation_accuracy": 1 - 1.1 * error},
     }
 
 
-def journal(variant: str, seed: int, epochs: int, until: int | None = None, end: str | None = "finished") -> list[dict]:
-    """The journal of one seed; with `until` and without `end`, that of one that stopped on the way."""
-    whole = identity(variant, epochs)
+def journal(
+    variant: str, seed: int, epochs: int, until: int | None = None, end: str | None = "finished"
+) -> list[Event]:
+    """The journal of one seed; with `until` it has only these epochs, and if `end` is None it has no end."""
+    common = identity(variant, epochs)
     start = {
         **{"event": "start", "time": START + 100 * seed, "variant": variant, "seed": seed},
-        "fingerprint": sha256_json({**whole, "seed": seed}),
-        "parent_fingerprint": sha256_json(whole),
-        "parameters": SHAPES[variant][0],
-        "identity": whole,
+        "fingerprint": sha256_json({**common, "seed": seed}),
+        "parent_fingerprint": sha256_json(common),
+        "parameters": VARIANTS[variant].parameters,
+        "identity": common,
         "normalization": {"mean": 0.13, "std": 0.31},
         "provenance": {
-            **{"commit": "c0ffee" * 6 + "beef", "dirty": False, "experiment": None, "threads": 1},
+            **{"commit": COMMIT, "dirty": False, "experiment": None, "threads": 1},
             **{"python": "3.11.9", "numpy": "2.4.6", "torch": "2.15.0", "lenetlab": "0.1.0"},
             "device": "cpu: Some Processor",
         },
     }
-    events = [
-        start,
-        *(epoch_record(variant, seed, epoch) for epoch in range(1, (epochs if until is None else until) + 1)),
-    ]
+    last = epochs if until is None else until
+    events = [start, *(epoch_event(variant, seed, epoch) for epoch in range(1, last + 1))]
     if end:
         events.append({"event": "end", "time": events[-1]["time"] + 0.5, "status": end})
     if end == "diverged":
-        events[-1] |= {"epoch": len(events) - 1, "step": 12}
+        events[-1] |= {"epoch": last + 1, "step": 12}
     return events
 
 
-def diverged(variant: str, seed: int, epochs: int, epoch: int) -> list[dict]:
-    """The journal of a seed that was stopped in that epoch."""
+def diverged_journal(variant: str, seed: int, epochs: int, epoch: int) -> list[Event]:
+    """The journal of a seed that diverged in this epoch."""
     return journal(variant, seed, epochs, until=epoch - 1, end="diverged")
 
 
-def write_journal(path: Path, events: list[dict]) -> None:
+def write_journal(path: Path, events: list[Event]) -> None:
     files.write_text(path, "".join(json.dumps(event) + "\n" for event in events))
 
 
-def write_csv(path: Path, rows: list[dict], columns: tuple[str, ...]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def evaluated(variant: str, seed: int, epoch: int) -> dict:
-    left = 1 - epoch_record(variant, seed, epoch)["train_accuracy"]
-    return {"test_loss": 3.2 * left, "test_accuracy": 1 - 1.05 * left}
+# The outputs of one stage each.
 
 
 def make_prepared(outputs: Path) -> None:
@@ -122,90 +130,100 @@ def make_prepared(outputs: Path) -> None:
     files.write_bytes(folder / "samples.png", PNG)
 
 
-Lost = dict[int, int]  # seeds that diverged, and the epoch
-
-
-def make_training(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
-    for name in ("runs", "journals"):  # as `dvc repro` does it
+def make_training(
+    outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, diverged: Diverged | None = None
+) -> None:
+    for name in ("runs", "journals"):  # `dvc repro` removes them too
         shutil.rmtree(outputs / name / variant, ignore_errors=True)
     for seed in range(seeds):
-        end = (lost or {}).get(seed)
-        events = diverged(variant, seed, epochs, end) if end else journal(variant, seed, epochs)
+        epoch = (diverged or {}).get(seed)
+        events = diverged_journal(variant, seed, epochs, epoch) if epoch else journal(variant, seed, epochs)
         write_journal(outputs / "journals" / variant / f"seed-{seed}.jsonl", events)
         folder = outputs / "runs" / variant / f"seed-{seed}"
         keys = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]], keys)
-        for epoch in range(1, len(events) - 1):
-            files.write_bytes(folder / f"epoch-{epoch:02}.safetensors", f"{variant} {seed} {epoch}".encode())
+        _write_csv(folder / "curves.csv", [{key: event[key] for key in keys} for event in events[1:-1]], keys)
+        for number in range(1, len(events) - 1):
+            files.write_bytes(folder / f"epoch-{number:02}.safetensors", f"{variant} {seed} {number}".encode())
+        digests = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
         record = {"variant": variant, "seed": seed, "fingerprint": events[0]["fingerprint"]}
-        manifests.write_manifest(
-            folder / "run.json", {path.name: sha256_file(path) for path in sorted(folder.iterdir())}, **record
-        )
+        manifests.write_manifest(folder / "run.json", digests, **record)
 
 
-def make_evaluation(outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, lost: Lost | None = None) -> None:
-    finished = [seed for seed in range(seeds) if seed not in (lost or {})]
+def evaluation_row(variant: str, seed: int, epoch: int) -> dict[str, float]:
+    error = error_rate(variant, seed, epoch)
+    return {"test_loss": 3.2 * error, "test_accuracy": 1 - 1.05 * error}
+
+
+def make_evaluation(
+    outputs: Path, variant: str, seeds: int = 2, epochs: int = 3, diverged: Diverged | None = None
+) -> None:
+    diverged = diverged or {}
+    finished = [seed for seed in range(seeds) if seed not in diverged]
     folder = outputs / "evaluations" / variant
     shutil.rmtree(folder, ignore_errors=True)
-    last = {str(seed): evaluated(variant, seed, epochs) for seed in finished}
-    accuracies, losses = ([row[key] for row in last.values()] for key in ("test_accuracy", "test_loss"))
+    final = {str(seed): evaluation_row(variant, seed, epochs) for seed in finished}
+    accuracies, losses = ([row[key] for row in final.values()] for key in ("test_accuracy", "test_loss"))
     metrics = {
-        "parameters": SHAPES[variant][0],
-        "test_accuracy": float(np.mean(accuracies)) if last else None,
-        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(last) > 1 else None,
-        "test_loss": float(np.mean(losses)) if last else None,
+        "parameters": VARIANTS[variant].parameters,
+        "test_accuracy": float(np.mean(accuracies)) if final else None,
+        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(final) > 1 else None,
+        "test_loss": float(np.mean(losses)) if final else None,
     }
     files.write_json(folder / "metrics.json", metrics)
-    files.write_json(folder / "seeds.json", last)
+    files.write_json(folder / "seeds.json", final)
     rows = [
-        {"seed": seed, "epoch": epoch, **evaluated(variant, seed, epoch)}
+        {"seed": seed, "epoch": epoch, **evaluation_row(variant, seed, epoch)}
         for seed in finished
         for epoch in range(1, epochs + 1)
     ]
-    write_csv(folder / "curves.csv", rows, ("seed", "epoch", "test_loss", "test_accuracy"))
-    starts = [journal(variant, seed, epochs)[0] for seed in range(seeds)]
-    files.write_json(
-        folder / "variant.json",
-        {
-            "variant": variant,
-            "fingerprints": {str(seed): start["fingerprint"] for seed, start in enumerate(starts)},
-            "parent_fingerprint": starts[0]["parent_fingerprint"],
-            "test_data": sha256(b"test"),
-            "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in (lost or {}).items()},
-        },
-    )
-    common = ("curves.png", "confusion.png", "mistakes.png") if finished else ()
-    for name in (*common, *(f"seed-{seed}/curves.png" for seed in finished)):
+    _write_csv(folder / "curves.csv", rows, ("seed", "epoch", "test_loss", "test_accuracy"))
+    starts = {str(seed): journal(variant, seed, epochs)[0] for seed in range(seeds)}
+    record = {
+        "variant": variant,
+        "fingerprints": {seed: start["fingerprint"] for seed, start in starts.items()},
+        "parent_fingerprint": starts["0"]["parent_fingerprint"],
+        "test_data": sha256(b"test"),
+        "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in diverged.items()},
+    }
+    files.write_json(folder / "variant.json", record)
+    shared = ("curves.png", "confusion.png", "mistakes.png") if finished else ()
+    for name in (*shared, *(f"seed-{seed}/curves.png" for seed in finished)):
         files.write_bytes(folder / name, PNG)
 
 
 def make_reports(outputs: Path) -> None:
-    def accuracy(variant: str) -> float | None:
-        return files.read_json(outputs / "evaluations" / variant / "metrics.json")["test_accuracy"]
-
     def difference(candidate: str, baseline: str) -> float | None:
-        means = accuracy(candidate), accuracy(baseline)
+        paths = [outputs / "evaluations" / name / "metrics.json" for name in (candidate, baseline)]
+        means = [files.read_json(path)["test_accuracy"] for path in paths]
         return None if None in means else means[0] - means[1]
 
+    folder = outputs / "reports"
     pairs = [("lenet5", "mlp", "better"), ("lenet5-regularized", "lenet5", "inconclusive")]
     entries = [
         {"candidate": candidate, "baseline": baseline, "family": "headline", "verdict": verdict}
         | {"difference": difference(candidate, baseline)}
         for candidate, baseline, verdict in pairs
     ]
-    files.write_json(outputs / "reports" / "comparison.json", entries)
-    origin = {"commit": "c0ffee" * 6 + "beef", "dirty": True, "experiment": "warm-tapir"}
-    files.write_json(outputs / "reports" / "origin.json", origin)
-    for variant in SHAPES:
-        files.write_json(outputs / "reports" / "metrics" / f"{variant}.json", {})
-    files.write_text(outputs / "reports" / "report.md", "# Is the difference real?\n\nlenet5 is **better** than mlp.\n")
-    files.write_text(outputs / "reports" / "report.html", "<h1>Is the difference real?</h1>")
-    files.write_text(outputs / "reports" / "figures" / "accuracy.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
+    files.write_json(folder / "comparison.json", entries)
+    files.write_json(folder / "origin.json", {"commit": COMMIT, "dirty": True, "experiment": "warm-tapir"})
+    for variant in VARIANTS:
+        files.write_json(folder / "metrics" / f"{variant}.json", {})
+    files.write_text(folder / "report.md", "# Is the difference real?\n\nlenet5 is **better** than mlp.\n")
+    files.write_text(folder / "report.html", "<h1>Is the difference real?</h1>")
+    files.write_text(folder / "figures" / "accuracy.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
 
 
 def make_all(outputs: Path, seeds: int = 2, epochs: int = 3) -> None:
     make_prepared(outputs)
-    for variant in SHAPES:
+    for variant in VARIANTS:
         make_training(outputs, variant, seeds, epochs)
         make_evaluation(outputs, variant, seeds, epochs)
     make_reports(outputs)
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -24,10 +24,10 @@ from lenetlab.tracking.store import open_store, store_place
 from tests.tracking.outputs import (
     DATA,
     PNG,
-    SHAPES,
     START,
-    epoch_record,
-    evaluated,
+    VARIANTS,
+    epoch_event,
+    evaluation_row,
     journal,
     make_all,
     make_evaluation,
@@ -109,10 +109,10 @@ def shown(folder: Path) -> dict:
 
 def test_everything_published_is_read_back(root):
     make_all(root)
-    added = sync.sync(list(SHAPES))
+    added = sync.sync(list(VARIANTS))
     found = shown(root)
-    seeds = [f"{variant} seed {seed}" for variant in SHAPES for seed in (0, 1)]
-    assert set(found) == {"prepare", "comparison", *SHAPES, *seeds}
+    seeds = [f"{variant} seed {seed}" for variant in VARIANTS for seed in (0, 1)]
+    assert set(found) == {"prepare", "comparison", *VARIANTS, *seeds}
     assert added["runs"] == len(found)
     assert {run["status"][0] for run in found.values()} == {"FINISHED"}
 
@@ -121,10 +121,10 @@ def test_everything_published_is_read_back(root):
     assert seed["tags"]["mlflow.parentRunId"] == "mlp"
     assert seed["tags"]["fingerprint"] == journal("mlp", 1, 3)[0]["fingerprint"]
     assert [point[1:] for point in seed["points"] if point[0] == "train_loss"] == [
-        (epoch, epoch_record("mlp", 1, epoch)["train_loss"], 1000 * (START + 100) + 6000 * epoch) for epoch in (1, 2, 3)
+        (epoch, epoch_event("mlp", 1, epoch)["train_loss"], 1000 * (START + 100) + 6000 * epoch) for epoch in (1, 2, 3)
     ]
     assert [point[2] for point in seed["points"] if point[0] == "test_accuracy"] == [
-        evaluated("mlp", 1, epoch)["test_accuracy"] for epoch in (1, 2, 3)
+        evaluation_row("mlp", 1, epoch)["test_accuracy"] for epoch in (1, 2, 3)
     ]
     assert seed["data"] == [("data/prepared/test", sha256(b"test")[:12]), ("data/prepared/train", DATA[:12])]
     assert seed["artifacts"] == {
@@ -147,22 +147,22 @@ def test_everything_published_is_read_back(root):
 
 def test_publishing_twice_changes_nothing(root):
     make_all(root)
-    sync.sync(list(SHAPES))
+    sync.sync(list(VARIANTS))
     before = shown(root)
-    assert set(sync.sync(list(SHAPES)).values()) == {0}
+    assert set(sync.sync(list(VARIANTS)).values()) == {0}
     assert shown(root) == before
 
 
 def test_a_store_filled_on_the_way_equals_one_rebuilt_at_the_end(root, template, tmp_path):
     make_prepared(root)
     sync.sync([])
-    for variant in SHAPES:
+    for variant in VARIANTS:
         make_training(root, variant)
         sync.sync([variant])
         make_evaluation(root, variant)
         sync.sync([variant])
     make_reports(root)
-    sync.sync(list(SHAPES))
+    sync.sync(list(VARIANTS))
     on_the_way = shown(root)
 
     (root / "mlflow.db").unlink()
@@ -171,7 +171,7 @@ def test_a_store_filled_on_the_way_equals_one_rebuilt_at_the_end(root, template,
     (root / "mlflow.db.new").rename(root / "again.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///again.db")
-        sync.sync(list(SHAPES))
+        sync.sync(list(VARIANTS))
     rebuilt = tmp_path / "rebuilt"
     rebuilt.mkdir()
     shutil.copy(root / "again.db", rebuilt / "mlflow.db")
@@ -204,7 +204,7 @@ def test_a_seed_can_be_added(root):
     assert sync.sync(["mlp"])["runs"] == 1
     after = all_runs(root)
     assert after["mlp"].info.run_id == before["mlp"].info.run_id
-    losses = [epoch_record("mlp", seed, 3)["train_loss"] for seed in range(3)]
+    losses = [epoch_event("mlp", seed, 3)["train_loss"] for seed in range(3)]
     assert after["mlp"].data.metrics["train_loss"] == pytest.approx(np.mean(losses))
     assert after["mlp"].data.tags["seeds"] == "0 1 2"
     assert set(sync.sync(["mlp"]).values()) == {0}
@@ -348,7 +348,7 @@ def test_every_stage_is_followed(root, capfd):
     with beside_stage.follow("compare"):
         pass
     on_the_way = shown(root)
-    assert set(sync.sync(list(SHAPES)).values()) == {0}
+    assert set(sync.sync(list(VARIANTS)).values()) == {0}
     assert len(on_the_way) == 11
     assert capfd.readouterr().err == ""
 
@@ -375,10 +375,10 @@ def test_processes_that_open_a_new_store_at_once_do_not_clash(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    for variant in SHAPES:
+    for variant in VARIANTS:
         make_training(tmp_path, variant)
     with contextlib.ExitStack() as stack:
-        for variant in SHAPES:
+        for variant in VARIANTS:
             stack.enter_context(beside_stage.follow("train", variant))
     assert len(all_runs(tmp_path)) == 9
     assert capfd.readouterr().err == ""

@@ -1,6 +1,6 @@
-"""Outputs as runs: plain records of what a tracking page shall show, made from the files that the stages wrote.
+"""What MLflow shows, as plain records made from files: the runs `prepare` and `comparison`, and what all runs share.
 
-Not shown: commit and device of `prepare`, since its files are a function of the data alone.
+The runs of variants and seeds are in `variant_content`. `store` sends these records to MLflow.
 """
 
 import json
@@ -13,21 +13,18 @@ from typing import Any
 from lenetlab.storage import paths, stage_outputs
 from lenetlab.storage.digests import sha256_json
 
-PARAMETERS = (  # on every variant, so that a comparison of an MLP with a LeNet-5 has no holes
+Event = dict[str, Any]  # a line of a journal: a start, an epoch or an end
+
+PARAMS = (  # every variant has all of them, so that MLflow compares an MLP with a LeNet-5 without gaps
     *("model", "parameters", "channels", "hidden", "pooling", "activation", "connections", "output"),
     *("size", "resize", "normalize"),
     *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation", "augmentation_strength"),
     *("images", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule", "weight_averaging"),
 )
 
-CURVES = {  # MLflow's name -> the journal's; the pages sort by name, and the test figures should come first
-    **{key: key for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
-    **{f"train_{key}": key for key in ("seconds", "peak_memory_bytes")},
-}
+MAX_NOTE = 7900  # characters; MLflow cuts a tag at 8000
 
-TESTED = ("test_loss", "test_accuracy")
-
-VERDICTS = {  # as the candidate reads it, and as its baseline does
+VERDICTS = {  # verdict of a comparison -> its text for the candidate and for the baseline
     "better": ("better than", "worse than"),
     "worse": ("worse than", "better than"),
     "equivalent": ("equivalent to", "equivalent to"),
@@ -37,7 +34,7 @@ VERDICTS = {  # as the candidate reads it, and as its baseline does
 
 @dataclass
 class RunContent:
-    """What one MLflow run shall show. Times are Unix seconds."""
+    """The content of one MLflow run. Times are Unix seconds."""
 
     name: str
     start: float
@@ -45,10 +42,10 @@ class RunContent:
     tags: dict[str, str]
     params: dict[str, str]
     status: str = "FINISHED"  # or RUNNING, FAILED, KILLED
-    parent: str | None = None  # fingerprint of the run that this one stands below
-    points: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)  # (metric, step) -> value, time
-    artifacts: dict[str, Path] = field(default_factory=dict)  # place in MLflow -> file
-    data: dict[str, tuple[str, str]] = field(default_factory=dict)  # purpose -> folder and digest of a data set
+    parent: str | None = None  # fingerprint of the parent run
+    metrics: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)  # (name, step) -> value, time
+    artifacts: dict[str, Path] = field(default_factory=dict)  # path in MLflow -> file
+    datasets: dict[str, tuple[str, str]] = field(default_factory=dict)  # context, such as training -> folder, digest
 
     @property
     def fingerprint(self) -> str:
@@ -56,62 +53,71 @@ class RunContent:
 
 
 def prepare_runs(outputs: Path) -> list[RunContent]:
-    """The run that shows the data set; none before there is one."""
+    """The run `prepare`: the data set; no run if there is none yet.
+
+    It has no commit and no device, since the prepared files are a function of the data alone.
+    """
     folders = {"training": paths.PREPARED_TRAIN, "test": paths.PREPARED_TEST}
-    profiles = {
-        use: json_if_present(outputs / folder / paths.PROFILE, "prepare", "digest", "splits", "duplicates")
-        for use, folder in folders.items()
-    }
-    if None in profiles.values():
-        return []
-    digests = {use: profile["digest"] for use, profile in profiles.items()}
+    profiles: dict[str, dict[str, Any]] = {}
+    for context, folder in folders.items():
+        profile = read_json_if_exists(outputs / folder / paths.PROFILE, "prepare", "digest", "splits", "duplicates")
+        if profile is None:
+            return []
+        profiles[context] = profile
+    digests = {context: profile["digest"] for context, profile in profiles.items()}
     splits = {name: split for profile in profiles.values() for name, split in profile["splits"].items()}
     written = (outputs / paths.PREPARED_TRAIN / paths.PROFILE).stat().st_mtime
-    params = {f"{name}_images": split["images"] for name, split in splits.items()}
-    params |= {key: splits["training"][key] for key in ("mean", "std")}
-    params |= {f"duplicates_{where}": count for where, count in profiles["training"]["duplicates"].items()}
     counts = ", ".join(f"{split['images']} {name}" for name, split in splits.items())
-    note = {"mlflow.note.content": f"Images: {counts}. What a model is shown of them: `samples.png` under *Artifacts*."}
+    params = {
+        **{f"{name}_images": split["images"] for name, split in splits.items()},
+        **{key: splits["training"][key] for key in ("mean", "std")},
+        **{f"duplicates_{place}": count for place, count in profiles["training"]["duplicates"].items()},
+    }
     return [
         RunContent(
             name="prepare",
             start=written,
             end=written,
-            tags=_tags("prepare", sha256_json(digests), digests["training"]) | note,
+            tags={
+                **_stage_tags("prepare", sha256_json(digests), digests["training"]),
+                "mlflow.note.content": f"Images: {counts}. `samples.png` under *Artifacts* shows some as a model gets"
+                " them.",
+            },
             params={key: str(value) for key, value in params.items()},
             artifacts={
                 paths.SAMPLES.name: outputs / paths.SAMPLES,
-                **{f"{one.name}/{paths.PROFILE}": outputs / one / paths.PROFILE for one in folders.values()},
+                **{f"{folder.name}/{paths.PROFILE}": outputs / folder / paths.PROFILE for folder in folders.values()},
             },
-            data={use: (folder.as_posix(), digests[use]) for use, folder in folders.items()},
+            datasets={context: (folder.as_posix(), digests[context]) for context, folder in folders.items()},
         )
     ]
 
 
 def comparison_runs(outputs: Path) -> list[RunContent]:
-    """One run for each set of results; a report that is only rendered anew stays with its run."""
+    """The run `comparison`: verdicts and report; no run if nothing has been compared yet.
+
+    Its fingerprint is that of the results, so a report that is only rendered again belongs to the same run.
+    """
     folder = outputs / paths.REPORTS
-    entries = comparison_entries(folder)
+    entries = read_comparison(folder)
     if entries is None:
         return []
     written = (folder / paths.COMPARISON).stat().st_mtime
     verdicts = Counter(entry["verdict"] for entry in entries)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    with stage_outputs.reading(folder / paths.REPORT_TEXT, "compare"):
+    origin = stage_outputs.read_json_object(folder / paths.ORIGIN, "compare", "commit", "dirty", "experiment")
+    with stage_outputs.reporting_damage(folder / paths.REPORT_TEXT, "compare"):
         note = (folder / paths.REPORT_TEXT).read_text(encoding="utf-8")
-    if len(note) > 7900:  # MLflow cuts a tag at 8000 characters
-        note = note[:7900].rpartition("\n")[0] + "\n\n*The rest is in `report.md`, under Artifacts.*"
+    if len(note) > MAX_NOTE:
+        note = note[:MAX_NOTE].rpartition("\n")[0] + "\n\n*The rest is in `report.md`, under Artifacts.*"
     return [
         RunContent(
             name="comparison",
             start=written,
             end=written,
             tags={
-                **_tags("compare", sha256_json(entries)),
-                **_origin_tags(
-                    stage_outputs.json_object(folder / paths.ORIGIN, "compare", "commit", "dirty", "experiment")
-                ),
-                "verdict": said,
+                **_stage_tags("compare", sha256_json(entries)),
+                **_origin_tags(origin),
+                "verdict": ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()),
                 "mlflow.note.content": note,
             },
             params={"comparisons": str(len(entries)), **{verdict: str(verdicts[verdict]) for verdict in VERDICTS}},
@@ -120,29 +126,59 @@ def comparison_runs(outputs: Path) -> list[RunContent]:
     ]
 
 
-def comparison_entries(reports: Path) -> list[dict] | None:
-    """Of comparison.json; None where nothing was compared yet."""
+def read_comparison(reports: Path) -> list[dict[str, Any]] | None:
+    """The entries of comparison.json; None if nothing has been compared yet."""
     path = reports / paths.COMPARISON
     if not path.exists():
         return None
-    return stage_outputs.json_list(path, "compare", "candidate", "baseline", "difference", "verdict")
+    return stage_outputs.read_json_list(path, "compare", "candidate", "baseline", "difference", "verdict")
 
 
-def _tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
-    tags = {"stage": stage, "fingerprint": fingerprint, "data": data[:12]}
-    tags |= {"mlflow.source.name": f"stages/{stage}.py", "mlflow.source.type": "LOCAL"}
-    return {key: value for key, value in tags.items() if value}
+def training_tags(start: Event) -> dict[str, str]:
+    """The tags of a seed's run, from the start event of its journal. `lenetlab reproduce` needs identity and origin."""
+    return {
+        **_stage_tags("train", start["fingerprint"], start["identity"]["data"]),
+        "variant": start["variant"],
+        "seed": str(start["seed"]),
+        **_origin_tags(start["provenance"]),
+        "identity": json.dumps(start["identity"]),
+        "origin": json.dumps(start["provenance"]),
+    }
 
 
-def training_tags(start: dict) -> dict[str, str]:
-    own = {"variant": start["variant"], "seed": str(start["seed"])}
-    whole = {"identity": json.dumps(start["identity"]), "origin": json.dumps(start["provenance"])}  # for `reproduce`
-    tags = _tags("train", start["fingerprint"], start["identity"]["data"])
-    return tags | own | _origin_tags(start["provenance"]) | whole
+def training_params(start: Event) -> dict[str, str]:
+    """The params of a run of a variant or a seed; a dash for one that the variant does not have."""
+    definition = start["identity"]["definition"]
+    model = {"model" if key == "name" else key: value for key, value in definition["model"].items()}
+    settings = definition["input"] | model | definition["regularization"] | start["identity"]["training"]
+    settings["parameters"] = start["parameters"]
+    return dict.fromkeys(PARAMS, "–") | {key: _text(value) for key, value in settings.items()}
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Every file below a folder, by its path relative to the folder."""
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def read_json_if_exists(path: Path, stage: str, *keys: str) -> dict[str, Any] | None:
+    """A JSON object with these keys that `stage` writes; None if there is no file."""
+    return stage_outputs.read_json_object(path, stage, *keys) if path.exists() else None
+
+
+def _stage_tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
+    """`data` is the digest of the prepared training data, if the run depends on one data set."""
+    tags = {"stage": stage, "fingerprint": fingerprint}
+    if data:
+        tags["data"] = data[:12]
+    return {**tags, "mlflow.source.name": f"stages/{stage}.py", "mlflow.source.type": "LOCAL"}
 
 
 def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:
-    """Where and from which code something was made, as far as it is known."""
+    """Commit, device and DVC experiment of an execution, as far as they are known."""
     tags = {
         "commit": origin["commit"],
         "mlflow.source.git.commit": origin["commit"],
@@ -153,28 +189,7 @@ def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:
     return {key: _text(value) for key, value in tags.items() if value is not None}
 
 
-def model_params(start: dict) -> dict[str, str]:
-    """Few and flat; what a variant does not have is a dash."""
-    definition = start["identity"]["definition"]
-    model = {"model" if key == "name" else key: value for key, value in definition["model"].items()}
-    found = definition["input"] | model | definition["regularization"] | start["identity"]["training"]
-    found["parameters"] = start["parameters"]
-    return dict.fromkeys(PARAMETERS, "–") | {key: _text(value) for key, value in found.items()}
-
-
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
-
-
-def files_below(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def json_if_present(path: Path, stage: str, *keys: str) -> Any:
-    return stage_outputs.json_object(path, stage, *keys) if path.exists() else None

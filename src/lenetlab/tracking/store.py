@@ -228,7 +228,7 @@ class Store:
         from mlflow.entities import Metric, Param, RunTag
 
         points = {}
-        for point, (value, when) in run.points.items():
+        for point, (value, when) in run.metrics.items():
             before, stamp = held.points.get(point, (None, 0))
             if value != before:  # a mean changes when a seed is added: the newer value has to be the later one
                 points[point] = value, max(_milliseconds(when), stamp + 1)
@@ -247,7 +247,7 @@ class Store:
     def _put_data(self, run: content.RunContent, held: StoredRun) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        for purpose, (folder, digest) in run.data.items():
+        for purpose, (folder, digest) in run.datasets.items():
             if (folder, digest[:12]) not in held.data:
                 source = json.dumps({"uri": folder})
                 data = Dataset(name=folder, digest=digest[:12], source_type="local", source=source)

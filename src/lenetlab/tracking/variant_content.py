@@ -1,6 +1,9 @@
-"""Outputs as runs: plain records of what a tracking page shall show, made from the files that the stages wrote.
+"""What MLflow shows of a variant: a parent run with means over seeds, and a child run for each seed.
 
-Not shown: commit and device of `prepare`, since its files are a function of the data alone.
+From journals: params (`content.training_params`), most tags (`content.training_tags`), metrics train_* and validation_*
+(`seed_run`) and the tag diverged. From run.json: the tag weights (`_weights_tag`). From the evaluation: metrics test_*,
+the tags accuracy and interval, and the note (`_add_test_results`, `_add_means`). From comparison.json: the tag verdict
+(`_verdict`). From costs.json: metrics cost_* (`_add_costs`). `_parent_run` takes means over the child runs.
 """
 
 import math
@@ -11,223 +14,244 @@ from typing import Any
 
 from lenetlab.storage import paths, stage_outputs
 from lenetlab.tracking import content
+from lenetlab.tracking.content import Event, RunContent
+
+JOURNAL_METRICS = {  # MLflow's name -> key of the journal. MLflow sorts by name, and test metrics should come first.
+    **{key: key for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
+    **{f"train_{key}": key for key in ("seconds", "peak_memory_bytes")},
+}
+
+TEST_METRICS = ("test_loss", "test_accuracy")
+
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}  # of the journal -> of MLflow
 
 
-def training_runs(journals: Iterable[Sequence[dict]], seeds: int, unfinished: str) -> list[content.RunContent]:
-    """A variant's run and those of its seeds, from the journals of the seeds that have begun, however far they are.
+def training_runs(journals: Iterable[Sequence[Event]], seeds: int, unfinished: str) -> list[RunContent]:
+    """The runs of a variant during training: its parent run and those of the seeds whose journals are not empty.
 
-    `unfinished` is the status of a seed whose journal has no end yet.
+    `seeds` is the number of all seeds, `unfinished` the status of a seed whose journal has no end.
     """
-    children = sorted((seed_run(journal, unfinished) for journal in journals if journal), key=_number)
-    return [_parent(children, seeds, unfinished), *children] if children else []
+    children = sorted((seed_run(journal, unfinished) for journal in journals if journal), key=_seed)
+    return [_parent_run(children, seeds, unfinished), *children] if children else []
 
 
-def variant_runs(outputs: Path, variant: str) -> list[content.RunContent]:
-    """A variant's run and those of its seeds, from all there is of its training, evaluation and comparison."""
-    stage, journals = f"train@{variant}", (outputs / paths.JOURNALS / variant).glob("*.jsonl")
-    children = []
-    for path in journals:
-        events = stage_outputs.journal(path, stage)
-        with stage_outputs.reading(path, stage):
-            children.append(seed_run(events, "KILLED"))
-    children.sort(key=_number)
+def variant_runs(outputs: Path, variant: str) -> list[RunContent]:
+    """The runs of a variant after training: with results of its evaluation, its costs and its verdict if there are any.
+
+    An evaluation of an earlier training does not count.
+    """
+    children = _trained_seeds(outputs, variant)
     if not children:
         return []
-    for child in children:
-        kept = outputs / paths.RUNS / variant / paths.seed_name(child.tags["seed"])
-        child.tags |= _weights(content.json_if_present(kept / paths.RUN_RECORD, stage, "files") or {"files": {}})
-        for place, path in content.files_below(kept).items():
-            child.artifacts[f"checkpoints/{place}" if path.suffix == ".safetensors" else place] = path
     folder = outputs / paths.EVALUATIONS / variant
-    evaluation = content.json_if_present(
+    evaluation = content.read_json_if_exists(
         folder / paths.VARIANT_RECORD, f"evaluate@{variant}", "fingerprints", "test_data", "diverged"
     )
     if not evaluation or evaluation["fingerprints"] != {run.tags["seed"]: run.fingerprint for run in children}:
-        return [_parent(children, len(children), "KILLED"), *children]  # none, or that of an earlier training
-    finished = _finished(children)
+        return [_parent_run(children, len(children), "KILLED"), *children]
+    finished = _not_diverged(children)
     for run in finished:
-        _add_test(run, folder, evaluation["test_data"])
-    parent = _parent(children, len(children), "KILLED")
-    _add_summary(parent, len(finished), folder, _verdict(outputs, variant))
-    _add_costs(
-        parent,
-        (content.json_if_present(outputs / paths.COSTS, "cost", "variants") or {"variants": {}})["variants"].get(
-            variant, {}
-        ),
-    )
+        _add_test_results(run, folder, evaluation["test_data"])
+    parent = _parent_run(children, len(children), "KILLED")
+    _add_means(parent, len(finished), folder, _verdict(outputs, variant))
+    _add_costs(parent, outputs / paths.COSTS, variant)
     return [parent, *children]
 
 
-def _weights(record: Mapping[str, Any]) -> dict[str, str]:
-    """A tag with the beginning of the digest of every epoch's weights, in order; a thousand of them fit."""
-    names = [name for name in record["files"] if name.startswith("epoch-")]
-    digests = [record["files"][name][:7] for name in sorted(names, key=lambda name: (len(name), name))]
-    return {"weights": " ".join(digests)} if digests else {}
-
-
-def _number(run: content.RunContent) -> int:
-    return int(run.tags["seed"])
-
-
-def _finished(children: Sequence[content.RunContent]) -> list[content.RunContent]:
-    """Those that did not diverge, or not yet."""
-    return [run for run in children if "diverged" not in run.tags]
-
-
-def seed_run(journal: Sequence[dict], unfinished: str) -> content.RunContent:
-    """The run of a seed, from its journal so far."""
+def seed_run(journal: Sequence[Event], unfinished: str) -> RunContent:
+    """The run of a seed, from its journal so far; its status is `unfinished` if the journal has no end."""
     start, last = journal[0], journal[-1]
     status = last["status"] if last["event"] == "end" else None
-    stopped = {"diverged": f"epoch {last['epoch']}, batch {last['step']}"} if status == "diverged" else {}
-    return content.RunContent(
+    tags = content.training_tags([event for event in journal if event["event"] == "start"][-1])
+    if status == "diverged":
+        tags["diverged"] = f"epoch {last['epoch']}, batch {last['step']}"
+    return RunContent(
         name=f"{start['variant']} seed {start['seed']}",
         start=start["time"],
         end=last["time"],
-        tags=content.training_tags([event for event in journal if event["event"] == "start"][-1]) | stopped,
-        params=content.model_params(start),
-        status={"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}[status] if status else unfinished,
+        tags=tags,
+        params=content.training_params(start),
+        status=STATUS[status] if status else unfinished,
         parent=start["parent_fingerprint"],
-        points={
-            (name, event["epoch"]): (event[key], event["time"])
+        metrics={
+            (metric, event["epoch"]): (event[key], event["time"])
             for event in journal
             if event["event"] == "epoch"
-            for name, key in content.CURVES.items()
+            for metric, key in JOURNAL_METRICS.items()
             if event[key] is not None
         },
-        data={"training": (paths.PREPARED_TRAIN.as_posix(), start["identity"]["data"])},
+        datasets={"training": (paths.PREPARED_TRAIN.as_posix(), start["identity"]["data"])},
     )
 
 
-def _parent(children: Sequence[content.RunContent], seeds: int, unfinished: str) -> content.RunContent:
-    """Means over all the seeds, of the epochs that each of them has: a point once sent stays true.
+def _trained_seeds(outputs: Path, variant: str) -> list[RunContent]:
+    """The runs of the seeds in `journals`, with weights and curves from `runs`."""
+    stage, children = f"train@{variant}", []
+    for path in (outputs / paths.JOURNALS / variant).glob("*.jsonl"):
+        journal = stage_outputs.read_journal(path, stage)
+        with stage_outputs.reporting_damage(path, stage):
+            children.append(seed_run(journal, "KILLED"))
+    for child in children:
+        folder = outputs / paths.RUNS / variant / paths.seed_name(child.tags["seed"])
+        record = content.read_json_if_exists(folder / paths.RUN_RECORD, stage, "files")
+        child.tags |= _weights_tag(record["files"] if record else {})
+        for name, path in content.files_below(folder).items():
+            child.artifacts[f"checkpoints/{name}" if path.suffix == ".safetensors" else name] = path
+    return sorted(children, key=_seed)
 
-    Unless a seed diverges: it is in no mean, since the means at the end are of the others.
+
+def _weights_tag(digests: Mapping[str, str]) -> dict[str, str]:
+    """The start of the SHA-256 of the weights of every epoch; short, so that a thousand epochs fit into a tag."""
+    names = [name for name in digests if name.startswith("epoch-")]
+    shortened = [digests[name][:7] for name in sorted(names, key=lambda name: (len(name), name))]
+    return {"weights": " ".join(shortened)} if shortened else {}
+
+
+def _seed(run: RunContent) -> int:
+    return int(run.tags["seed"])
+
+
+def _not_diverged(children: Iterable[RunContent]) -> list[RunContent]:
+    """The seeds that have not diverged, or not yet."""
+    return [run for run in children if "diverged" not in run.tags]
+
+
+def _parent_run(children: Sequence[RunContent], seeds: int, unfinished: str) -> RunContent:
+    """Means over seeds, of the epochs that all of them have: so a mean that was sent does not change later.
+
+    It changes if a seed diverges, since seeds that diverged are in no mean.
     """
-    finished, lost = _finished(children), [run.tags["seed"] for run in children if "diverged" in run.tags]
+    averaged, diverged = _not_diverged(children), [run for run in children if "diverged" in run.tags]
     newest = max(children, key=lambda run: run.start)
     statuses = {run.status for run in children} | ({unfinished} if len(children) < seeds else set())
-    shared = set.intersection(*(set(run.points) for run in finished)) if finished and len(children) == seeds else set()
-    marked = {}
-    if lost:
-        marked["diverged"] = f"seed{'s' * (len(lost) > 1)} {', '.join(lost)}"
-        marked["mlflow.note.content"] = _divergence(children, seeds)
-    return content.RunContent(
+    complete = bool(averaged) and len(children) == seeds
+    shared = set.intersection(*(set(run.metrics) for run in averaged)) if complete else set()
+    tags = {key: value for key, value in newest.tags.items() if key not in ("seed", "diverged", "weights")}
+    tags |= {"fingerprint": str(newest.parent), "seeds": " ".join(run.tags["seed"] for run in children)}
+    if diverged:
+        tags["diverged"] = f"seed{'s' * (len(diverged) > 1)} {', '.join(run.tags['seed'] for run in diverged)}"
+        tags["mlflow.note.content"] = _divergence_note(diverged, seeds)
+    return RunContent(
         name=newest.tags["variant"],
         start=min(run.start for run in children),
         end=max(run.end for run in children),
-        tags={
-            **{key: value for key, value in newest.tags.items() if key not in ("seed", "diverged", "weights")},
-            "fingerprint": str(newest.parent),
-            "seeds": " ".join(run.tags["seed"] for run in children),
-            **marked,
-        },
+        tags=tags,
         params=newest.params,
         status=next(status for status in ("RUNNING", "FAILED", "KILLED", "FINISHED") if status in statuses),
-        points={
-            point: (fmean(run.points[point][0] for run in finished), max(run.points[point][1] for run in finished))
+        metrics={
+            point: (fmean(run.metrics[point][0] for run in averaged), max(run.metrics[point][1] for run in averaged))
             for point in sorted(shared)
         },
-        data=dict(newest.data),
+        datasets=dict(newest.datasets),
     )
 
 
-def _divergence(children: Sequence[content.RunContent], seeds: int) -> str:
-    """What the page of a variant opens with."""
-    told = [f"{run.tags['seed']} in {run.tags['diverged']}" for run in children if "diverged" in run.tags]
+def _divergence_note(diverged: Sequence[RunContent], seeds: int) -> str:
+    places = "; ".join(f"{run.tags['seed']} in {run.tags['diverged']}" for run in diverged)
     return (
-        f"**{len(told)} of {seeds} seeds diverged** ({'; '.join(told)}): weights or loss stopped being numbers, and"
-        " training ended there. No comparison with this variant is decided."
+        f"**{len(diverged)} of {seeds} seeds diverged** ({places}): their weights or loss became NaN or infinite, and"
+        " their training stopped there. Every comparison with this variant is inconclusive."
     )
 
 
-def _add_test(child: content.RunContent, folder: Path, test_data: str) -> None:
-    """The test curves of a seed, dated when the weights that were tested had been trained."""
+def _add_test_results(child: RunContent, folder: Path, test_data: str) -> None:
+    """Test metrics of a seed by epoch, with the time at which that epoch was trained; pictures."""
     seed, stage = child.tags["seed"], f"evaluate@{folder.name}"
-    rows = stage_outputs.csv_rows(folder / paths.CURVES, stage, "seed", "epoch", *content.TESTED)
-    with stage_outputs.reading(folder / paths.CURVES, stage):
+    rows = stage_outputs.read_csv(folder / paths.CURVES, stage, "seed", "epoch", *TEST_METRICS)
+    with stage_outputs.reporting_damage(folder / paths.CURVES, stage):
         for row in rows:
             if row["seed"] == seed:
                 epoch = int(row["epoch"])
-                when = child.points["train_loss", epoch][1]
-                child.points |= {(key, epoch): (float(row[key]), when) for key in content.TESTED}
-    final = stage_outputs.json_object(folder / paths.SEEDS, stage, f"{seed}/test_accuracy")
+                time = child.metrics["train_loss", epoch][1]
+                child.metrics |= {(metric, epoch): (float(row[metric]), time) for metric in TEST_METRICS}
+    final = stage_outputs.read_json_object(folder / paths.SEEDS, stage, f"{seed}/test_accuracy")
     child.tags["accuracy"] = content.percent(final[seed]["test_accuracy"])
     child.artifacts |= content.files_below(folder / paths.seed_name(seed))
-    child.data["test"] = (paths.PREPARED_TEST.as_posix(), test_data)
+    child.datasets["test"] = (paths.PREPARED_TEST.as_posix(), test_data)
 
 
-def _add_summary(parent: content.RunContent, seeds: int, folder: Path, verdict: str | None) -> None:
-    """Final figures of so many seeds, once more as tags that are rounded for the eye; pictures; the verdict."""
-    from scipy.special import stdtrit  # quantiles of the t distribution
+def _add_means(parent: RunContent, seeds: int, folder: Path, verdict: str | None) -> None:
+    """Test results after the last epoch, over `seeds` finished seeds: metrics, rounded tags, the note and pictures."""
+    from scipy.special import stdtrit  # quantiles of Student's t distribution
 
-    final = stage_outputs.json_object(
+    final = stage_outputs.read_json_object(
         folder / paths.METRICS, f"evaluate@{folder.name}", "test_accuracy", "test_accuracy_sd", "test_loss"
     )
     mean, deviation = final["test_accuracy"], final["test_accuracy_sd"]
-    figures = {key: final[key] for key in content.TESTED if final[key] is not None}
-    said = {"accuracy": content.percent(mean) if seeds else "diverged", "interval": "needs two seeds" if seeds else "–"}
+    means = {metric: final[metric] for metric in TEST_METRICS if final[metric] is not None}
+    accuracy = content.percent(mean) if seeds else "diverged"
+    interval = "needs two seeds" if seeds else "–"
     if seeds > 1:
-        half = float(stdtrit(seeds - 1, 0.975)) * deviation / math.sqrt(seeds)
-        low, high = max(0.0, mean - half), min(1.0, mean + half)
-        figures |= {"test_accuracy_sd": deviation, "test_accuracy_low": low, "test_accuracy_high": high}
-        said["accuracy"] = f"{100 * mean:.2f} ± {content.percent(deviation)}"
-        said["interval"] = f"{100 * low:.2f}–{content.percent(high)}"
+        half_width = float(stdtrit(seeds - 1, 0.975)) * deviation / math.sqrt(seeds)
+        low, high = max(0.0, mean - half_width), min(1.0, mean + half_width)
+        means |= {"test_accuracy_sd": deviation, "test_accuracy_low": low, "test_accuracy_high": high}
+        accuracy = f"{100 * mean:.2f} ± {content.percent(deviation)}"
+        interval = f"{100 * low:.2f}–{content.percent(high)}"
+    last = _last_epoch(parent)
+    parent.metrics |= {(metric, last): (value, parent.end) for metric, value in means.items()}
+    parent.tags |= {"accuracy": accuracy, "interval": interval}
     if verdict:
-        said["verdict"] = verdict
-    last = _last(parent)
-    parent.points |= {(key, last): (value, parent.end) for key, value in figures.items()}
-    parent.tags |= said
-    which = "the seeds that finished" if "diverged" in parent.tags else "the seeds"
-    reached = (
-        f"Test accuracy **{said['accuracy']}**: mean and standard deviation over {which} ({seeds}), the runs below "
-        f"this one. 95 % interval of the mean: {said['interval']}."
-    )
-    shown = f"Metrics are means over {which}. Curves, confusion and mistakes are under *Artifacts*."
-    told = [
-        parent.tags.get("mlflow.note.content"),  # that seeds diverged
-        reached if seeds else None,
-        f"Verdict: **{verdict or 'not compared yet'}**.",
-        shown if seeds else None,
-    ]
-    parent.tags["mlflow.note.content"] = "\n\n".join(filter(None, told))
-    parent.artifacts = {place: path for place, path in content.files_below(folder).items() if "/" not in place}
+        parent.tags["verdict"] = verdict
+    note = [f"Verdict: **{verdict or 'not compared yet'}**."]
+    if seeds:
+        which = "the seeds that finished" if "diverged" in parent.tags else "the seeds"
+        note.insert(
+            0,
+            f"Test accuracy **{accuracy}**: mean and standard deviation over {which} ({seeds}), whose runs are below"
+            f" this one. 95 % interval of the mean: {interval}.",
+        )
+        note.append(
+            f"Metrics are means over {which}. Curves, confusion matrix and misread images are under *Artifacts*."
+        )
+    if "diverged" in parent.tags:
+        note.insert(0, parent.tags["mlflow.note.content"])
+    parent.tags["mlflow.note.content"] = "\n\n".join(note)
+    parent.artifacts = {name: path for name, path in content.files_below(folder).items() if "/" not in name}
 
 
-def _add_costs(parent: content.RunContent, measured: Mapping[str, Any]) -> None:
-    """What the variant costs: means over the rounds of its measurement."""
-    last = _last(parent)
-    for key, figures in measured.items():
-        rounds = figures if isinstance(figures, list) else [figures]
-        if key not in ("parameters", "on_processor") and None not in rounds:
-            parent.points["cost_" + key, last] = fmean(rounds), parent.end
+def _add_costs(parent: RunContent, costs: Path, variant: str) -> None:
+    """Costs of the variant, means over the rounds in which they were measured."""
+    measured = (content.read_json_if_exists(costs, "cost", "variants") or {"variants": {}})["variants"]
+    last = _last_epoch(parent)
+    for measure, values in measured.get(variant, {}).items():
+        rounds = values if isinstance(values, list) else [values]  # what follows from the definition has no rounds
+        if measure not in ("parameters", "on_processor") and None not in rounds:
+            parent.metrics[f"cost_{measure}", last] = fmean(rounds), parent.end
 
 
-def _last(parent: content.RunContent) -> int:
-    """Where figures of the end stand; where no seed finished there is no end."""
-    return max((epoch for _, epoch in parent.points), default=0)
+def _last_epoch(parent: RunContent) -> int:
+    """The step of final values; 0 if no seed has finished."""
+    return max((epoch for _, epoch in parent.metrics), default=0)
 
 
 def _verdict(outputs: Path, variant: str) -> str | None:
-    """What the comparison says of a variant; None if there is none, or only one of earlier results."""
-    entries = content.comparison_entries(outputs / paths.REPORTS)
-    said = []
-    for entry in entries or ():
+    """What the comparison says about a variant; None if there is no comparison or if it used earlier results."""
+    entries = content.read_comparison(outputs / paths.REPORTS)
+    if entries is None:
+        return None
+    verdicts = []
+    for entry in entries:
         pair = entry["candidate"], entry["baseline"]
-        if variant in pair:
-            places = {name: outputs / paths.EVALUATIONS / name / paths.METRICS for name in pair}
-            metrics = [
-                content.json_if_present(path, f"evaluate@{name}", "test_accuracy") for name, path in places.items()
-            ]
-            if None in metrics or not _same(*(found["test_accuracy"] for found in metrics), entry["difference"]):
-                return None
-            side = pair.index(variant)
-            words = content.VERDICTS.get(entry["verdict"], (f"{entry['verdict']} against",) * 2)
-            said.append(f"{words[side]} {pair[1 - side]}")
-    return "; ".join(said) or (None if entries is None else "not compared")
+        if variant not in pair:
+            continue
+        if not _is_current(entry, outputs / paths.EVALUATIONS):
+            return None
+        side = pair.index(variant)
+        texts = content.VERDICTS.get(entry["verdict"], (f"{entry['verdict']} against",) * 2)
+        verdicts.append(f"{texts[side]} {pair[1 - side]}")
+    return "; ".join(verdicts) or "not compared"
 
 
-def _same(candidate: float | None, baseline: float | None, difference: float | None) -> bool:
-    """Whether a difference was made from these means; there is none where no seed of a side finished."""
-    if None in (candidate, baseline) or difference is None:
-        return None in (candidate, baseline) and difference is None
-    return math.isclose(candidate - baseline, difference, abs_tol=1e-9)
+def _is_current(entry: Mapping[str, Any], evaluations: Path) -> bool:
+    """Whether the difference in an entry of comparison.json is that of the present mean accuracies."""
+    accuracies = []
+    for name in (entry["candidate"], entry["baseline"]):
+        path = evaluations / name / paths.METRICS
+        metrics = content.read_json_if_exists(path, f"evaluate@{name}", "test_accuracy")
+        if metrics is None:
+            return False
+        accuracies.append(metrics["test_accuracy"])
+    candidate, baseline = accuracies
+    if candidate is None or baseline is None or entry["difference"] is None:  # a variant without a finished seed
+        return (candidate is None or baseline is None) and entry["difference"] is None
+    return math.isclose(candidate - baseline, entry["difference"], abs_tol=1e-9)

@@ -1,6 +1,6 @@
-"""Whether two ways of training read as many digits: what two checkouts have evaluated, tested as variants are.
+"""Test whether two versions of the code reach the same accuracy, as a comparison of variants does.
 
-python -m benchmarks.agreement BEFORE AFTER, each after `make repro`; p values after Holm's correction
+python -m benchmarks.agreement BEFORE AFTER: two checkouts in which `make repro` has run
 """
 
 from pathlib import Path
@@ -13,7 +13,10 @@ from lenetlab.statistics import difference, significance
 
 
 def table(before: Path, after: Path) -> str:
-    """A line for every variant that both have evaluated, as Markdown; accuracies in %, differences in points."""
+    """A Markdown row for every variant that both checkouts have evaluated.
+
+    Accuracies are in %, differences in percentage points. The p values are corrected by Holm's method.
+    """
     names = sorted(path.parent.name for path in (before / "evaluations").glob("*/predictions.npz"))
     pairs = {
         name: tuple(predictions.read(folder / "evaluations" / name / "predictions.npz") for folder in (after, before))

@@ -1,6 +1,6 @@
-"""What was tried to make a step of training faster: every way beside the one that is used, in turn, in one process.
+"""Time alternative ways to compute a training step beside the way that lenetlab uses, in turn, in one process.
 
-`make bench-attempts` measures it, records it and writes its table in docs/performance.md.
+`make bench-attempts` measures and records them and writes their tables in docs/performance.md.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ Step = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Attempt:
-    """Steps of so many seeds at once, and what is different meanwhile from the training that is used."""
+    """A way to compute a step: how to make it, how many seeds it trains, and what is changed while it runs."""
 
     name: str
     make: Callable[[], Step]
@@ -40,8 +40,8 @@ class Attempt:
     changed: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-def digits(seeds: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random images (seeds, BATCH, 1, 32, 32) and labels (seeds, BATCH)."""
+def random_batch(seeds: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random images (seeds, BATCH, 1, 32, 32) and random labels (seeds, BATCH)."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(seeds, BATCH, 1, 32, 32, generator=generator)
     return pixels, torch.randint(0, 10, (seeds, BATCH), generator=generator)
@@ -52,44 +52,44 @@ def definition(variant: str = "lenet5") -> schema.Variant:
 
 
 def grouped(seeds: int = SEEDS, variant: str = "lenet5") -> Step:
-    """As `training` does it."""
+    """Several seeds as one group, as in `lenetlab.training`."""
     together = group.NetworkGroup([build.build_network(definition(variant), seed) for seed in range(seeds)])
-    pixels, labels = digits(seeds)
+    pixels, labels = random_batch(seeds)
     kept = {name: torch.rand(seeds, BATCH, width) >= rate for name, (width, rate) in together.dropout_layers().items()}
 
     def loss() -> torch.Tensor:
         logits = together.training_logits(pixels, kept).flatten(0, 1)
         return functional.cross_entropy(logits, labels.flatten(), reduction="sum") / BATCH
 
-    return _descending(loss, list(together.weights.values()))
+    return _sgd_step(loss, list(together.weights.values()))
 
 
 def plain(layout: torch.memory_format = torch.contiguous_format, compiled: bool = False, halved: bool = False) -> Step:
-    """One seed, the module itself."""
+    """One seed with the ordinary module."""
     network = build.build_network(definition(), seed=0).to(memory_format=layout)
-    (pixels,), (labels,) = digits(1)
+    (pixels,), (labels,) = random_batch(1)
     pixels = pixels.contiguous(memory_format=layout)
 
     def loss() -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=halved):
             return functional.cross_entropy(network(pixels), labels)
 
-    return _descending(torch.compile(loss) if compiled else loss, list(network.parameters()))
+    return _sgd_step(torch.compile(loss) if compiled else loss, list(network.parameters()))
 
 
-def mapped() -> Step:
-    """torch.func.vmap over the stacked weights."""
+def with_vmap() -> Step:
+    """Several seeds with torch.func.vmap over their stacked weights."""
     networks = [build.build_network(definition(), seed) for seed in range(SEEDS)]
     stacked, _ = torch.func.stack_module_state(networks)
-    pixels, labels = digits(SEEDS)
+    pixels, labels = random_batch(SEEDS)
 
     def loss_of_one(weights: dict[str, torch.Tensor], inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(torch.func.functional_call(networks[0], weights, (inputs,)), targets)
 
-    return _descending(lambda: torch.func.vmap(loss_of_one)(stacked, pixels, labels).sum(), list(stacked.values()))
+    return _sgd_step(lambda: torch.func.vmap(loss_of_one)(stacked, pixels, labels).sum(), list(stacked.values()))
 
 
-def _descending(loss: Callable[[], torch.Tensor], weights: list[torch.Tensor]) -> Step:
+def _sgd_step(loss: Callable[[], torch.Tensor], weights: list[torch.Tensor]) -> Step:
     values = [value.detach() for value in weights]
     momenta = [torch.zeros_like(value) for value in values]
     settings = {"weight_decay": 0.0, "momentum": 0.9, "lr": 0.001, "dampening": 0.0}
@@ -102,8 +102,8 @@ def _descending(loss: Callable[[], torch.Tensor], weights: list[torch.Tensor]) -
 
 
 def first_layers(convolve: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]) -> Step:
-    """C1 and S2 alone, forwards and backwards; `convolve` yields the pooled maps (BATCH, 14, 14, channels)."""
-    pixels, _ = digits(SEEDS)
+    """Forward and backward pass of C1 and S2 alone; `convolve` returns the pooled maps (BATCH, 14, 14, channels)."""
+    pixels, _ = random_batch(SEEDS)
     weight = torch.randn(SEEDS * 6, 1, 5, 5, requires_grad=True)
     bias = torch.randn(SEEDS * 6, requires_grad=True)
 
@@ -120,8 +120,8 @@ def as_group(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> 
     )
 
 
-def four_at_once(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """A kernel moved to the four places that are pooled: one 6×6 convolution of stride 2, then the largest of four."""
+def strided(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Shift each kernel to the four positions of a pooling window: a 6×6 convolution of stride 2, then a maximum."""
     moved = [functional.pad(weight, (right, 1 - right, down, 1 - down)) for down in (0, 1) for right in (0, 1)]
     wide = torch.stack([kernel.unflatten(0, (SEEDS, 6)) for kernel in moved], 1).flatten(0, 2)
     maps = functional.conv2d(_side_by_side(pixels), wide, stride=2, groups=SEEDS)
@@ -129,7 +129,7 @@ def four_at_once(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor)
 
 
 def unfolded(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Every 5×5 window as a row, times the kernels: a product of matrices per seed."""
+    """Every 5×5 window as a row of a matrix, which is multiplied by the kernels of the seed."""
     rows = functional.unfold(pixels.flatten(0, 1), 5).view(SEEDS, BATCH, 25, 784).transpose(2, 3)
     maps = torch.bmm(rows.reshape(SEEDS, BATCH * 784, 25), weight.view(SEEDS, 6, 25).transpose(1, 2))
     flow = maps.view(SEEDS, BATCH, 28, 28, 6).permute(1, 2, 3, 0, 4).flatten(3) + bias
@@ -137,12 +137,12 @@ def unfolded(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> 
 
 
 def _side_by_side(pixels: torch.Tensor) -> torch.Tensor:
-    """(seeds, N, 1, H, W) to (N, seeds, H, W) in channels-last layout."""
+    """Change the shape from (seeds, N, 1, H, W) to (N, seeds, H, W) in channels-last layout."""
     return pixels.squeeze(2).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)
 
 
 class TorchPool:
-    """torch's max-pooling in place of the group's."""
+    """torch's max-pooling instead of that of the group."""
 
     @staticmethod
     def apply(flow: torch.Tensor) -> torch.Tensor:
@@ -150,7 +150,7 @@ class TorchPool:
 
 
 class TorchNorm:
-    """torch's batch normalisation in place of the group's; its statistics are not followed."""
+    """torch's batch normalisation instead of that of the group; running statistics are not updated."""
 
     @staticmethod
     def apply(flow: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float) -> tuple[torch.Tensor, ...]:
@@ -160,12 +160,12 @@ class TorchNorm:
 
 
 @contextmanager
-def memory_given_back() -> Iterator[None]:
-    """glibc as it is: large blocks come from the system, and go back to it."""
-    ORDINARY = 128 * 1024
+def memory_returned() -> Iterator[None]:
+    """The defaults of glibc: large blocks are requested from the system, and returned to it when freed."""
+    DEFAULT = 128 * 1024
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
     for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-        ctypes.CDLL(None).mallopt(threshold, ORDINARY)
+        ctypes.CDLL(None).mallopt(threshold, DEFAULT)
     yield
     devices.make_deterministic()
 
@@ -177,23 +177,23 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
-def replaced(name: str, other: Any) -> Callable[[], AbstractContextManager[Any]]:
-    place = group if hasattr(group, name) else autograd_functions
-    return lambda: mock.patch.object(place, name, other)
+def replacing(name: str, other: Any) -> Callable[[], AbstractContextManager[Any]]:
+    module = group if hasattr(group, name) else autograd_functions
+    return lambda: mock.patch.object(module, name, other)
 
 
 PLAIN = Attempt("one seed, the plain module", plain, 1)
-AT_ONCE = [Attempt("three seeds as one group: what is used", grouped), PLAIN]
-WAYS = [
-    *AT_ONCE,
+IN_PARALLEL = [Attempt("three seeds as one group: what is used", grouped), PLAIN]
+IN_ONE_PROCESS = [
+    *IN_PARALLEL,
     Attempt("two seeds as one group", lambda: grouped(2), 2),
     Attempt("six seeds as one group", lambda: grouped(6), 6),
     Attempt("one seed and its silent copy", lambda: grouped(2), 1),
-    Attempt("group, freed memory given back to the system", grouped, changed=memory_given_back),
-    Attempt("group, max-pooling of torch", grouped, changed=replaced("MaxPool", TorchPool)),
-    Attempt("group, activation before pooling", grouped, changed=replaced("_activated_late", list)),
-    Attempt("three seeds, torch.func.vmap", mapped),
-    Attempt("plain, freed memory given back", plain, 1, memory_given_back),
+    Attempt("group, freed memory given back to the system", grouped, changed=memory_returned),
+    Attempt("group, max-pooling of torch", grouped, changed=replacing("MaxPool", TorchPool)),
+    Attempt("group, activation before pooling", grouped, changed=replacing("_activate_after_pooling", list)),
+    Attempt("three seeds, torch.func.vmap", with_vmap),
+    Attempt("plain, freed memory given back", plain, 1, memory_returned),
     Attempt("plain, channels-last", lambda: plain(torch.channels_last), 1),
     Attempt("plain, torch.compile", lambda: plain(compiled=True), 1),
     Attempt("plain, channels-last, torch.compile", lambda: plain(torch.channels_last, compiled=True), 1),
@@ -206,66 +206,66 @@ NORMALISED = [
     Attempt(
         "group, batch normalisation of torch",
         lambda: grouped(variant="lenet5-regularized"),
-        changed=replaced("BatchNorm", TorchNorm),
+        changed=replacing("BatchNorm", TorchNorm),
     ),
 ]
 FIRST_LAYERS = [
     Attempt("C1 and S2 in three groups of six maps: what is used", lambda: first_layers(as_group)),
-    Attempt("one 6×6 convolution of stride 2, the largest of four", lambda: first_layers(four_at_once)),
+    Attempt("one 6×6 convolution of stride 2, the largest of four", lambda: first_layers(strided)),
     Attempt("windows unfolded, times the kernels", lambda: first_layers(unfolded)),
 ]
 
 
-def timed(step: Step) -> float:
-    """Seconds of a step, mean of STEPS."""
+def mean_seconds(step: Step) -> float:
+    """Mean seconds of STEPS steps."""
     began = time.perf_counter()
     for _ in range(STEPS):
         step()
     return (time.perf_counter() - began) / STEPS
 
 
-def at_once(step: Step) -> float:
-    """Seconds of a step, mean of as many processes as there are cores, all doing the same."""
+def mean_seconds_in_parallel(step: Step) -> float:
+    """Mean seconds of a step in one process per core, all of which compute the same."""
     context, cores = multiprocessing.get_context("fork"), devices.cores()
-    barrier, answers = context.Barrier(cores), context.SimpleQueue()
+    barrier, results = context.Barrier(cores), context.SimpleQueue()
 
     def work() -> None:
-        step()  # asks for memory
+        step()  # warm-up: allocates memory
         barrier.wait()
-        answers.put(timed(step))
+        results.put(mean_seconds(step))
 
     children = [context.Process(target=work) for _ in range(cores)]
     for child in children:
         child.start()
-    total = sum(answers.get() for _ in children)
+    total = sum(results.get() for _ in children)
     for child in children:
         child.join()
     return total / cores
 
 
-def measured(attempts: list[Attempt], rounds: int, how: Callable[[Step], float] = timed) -> list[dict[str, Any]]:
-    """For each attempt the milliseconds of a step and seed, and within each round how many times as long as the first.
+def measure(attempts: list[Attempt], rounds: int, how: Callable[[Step], float] = mean_seconds) -> list[dict[str, Any]]:
+    """For each attempt, milliseconds per step and seed, and the median ratio to the first attempt of the same round.
 
-    In a round all take turns.
+    Every round times each attempt once.
     """
     steps = []
     for attempt in attempts:
         with attempt.changed():
             steps.append(attempt.make())
-            steps[-1]()  # compiles, asks for memory
-    found: list[list[float]] = [[] for _ in attempts]
+            steps[-1]()  # warm-up: compiles, allocates memory
+    times: list[list[float]] = [[] for _ in attempts]
     for _ in range(rounds):
-        for step, attempt, seconds in zip(steps, attempts, found, strict=True):
+        for step, attempt, seconds in zip(steps, attempts, times, strict=True):
             with attempt.changed():
                 step()
                 seconds.append(how(step) / attempt.seeds)
     return [
         {
             "name": attempt.name,
-            "milliseconds": write.spread([1000 * value for value in seconds]),
-            "times_used": median(one / used for one, used in zip(seconds, found[0], strict=True)),
+            "milliseconds": write.median_and_range([1000 * value for value in seconds]),
+            "times_used": median(own / first for own, first in zip(seconds, times[0], strict=True)),
         }
-        for attempt, seconds in zip(attempts, found, strict=True)
+        for attempt, seconds in zip(attempts, times, strict=True)
     ]
 
 
@@ -274,15 +274,17 @@ def measured(attempts: list[Attempt], rounds: int, how: Callable[[Step], float] 
 def main(rounds: int) -> None:
     devices.make_deterministic()
     cores = devices.cores()
-    tables = {  # first what is forked: what two threads leave behind would not outlive that
-        f"a step, in {cores} processes at once": measured(AT_ONCE, rounds, lambda step: at_once(step) / cores),
-        "a step, in one process": measured(WAYS, rounds),
-        "a step with batch normalisation": measured(NORMALISED, rounds),
-        "the first two layers": measured(FIRST_LAYERS, rounds),
+    tables = {  # forks first: the state of torch after using two threads does not survive a fork
+        f"a step, in {cores} processes at once": measure(
+            IN_PARALLEL, rounds, lambda step: mean_seconds_in_parallel(step) / cores
+        ),
+        "a step, in one process": measure(IN_ONE_PROCESS, rounds),
+        "a step with batch normalisation": measure(NORMALISED, rounds),
+        "the first two layers": measure(FIRST_LAYERS, rounds),
     }
     results = {"machine": run.machine(), "batch": BATCH, "steps": STEPS, "rounds": rounds, "tables": tables}
     files.write_json(Path(__file__).with_name("attempts.json"), results)
-    write.document()
+    write.update_document()
 
 
 if __name__ == "__main__":

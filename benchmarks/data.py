@@ -1,4 +1,4 @@
-"""The digits in every form that a way of training reads, made once in a temporary folder."""
+"""MNIST in every form that the benchmarks read, made once in a temporary folder."""
 
 import struct
 from itertools import islice
@@ -10,23 +10,25 @@ from PIL import Image
 from lenetlab.data import archive, images, prepare, sources
 
 ROOT = Path(__file__).parents[1]
-FRACTIONS = (1, 2, 4)  # of the training images, to see how time grows with them
+FRACTIONS = (1, 2, 4)  # 1/N of the training images, to measure how time grows with their number
 
 
 def make(work: Path, train: int, test: int) -> None:
-    """So many images each, from the archives that the pipeline has fetched, or else fetched here.
+    """Write `train` training images and `test` test images to these folders of `work`:
 
-    stored/ has archives as fetch makes them of MNIST, loose/ PNG files as Pillow writes them, packed/ archives of
-    those, torchvision/ MNIST's own files, and prepared-N/ what prepare makes of an N-th of the training images, none
-    of them kept for validation.
+    - stored/: archives as the stage fetch makes them from MNIST
+    - loose/: PNG files as Pillow writes them
+    - packed/: archives of these PNG files
+    - torchvision/: MNIST in its original format
+    - prepared-N/: output of the stage prepare for 1/N of the training images, without validation images
     """
     raw = fetched(work)
     _cut(raw, work / "stored", train, test)
-    for part in FRACTIONS:
-        few = work / "stored" if part == 1 else work / f"stored-{part}"
-        if part > 1:
-            _cut(raw, few, train // part, test)
-        prepare_folder(few, work / f"prepared-{part}", validation=0)
+    for fraction in FRACTIONS:
+        archives = work / "stored" if fraction == 1 else work / f"stored-{fraction}"
+        if fraction > 1:
+            _cut(raw, archives, train // fraction, test)
+        prepare_folder(archives, work / f"prepared-{fraction}", validation=0)
     for part, name in (("train", "train"), ("test", "t10k")):
         found = images.read_archive(work / "stored" / f"{part}.tar", [])
         loose, own = work / "loose" / part, work / "torchvision" / "MNIST" / "raw"
@@ -40,7 +42,7 @@ def make(work: Path, train: int, test: int) -> None:
 
 
 def fetched(work: Path) -> Path:
-    """The folder with train.tar and test.tar of MNIST."""
+    """The folder with train.tar and test.tar of MNIST: that of the pipeline, or `work`/fetched, which is made here."""
     raw = ROOT / "data" / "raw"
     if not (raw / "train.tar").exists():
         raw = work / "fetched"
@@ -49,7 +51,7 @@ def fetched(work: Path) -> Path:
 
 
 def prepare_folder(raw: Path, out: Path, validation: int) -> None:
-    """out/train and out/test, with so many images kept for validation, those that params.yaml keeps."""
+    """Write out/train and out/test. The split into training and validation images is that of params.yaml."""
     prepare.prepare(raw, out / "train", out / "test", validation=validation, validation_seed=0, duplicates="error")
 
 
@@ -61,6 +63,6 @@ def _cut(raw: Path, folder: Path, train: int, test: int) -> None:
 
 
 def _write_idx(values: np.ndarray, path: Path) -> None:
-    """MNIST's format: the type (8: unsigned bytes) and number of dimensions, their lengths, the values."""
+    """Write the IDX format of MNIST: type (8: unsigned bytes), number of dimensions, lengths, values."""
     header = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
     path.write_bytes(header + values.tobytes())

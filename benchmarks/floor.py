@@ -1,4 +1,4 @@
-"""The arithmetic that cannot be left out, and how fast this machine multiplies matrices: python -m benchmarks.floor"""
+"""Arithmetic of each network, and how fast this machine multiplies matrices: python -m benchmarks.floor"""
 
 import json
 import multiprocessing
@@ -12,15 +12,15 @@ from lenetlab.networks import build
 from lenetlab.training import devices
 
 VARIANTS = ("lenet5", "mlp", "lenet5-regularized", "lenet5-decay-dropout-affine")
-SIDE = 1536  # of the matrices: large enough for the peak, small enough for the caches
-SECONDS = 1.0
+SIDE = 1536  # of the matrices: large enough for full speed, small enough for the caches
+SECONDS = 1.0  # for one measurement
 
 
 def flops(variant: str) -> dict[str, int]:
-    """Operations (a multiplication and an addition are two) of an image's matrix products and convolutions.
+    """Operations per image in matrix products and convolutions; a multiplication and an addition are two operations.
 
-    Backwards each layer needs as many for its weights and as many for its input, but nobody asks for the gradient of
-    the images.
+    The backward pass of a layer takes as many operations for its weights and as many for its input. The gradient of
+    the images is not computed, so the first layer takes fewer.
     """
     definition = study(variant, seeds=1, epochs=1).variants[variant]
     size = definition.input.size
@@ -49,7 +49,7 @@ def main() -> None:
     ready, began = time.monotonic(), time.perf_counter()
     with multiprocessing.get_context("fork").Pool(
         cores
-    ) as pool:  # before torch starts threads, which a fork would lose
+    ) as pool:  # before torch starts threads, which do not survive a fork
         side_by_side = sum(pool.map(sgemm, [1] * cores, chunksize=1))
     speeds = {"thread": sgemm(1), "threads": sgemm(cores), "processes": side_by_side}
     found = {"gflops": speeds, "flops": {variant: flops(variant) for variant in VARIANTS}}

@@ -1,6 +1,6 @@
-"""lenetlab as its stages run it: training and evaluating all seeds of a variant, in an empty folder.
+"""Time lenetlab as its stages run it: train and evaluate all seeds of a variant in an empty folder.
 
-python -m benchmarks.ours VARIANT SEEDS EPOCHS PREPARED, which holds train/ and test/
+python -m benchmarks.ours VARIANT SEEDS EPOCHS PREPARED; the folder PREPARED holds train/ and test/
 """
 
 import json
@@ -19,7 +19,7 @@ PARAMETERS = Path(__file__).parents[1] / "params.yaml"
 
 
 def study(variant: str, seeds: int, epochs: int) -> schema.Study:
-    """That of params.yaml with one variant and so many seeds and epochs, on the CPU, where its peers run."""
+    """The study of params.yaml with one variant and these numbers of seeds and epochs, on the CPU like the peers."""
     declared = params.load(PARAMETERS)
     settings = declared.training.model_copy(update={"epochs": epochs})
     changes = {"device": "cpu", "seeds": tuple(range(seeds)), "study": (variant,), "training": settings}
@@ -28,16 +28,16 @@ def study(variant: str, seeds: int, epochs: int) -> schema.Study:
 
 def main(variant: str, seeds: int, epochs: int, prepared: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["DVC_ROOT"] = folder  # what resuming needs is kept there; a finished seed would not be trained again
-        runs, asked = Path(folder, "runs"), study(variant, seeds, epochs)
+        os.environ["DVC_ROOT"] = folder  # without resume files, because a finished seed is not trained again
+        runs, settings = Path(folder, "runs"), study(variant, seeds, epochs)
         ready, began = time.monotonic(), time.perf_counter()
-        plan = execution.plan_training(asked, variant, dataset.load(prepared / "train"))
+        plan = execution.plan_training(settings, variant, dataset.load(prepared / "train"))
         execution.train_variant(plan, runs, Path(folder, "journals"))
         trained = time.perf_counter()
-        evaluate.evaluate(asked, variant, runs, prepared / "test")
+        evaluate.evaluate(settings, variant, runs, prepared / "test")
         ended = time.perf_counter()
-    each = seeds * epochs
-    seconds = {"train": (trained - began) / each, "evaluate": (ended - trained) / each}
+    epochs_trained = seeds * epochs
+    seconds = {"train": (trained - began) / epochs_trained, "evaluate": (ended - trained) / epochs_trained}
     print(json.dumps({"ready": ready, "seconds": sum(seconds.values()), "training": trained - began, **seconds}))
 
 

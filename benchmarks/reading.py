@@ -1,4 +1,4 @@
-"""What the stages fetch and prepare do with 70,000 PNG files, and the inflating that cannot be left out.
+"""Time the stages fetch and prepare, and for comparison only the decompression of the images.
 
 python -m benchmarks.reading {fetch,prepare,inflate} FOLDER
 """
@@ -16,14 +16,16 @@ from benchmarks import data
 from lenetlab.data import archive, png, sources
 
 
-def inflating(raw: Path) -> Callable[[], None]:
-    """The data of every image inflated, and nothing else: what is returned; reading them is done before."""
-    files = [content for name in ("train.tar", "test.tar") for _, content in archive.members(raw / name)]
+def make_inflate(raw: Path) -> Callable[[], None]:
+    """A function that decompresses the data of all images. They are read before, so that only this is timed."""
+    images = [content for name in ("train.tar", "test.tar") for _, content in archive.members(raw / name)]
     start = len(png.START)  # the chunk IDAT follows: length, kind, data, checksum
-    packed = [content[start + 8 : start + 8 + int.from_bytes(content[start : start + 4], "big")] for content in files]
+    compressed = [
+        content[start + 8 : start + 8 + int.from_bytes(content[start : start + 4], "big")] for content in images
+    ]
 
     def inflate() -> None:
-        for stream in packed:
+        for stream in compressed:
             zlib.decompress(stream)
 
     return inflate
@@ -37,11 +39,11 @@ def main(what: str, folder: Path) -> None:
             case "prepare":
                 work = partial(data.prepare_folder, folder, Path(out), validation=5000)
             case "inflate":
-                work = inflating(folder)
+                work = make_inflate(folder)
         ready, began = time.monotonic(), time.perf_counter()
         work()
-        found = {"ready": ready, "seconds": time.perf_counter() - began}
-    print(json.dumps(found))
+        result = {"ready": ready, "seconds": time.perf_counter() - began}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

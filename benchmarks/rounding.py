@@ -1,7 +1,7 @@
-"""What another processor changes: the same trainings with the instructions of AVX-512, with AVX2, with plain ones.
+"""How much results differ on another processor: the same trainings with AVX-512, AVX2 and older instructions.
 
-python -m benchmarks.rounding golden      renew tests/training/golden.json: exact losses of a short run, for the three
-python -m benchmarks.rounding measure     train on the real digits with the first two; docs/reliability.md
+python -m benchmarks.rounding golden      renew tests/training/golden.json, the exact losses of a short run with each
+python -m benchmarks.rounding measure     train on MNIST with AVX-512 and AVX2; writes the table in docs/reliability.md
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.write import replaced, table
+from benchmarks import write
 from lenetlab.data import dataset
 from lenetlab.settings import params
 from lenetlab.storage import files, paths
@@ -24,32 +24,32 @@ ROOT = Path(__file__).parents[1]
 GOLDEN, PAGE = ROOT / "tests" / "training" / "golden.json", ROOT / "docs" / "reliability.md"
 PREPARED = ROOT / "data" / "prepared" / "train"
 VARIANTS, SEEDS = ("lenet5", "mlp", "lenet5-regularized"), (0, 1)
-INSTRUCTIONS = {  # for torch's own kernels, for oneDNN and for MKL, each of which chooses by itself
+INSTRUCTIONS = {  # limits for torch's kernels, oneDNN and MKL, each of which chooses its instructions itself
     "AVX512": {},
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
     "plain": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
 }
 
 
-def family() -> str:
-    """The kind of processor, and of instructions, that this process computes with."""
-    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    fields = dict(line.replace("\t", "").split(":", 1) for line in told.split("\n\n")[0].splitlines())
+def processor_family() -> str:
+    """Vendor, family and model of the processor, and the instructions that this process uses."""
+    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    fields = dict(line.replace("\t", "").split(":", 1) for line in cpuinfo.split("\n\n")[0].splitlines())
     processor = " ".join(fields.get(key, "?").strip() for key in ("vendor_id", "cpu family", "model"))
     limits = {variable: os.environ.get(variable, "") for variable in INSTRUCTIONS["AVX2"]}
     limit = next(
-        (name for name, asked in INSTRUCTIONS.items() if limits == {**dict.fromkeys(limits, ""), **asked}), "?"
+        (name for name, values in INSTRUCTIONS.items() if limits == {**dict.fromkeys(limits, ""), **values}), "?"
     )
     return f"{processor} {torch.backends.cpu.get_cpu_capability()}{'' if limit == 'AVX512' else ', only ' + limit}"
 
 
 def short_losses() -> dict[str, list[float]]:
-    """By variant, training loss of four epochs on 256 images of noise, with all that training has to offer."""
+    """By variant, training losses of four epochs on 256 images of noise, with most features of training in use."""
     devices.make_deterministic()
-    study, chance = params.load(ROOT / "params.yaml"), torch.Generator().manual_seed(1998)
-    images = torch.rand(256, 1, 32, 32, generator=chance) * (torch.rand(256, 1, 32, 32, generator=chance) > 0.8)
+    study, generator = params.load(ROOT / "params.yaml"), torch.Generator().manual_seed(1998)
+    images = torch.rand(256, 1, 32, 32, generator=generator) * (torch.rand(256, 1, 32, 32, generator=generator) > 0.8)
     digits = dataset.Digits(images, torch.arange(256) % 10, black=0.0)
-    found = {}
+    losses = {}
     for name in VARIANTS:
         definition = study.variants[name]
         if definition.regularization.batch_norm:
@@ -60,68 +60,73 @@ def short_losses() -> dict[str, list[float]]:
         runs = [run_files.TrainingJob(definition, settings, seed, {}, {}) for seed in SEEDS]
         state = loop.initial_state(runs, torch.device("cpu"))
         epochs = [loop.train_epoch(runs[0], state, digits)[0] for _ in range(settings.epochs)]
-        found[name] = torch.stack(epochs).flatten().tolist()
-    return found
+        losses[name] = torch.stack(epochs).flatten().tolist()
+    return losses
 
 
 def accuracies() -> dict[str, list[list[float]]]:
-    """By variant and seed, training accuracy of every epoch on the real digits, as the study trains them."""
+    """By variant and seed, training accuracy of every epoch on MNIST, with the settings of params.yaml."""
     study = params.load(ROOT / "params.yaml").model_copy(update={"device": "cpu", "seeds": SEEDS})
-    found = {}
+    accuracies_of = {}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DVC_ROOT"] = folder
         for name in VARIANTS:
             plan = execution.plan_training(study, name, dataset.load(PREPARED))
             execution.train_unfinished([plan])
-            events = [files.read_json_lines(plan.folders[seed] / paths.JOURNAL) for seed in SEEDS]
-            found[name] = [[e["train_accuracy"] for e in journal if e["event"] == "epoch"] for journal in events]
-    return found
+            journals = [files.read_json_lines(plan.folders[seed] / paths.JOURNAL) for seed in SEEDS]
+            accuracies_of[name] = [
+                [event["train_accuracy"] for event in journal if event["event"] == "epoch"] for journal in journals
+            ]
+    return accuracies_of
 
 
-def with_instructions(kind: str, function: str) -> Any:
-    """What a function of this module returns in a process that computes with these instructions."""
-    script = f"import json; from benchmarks import rounding as r; print(json.dumps([r.family(), r.{function}()]))"
-    told = subprocess.run(
+def call_with_instructions(kind: str, function: str) -> Any:
+    """The processor family and the result of a function of this module, in a process limited to these instructions."""
+    script = (
+        f"import json; from benchmarks import rounding as r; print(json.dumps([r.processor_family(), r.{function}()]))"
+    )
+    done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env=os.environ | INSTRUCTIONS[kind],
         check=True,
         stdout=subprocess.PIPE,
     )
-    return json.loads(told.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def apart(one: list[float], other: list[float]) -> float:
+def largest_difference(first: list[float], second: list[float]) -> float:
     """The largest difference in any epoch."""
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+    return max(abs(a - b) for a, b in zip(first, second, strict=True))
 
 
 def measure() -> dict[str, Any]:
-    """Per variant, the largest difference of training accuracy between two kinds of instructions, and two seeds."""
-    usual, fewer = (with_instructions(kind, "accuracies")[1] for kind in ("AVX512", "AVX2"))
+    """By variant, the largest difference of training accuracy between kinds of instructions and between seeds."""
+    avx512, avx2 = (call_with_instructions(kind, "accuracies")[1] for kind in ("AVX512", "AVX2"))
     return {
         "device": devices.describe(torch.device("cpu")),
-        "by instructions": {name: max(map(apart, usual[name], fewer[name])) for name in VARIANTS},
-        "by seed": {name: apart(*usual[name]) for name in VARIANTS},
+        "by instructions": {name: max(map(largest_difference, avx512[name], avx2[name])) for name in VARIANTS},
+        "by seed": {name: largest_difference(*avx512[name]) for name in VARIANTS},
     }
 
 
-def document(found: dict[str, Any]) -> None:
-    """The table in docs/reliability.md."""
+def update_document(differences: dict[str, Any]) -> None:
+    """Write the table of docs/reliability.md."""
     lines = [
-        (name, *(f"{100 * found[kind][name]:.2f}" for kind in ("by instructions", "by seed"))) for name in VARIANTS
+        (name, *(f"{100 * differences[kind][name]:.2f}" for kind in ("by instructions", "by seed")))
+        for name in VARIANTS
     ]
     heads = ("variant", "AVX2 instead of AVX-512, two seeds", "another seed")
-    said = f"On {found['device'].removeprefix('cpu: ')}:\n\n{table(heads, lines)}"
-    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "rounding", said), encoding="utf-8")
+    content = f"On {differences['device'].removeprefix('cpu: ')}:\n\n{write.table(heads, lines)}"
+    files.write_text(PAGE, write.replace_section(PAGE.read_text(encoding="utf-8"), "rounding", content))
 
 
-def main(asked: str) -> None:
-    if asked == "golden":
+def main(command: str) -> None:
+    if command == "golden":
         known = files.read_json(GOLDEN) if GOLDEN.exists() else {}
-        files.write_json(GOLDEN, known | dict(with_instructions(kind, "short_losses") for kind in INSTRUCTIONS))
+        files.write_json(GOLDEN, known | dict(call_with_instructions(kind, "short_losses") for kind in INSTRUCTIONS))
     else:
-        document(measure())
+        update_document(measure())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Measures lenetlab beside other ways of training the same networks, all of them in turn: python -m benchmarks.run
+"""Time lenetlab and other ways of training the same networks in turn: python -m benchmarks.run
 
-Each measurement is a process of its own. `make bench` runs it; docs/performance.md says how to read what comes out.
+Each measurement is a separate process. `make bench` runs it; docs/performance.md explains and shows the results.
 """
 
 import datetime
@@ -30,45 +30,51 @@ SEEDS, EPOCHS = 6, 4
 
 @dataclass(frozen=True)
 class Case:
-    """A command to be timed; unless `whole`, its last line of output tells how long the part took that counts."""
+    """A command to time. Its last line of output is JSON with the seconds that count, except if `whole`: all count."""
 
     group: str  # epoch, floor, files, overhead or linearity
     name: str
     command: tuple[str, ...]
     variant: str | None = None
-    amount: float | None = None  # of what time should grow with
+    amount: float | None = None  # to which the time should be proportional
     whole: bool = False
 
 
 def cases(work: Path, images: int, lightning: Path | None, pipeline_is_done: bool) -> list[Case]:
-    """All that is measured with so many training images, in the order of a round."""
-    return [*_epochs(work, lightning), *_files(work), *_overheads(pipeline_is_done), *_linearity(work, images)]
+    """All cases with this number of training images, in the order of a round."""
+    return [
+        *_epoch_cases(work, lightning),
+        *_file_cases(work),
+        *_start_up_cases(pipeline_is_done),
+        *_scaling_cases(work, images),
+    ]
 
 
-def _epochs(work: Path, lightning: Path | None) -> list[Case]:
-    def peer(name: str, variant: str, script: str, *words: str, python: str = sys.executable) -> Case:
-        return Case("epoch", name, (python, "-m", f"benchmarks.peers.{script}", *words), variant)
+def _epoch_cases(work: Path, lightning: Path | None) -> list[Case]:
+    def peer(name: str, variant: str, script: str, *arguments: str, python: str = sys.executable) -> Case:
+        return Case("epoch", name, (python, "-m", f"benchmarks.peers.{script}", *arguments), variant)
 
-    found, own = [], str(work / "torchvision")
+    cases, mnist = [], str(work / "torchvision")
     for variant in floor.VARIANTS:
-        found.append(Case("epoch", write.OURS, _ours(work, variant, SEEDS, EPOCHS), variant))
-        found.append(peer(f"{write.PNG}, 0 workers", variant, "png_loader", variant, "0", str(work / "loose")))
-    found.append(peer(f"{write.PNG}, 2 workers", "lenet5", "png_loader", "lenet5", "2", str(work / "loose")))
-    found.append(peer("torchvision's MNIST, 0 workers", "lenet5", "torchvision_mnist", own))
-    found.append(peer("pytorch/examples, 1 worker, pinned", "lenet5", "pytorch_examples", own))
+        cases.append(Case("epoch", write.OURS, _ours_command(work, variant, SEEDS, EPOCHS), variant))
+        cases.append(peer(f"{write.PNG}, 0 workers", variant, "png_loader", variant, "0", str(work / "loose")))
+    cases.append(peer(f"{write.PNG}, 2 workers", "lenet5", "png_loader", "lenet5", "2", str(work / "loose")))
+    cases.append(peer("torchvision's MNIST, 0 workers", "lenet5", "torchvision_mnist", mnist))
+    cases.append(peer("pytorch/examples, 1 worker, pinned", "lenet5", "pytorch_examples", mnist))
     if lightning:
-        found.append(peer("Lightning Trainer, 0 workers", "lenet5", "lightning_trainer", own, python=str(lightning)))
-    found.append(peer(write.REFERENCE, "lenet5", "in_memory", own))
-    found.append(Case("floor", "sgemm", (sys.executable, "-m", "benchmarks.floor")))
-    return found
+        cases.append(peer("Lightning Trainer, 0 workers", "lenet5", "lightning_trainer", mnist, python=str(lightning)))
+    cases.append(peer(write.REFERENCE, "lenet5", "in_memory", mnist))
+    cases.append(Case("floor", "sgemm", (sys.executable, "-m", "benchmarks.floor")))
+    return cases
 
 
-def _ours(work: Path, variant: str, seeds: int, epochs: int, part: int = 1) -> tuple[str, ...]:
-    words = (variant, str(seeds), str(epochs), str(work / f"prepared-{part}"))
-    return (sys.executable, "-m", "benchmarks.ours", *words)
+def _ours_command(work: Path, variant: str, seeds: int, epochs: int, part: int = 1) -> tuple[str, ...]:
+    """With 1/`part` of the training images."""
+    arguments = (variant, str(seeds), str(epochs), str(work / f"prepared-{part}"))
+    return (sys.executable, "-m", "benchmarks.ours", *arguments)
 
 
-def _files(work: Path) -> list[Case]:
+def _file_cases(work: Path) -> list[Case]:
     def reading(name: str, what: str, folder: str) -> Case:
         return Case("files", name, (sys.executable, "-m", "benchmarks.reading", what, str(work / folder)))
 
@@ -81,20 +87,20 @@ def _files(work: Path) -> list[Case]:
     ]
 
 
-def _overheads(pipeline_is_done: bool) -> list[Case]:
+def _start_up_cases(pipeline_is_done: bool) -> list[Case]:
     load = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='imported')"
-    found = [
+    cases = [
         Case("overhead", f"imports of {script.name}", (sys.executable, "-c", load, str(script)), whole=True)
         for script in sorted((ROOT / "stages").glob("*.py"))
     ]
     if pipeline_is_done:
-        found.append(Case("overhead", "dvc repro with nothing to do", (_program("dvc"), "repro"), whole=True))
-    return found
+        cases.append(Case("overhead", "dvc repro with nothing to do", (_program("dvc"), "repro"), whole=True))
+    return cases
 
 
-def _linearity(work: Path, images: int) -> list[Case]:
+def _scaling_cases(work: Path, images: int) -> list[Case]:
     def ours(name: str, amount: int, seeds: int, epochs: int, part: int = 1) -> Case:
-        return Case("linearity", name, _ours(work, "lenet5", seeds, epochs, part), "lenet5", amount)
+        return Case("linearity", name, _ours_command(work, "lenet5", seeds, epochs, part), "lenet5", amount)
 
     return [
         *(ours("epochs", epochs, seeds=4, epochs=epochs) for epochs in (1, 2, 3)),
@@ -104,7 +110,7 @@ def _linearity(work: Path, images: int) -> list[Case]:
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Seconds of what counts, of the whole process, and of its start until then."""
+    """Seconds that count, seconds of the whole process, and seconds of its start-up."""
     began = time.monotonic()
     done = subprocess.run(case.command, cwd=ROOT, capture_output=True, text=True)
     process = time.monotonic() - began
@@ -118,7 +124,7 @@ def measure(case: Case) -> dict[str, Any]:
 
 
 def lightning_python(notes: list[str]) -> Path | None:
-    """The interpreter of Lightning's environment, which is made here; a note and None if it cannot be."""
+    """The interpreter of the environment for Lightning, which is made here. If that fails: None, and a note."""
     python = LIGHTNING / "bin" / "python"
     requirements = str(HERE / "requirements-lightning.txt")
     commands = [(_program("uv"), "pip", "install", "--quiet", "--python", str(python), "-r", requirements)]
@@ -134,7 +140,7 @@ def lightning_python(notes: list[str]) -> Path | None:
 
 
 def pipeline_is_done(notes: list[str]) -> bool:
-    """Whether `dvc repro` has nothing to do here; otherwise it would train, and a note says that it was not timed."""
+    """Whether `dvc repro` has nothing to do. If not, it would train, and a note says that it is not timed."""
     status = subprocess.run((_program("dvc"), "status", "--json"), cwd=ROOT, capture_output=True, text=True)
     if status.returncode == 0 and json.loads(status.stdout) == {}:
         return True
@@ -162,42 +168,48 @@ def _pinned(package: str) -> str:
     return next(line.partition("==")[2] for line in lines if line.startswith(f"{package}=="))
 
 
-def _rows(chosen: list[Case], measured: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _rows(selected: list[Case], measured: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return [
-        {"group": case.group, "variant": case.variant, "name": case.name, "amount": case.amount, "measurements": found}
-        for case, found in zip(chosen, measured, strict=True)
+        {"group": case.group, "variant": case.variant, "name": case.name, "amount": case.amount, "measurements": rounds}
+        for case, rounds in zip(selected, measured, strict=True)
     ]
 
 
 @click.command(help=__doc__.partition("\n")[0])
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="rounds through all cases")
-@click.option("--only", default="", help="cases whose group, variant or name contains this; nothing is recorded")
-@click.option("--quick", is_flag=True, help="a twentieth of the images, to see that all works; nothing is recorded")
+@click.option(
+    "--repeats", type=click.IntRange(1), default=5, show_default=True, help="rounds; each times all cases once"
+)
+@click.option("--only", default="", help="only cases whose group, variant or name contains this; records nothing")
+@click.option(
+    "--quick", is_flag=True, help="a twentieth of the images, to check that everything works; records nothing"
+)
 def main(repeats: int, only: str, quick: bool) -> None:
     images = {name: count // (20 if quick else 1) for name, count in IMAGES.items()}
     recorded = not (quick or only)
     target = HERE / ("results.json" if recorded else "unrecorded.json")
-    notes = ["a quick run: a twentieth of the images, so fixed costs weigh twenty times as much"] if quick else []
+    notes = (
+        ["a quick run with a twentieth of the images, in which fixed costs weigh twenty times as much"] if quick else []
+    )
     lightning, done = lightning_python(notes), pipeline_is_done(notes)
     with tempfile.TemporaryDirectory(prefix="lenetlab-bench-") as folder:
         work = Path(folder)
-        every = cases(work, images["train"], lightning, done)
-        chosen = [case for case in every if only in f"{case.group} {case.variant or ''} {case.name}"]
-        click.echo(f"making {sum(images.values()):,} digits in all forms", err=True)
+        all_cases = cases(work, images["train"], lightning, done)
+        selected = [case for case in all_cases if only in f"{case.group} {case.variant or ''} {case.name}"]
+        click.echo(f"writing {sum(images.values()):,} images in all forms", err=True)
         data.make(work, **images)
         head = {"machine": machine(), "images": images, "seeds": SEEDS, "epochs": EPOCHS, "notes": notes}
-        measured: list[list[dict[str, Any]]] = [[] for _ in chosen]
+        measured: list[list[dict[str, Any]]] = [[] for _ in selected]
         for round_ in range(1, repeats + 1):
-            for case, found in zip(chosen, measured, strict=True):
-                found.append(measure(case))
+            for case, measurements in zip(selected, measured, strict=True):
+                measurements.append(measure(case))
                 amount = "" if case.amount is None else f" {case.amount:,}"
-                words = " ".join(filter(None, (case.group, case.variant, case.name))) + amount
-                click.echo(f"round {round_} of {repeats}, {words}: {found[-1]['seconds']:.2f} s", err=True)
-            results = {**head, "repeats": round_, "cases": write.summarised(_rows(chosen, measured))}
-            files.write_json(target, results)  # after every round, so that one that fails loses no other
-    click.echo(write.tables(results))
+                name = " ".join(filter(None, (case.group, case.variant, case.name))) + amount
+                click.echo(f"round {round_} of {repeats}, {name}: {measurements[-1]['seconds']:.2f} s", err=True)
+            results = {**head, "repeats": round_, "cases": write.with_summaries(_rows(selected, measured))}
+            files.write_json(target, results)  # after every round, so that a failure loses only its own round
+    click.echo(write.result_tables(results))
     if recorded:
-        write.document()
+        write.update_document()
 
 
 if __name__ == "__main__":

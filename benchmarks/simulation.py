@@ -397,7 +397,7 @@ def document(record: Row) -> None:
     """Put the tables between their marks in docs/statistics.md, if the file exists."""
     if DOCUMENT.exists():
         text = DOCUMENT.read_text(encoding="utf-8")
-        files.write_text(DOCUMENT, write.replaced(text, "simulation", tables(record)))
+        files.write_text(DOCUMENT, write.replace_section(text, "simulation", tables(record)))
 
 
 @click.command(help=__doc__.partition("\n")[0])

@@ -80,7 +80,9 @@ def pages() -> None:
     files.write_text(TABLES / "README.md", page(found, params.load(ROOT / "params.yaml")))
     if EXAMPLE in {(row["candidate"], row["baseline"]) for row in found.comparisons}:
         document = ROOT / "docs" / "statistics.md"
-        files.write_text(document, write.replaced(document.read_text(encoding="utf-8"), "example", example(found)))
+        files.write_text(
+            document, write.replace_section(document.read_text(encoding="utf-8"), "example", example(found))
+        )
 
 
 def changes(content: Mapping[str, Any]) -> Iterator[str]:

@@ -1,88 +1,109 @@
-"""Break everything that can break, as often as it takes, and keep the count in docs/reliability.md.
+"""Break everything that can break, many times, and write the table of the counts in docs/reliability.md.
 
-python -m benchmarks.torture, which is `make torture`: most of an hour on two cores
-python -m benchmarks.torture small: as often as `make test` does, in minutes
+python -m benchmarks.torture, which is `make torture`: takes most of an hour on two cores
+python -m benchmarks.torture small: as many cases as `make test`, in minutes
 """
 
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.write import replaced, table
+from benchmarks import write
 from lenetlab.storage import files, provenance
 from lenetlab.training import devices
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
-SAME_BITS = "gone on with, the bits of an undisturbed run; no finished epoch trained twice"
-ONE_MESSAGE = "right, or one message that names file or key and what is allowed; no output in part"
-KINDS = {  # as the tests count them -> what was done, and what had to hold each time
-    "killed": ("SIGKILL before an operation of the file system, or in its middle where it writes", SAME_BITS),
-    "power cut": ("the same, and all that was not synced is undone, or some of it", SAME_BITS),
-    "refused by the disk": ("an operation refused: disk full, or faulty; once or from then on", SAME_BITS),
-    "writing: killed": (
-        "the same, while a single file or folder is written",
-        "the old one or the new one, never a part",
+RESUMED = "after resuming, the same bits as an undisturbed run; no finished epoch is trained twice"
+OLD_OR_NEW = "the old content or the new one, never a part"
+ONE_MESSAGE = "valid input is read; otherwise one message names the file or key and what is allowed; no partial output"
+KINDS = {  # kind of case, as the tests count it: what was done, what had to hold each time
+    "killed": ("SIGKILL before an operation of the file system, or halfway through a write", RESUMED),
+    "power cut": ("as above, and all or a part of what was not synced is undone", RESUMED),
+    "refused by the disk": ("an operation fails, because the disk is full or faulty, once or from then on", RESUMED),
+    "writing: killed": ("SIGKILL while one file or folder is written", OLD_OR_NEW),
+    "writing: power cut": ("a power cut while one file or folder is written", OLD_OR_NEW),
+    "writing: refused by the disk": (
+        "an operation fails while one file or folder is written",
+        "the old content or the new one, and an error that names the file",
     ),
-    "writing: power cut": ("the same", "the old one or the new one, never a part"),
-    "writing: refused by the disk": ("the same", "the old one or the new one, and one error that names it"),
     "controls: a part of the state left out": (
-        "resumed without weights, optimizer, epoch, journal, order, dropout, augmentation or schedule",
-        "noticed: other bits",
+        "resumed without weights, optimizer, epoch, journal, image order, dropout, augmentation or schedule",
+        "the test notices that the bits differ",
     ),
     "dvc repro killed at a random time": (
-        "SIGKILL, SIGTERM or Ctrl-C, to DVC alone or to all its processes",
-        "nothing runs on; then the bits of a quiet run, each MLflow run once and FINISHED",
+        "SIGKILL, SIGTERM or Ctrl-C, sent to DVC alone or to all its processes",
+        "no process keeps running; after the next `dvc repro` the bits are those of an undisturbed run, and each MLflow"
+        " run exists once and is FINISHED",
     ),
-    "Ctrl-C": ("while it trains", "says what is kept and how to go on; nothing runs on"),
-    "two at once": ("`dvc repro` twice", "the second is refused; the bits of a quiet run"),
+    "Ctrl-C": ("during training", "a message says what is kept and how to continue; no process keeps running"),
+    "two at once": ("`dvc repro` started twice", "the second is rejected; the bits of an undisturbed run"),
     "tracking faults": (
-        "MLflow's server refuses, hangs, answers 500 or nonsense, is cut off, drips; database full, locked, damaged",
-        "training ends, seconds later at most, with one warning; `lenetlab sync` completes the record, once",
+        "the MLflow server refuses connections, hangs, answers 500 or nonsense, breaks off or is very slow; the"
+        " database is full, locked or damaged",
+        "training ends at most seconds later, with one warning; `lenetlab sync` completes the record, without"
+        " duplicates",
     ),
-    "full disk": ("every stage on a disk that fills up", "one message with the remedy, nothing in part; goes on after"),
+    "full disk": (
+        "every stage on a disk that fills up",
+        "one message with the remedy, no partial output; the stage continues once there is space",
+    ),
     "no permission": ("folders that cannot be written, files that cannot be read", "one message with the remedy"),
-    "no memory": ("too little for the batch, a worker killed", "one message with the remedy; goes on after"),
-    "params.yaml": ("any type, range, key, tag, alias, depth, byte", ONE_MESSAGE),
-    "claims.yaml": ("the same", ONE_MESSAGE),
-    "declarations": ("`data/mnist.toml`, the same", ONE_MESSAGE),
-    "archives": ("links, devices, sparse, paths that lead out, bombs, cut or changed at any byte", ONE_MESSAGE),
-    "PNG files": (
-        "every bit flipped, cut anywhere, every other kind of PNG; and valid ones",
-        f"{ONE_MESSAGE}; Pillow's pixels",
+    "no memory": (
+        "too little memory for the batch; a worker process is killed",
+        "one message with the remedy; the next run continues",
     ),
-    "file names": ("Unicode's digits, signs, spaces, control characters, no text at all", ONE_MESSAGE),
-    "checkpoints": ("weights of any bytes, shapes, names; a pickle in their place", "the same, and nothing unpickled"),
-    "predictions.npz": ("any bytes, arrays, pickled objects", "the same, and nothing unpickled"),
-    "command line": ("any arguments, for commands and stages", "one message, status not 0"),
+    "params.yaml": ("any types, ranges, keys, tags, aliases, nesting and bytes", ONE_MESSAGE),
+    "claims.yaml": ("as above", ONE_MESSAGE),
+    "declarations": ("as above, in `data/mnist.toml`", ONE_MESSAGE),
+    "archives": (
+        "links, devices, sparse files, paths out of the folder, decompression bombs; truncated or changed at any byte",
+        ONE_MESSAGE,
+    ),
+    "PNG files": (
+        "any bit flipped, truncated anywhere, every other kind of PNG; also valid files",
+        f"{ONE_MESSAGE}; pixels are the same as with Pillow",
+    ),
+    "file names": ("Unicode digits, signs, spaces, control characters, bytes that are not text", ONE_MESSAGE),
+    "checkpoints": (
+        "weights with any bytes, shapes and names; a pickle instead of weights",
+        f"{ONE_MESSAGE}; nothing is unpickled",
+    ),
+    "predictions.npz": ("any bytes, arrays and pickled objects", f"{ONE_MESSAGE}; nothing is unpickled"),
+    "command line": ("any arguments of commands and stages", "one message, exit status not 0"),
 }
 
 
 def main(size: str = "large") -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        counted = ["--count" if size == "small" else "--torture", f"{folder}/cases"]
-        asked = ["-m", "torture", "-q", "--durations=10", *counted, str(ROOT / "tests")]
-        status = pytest.main(["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *asked])
-        cases = sum((Counter(files.read_json(counted)) for counted in Path(folder).iterdir()), Counter())
+        count_option = ["--count" if size == "small" else "--torture", f"{folder}/cases"]
+        options = ["-m", "torture", "-q", "--durations=10", *count_option, str(ROOT / "tests")]
+        status = pytest.main(["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *options])
+        cases = sum((Counter(files.read_json(counts)) for counts in Path(folder).iterdir()), Counter())
     if status == 0:
         if unknown := set(cases) - set(KINDS):
-            raise KeyError(f"kinds of cases without a line in the table: {', '.join(unknown)}")
-        lines = [(f"{kind}: {what}", held, f"{cases[kind]:,}", "0") for kind, (what, held) in KINDS.items()]
-        heads = ("what was done", "what had to hold, and did", "cases", "of these, lost")
-        how = f"the {size} version, {(time.monotonic() - began) / 60:.0f} minutes"
-        said = f"{_where()}; {how}.\n\n{table(heads, lines, words=2)}"
-        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "torture", said), encoding="utf-8")
+            raise KeyError(f"kinds of cases without a row in the table: {', '.join(unknown)}")
+        minutes = (time.monotonic() - began) / 60
+        content = f"{_environment()}; the {size} version, {minutes:.0f} minutes.\n\n{table(cases)}"
+        files.write_text(PAGE, write.replace_section(PAGE.read_text(encoding="utf-8"), "torture", content))
     return status
 
 
-def _where() -> str:
+def table(cases: Mapping[str, int]) -> str:
+    """All kinds with the number of cases. None failed, because the table is written only if all tests pass."""
+    rows = [(kind, what, held, f"{cases.get(kind, 0):,}", "0") for kind, (what, held) in KINDS.items()]
+    return write.table(("kind", "what was done", "what had to hold, and did", "cases", "failed"), rows, words=3)
+
+
+def _environment() -> str:
     origin = provenance.origin()
     commit = f"commit {origin['commit'][:10]}" if origin["commit"] else "no commit"
     processor = devices.describe(torch.device("cpu")).removeprefix("cpu: ")

@@ -1,7 +1,7 @@
-"""How `lenet5-tuned` was found: every setting that was tried, measured on validation images; no test image is read.
+"""How the settings of `lenet5-tuned` were chosen: by validation accuracy, without reading a test image.
 
-`make bench-tuning` trains what tuning.json does not hold yet and prints the table, best first. A try is a mean over
-seeds of the validation accuracy after ten epochs on the 55,000 other training images.
+`make bench-tuning` trains the settings that tuning.json does not contain yet, and prints the results, best first. A
+result is the mean over seeds of the validation accuracy after ten epochs on the 55,000 other training images.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from lenetlab.training import devices, loop, parallel, run_files
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).with_suffix(".json")
 PREPARED = ROOT / "data" / "prepared" / "train"
-SEEDS = (100, 101, 102)  # none of a study's, so that they are not chosen for these
+SEEDS = (100, 101, 102)  # not those of a study, so that the settings are not chosen for its seeds
 COMMON = {"schedule": "one-cycle", "batch_norm": True, "augmentation": "elastic"}
 
 TRIES: tuple[dict[str, Any], ...] = (
@@ -51,19 +51,19 @@ TRIES: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-def variant(settings: dict[str, Any]) -> tuple[schema.Variant, schema.Training]:
-    """LeNet-5 with these settings, each in the block that it belongs to."""
-    study, asked = params.load(ROOT / "params.yaml"), COMMON | settings
+def tuned_variant(settings: dict[str, Any]) -> tuple[schema.Variant, schema.Training]:
+    """LeNet-5 with these settings: its definition with regularisation, and its training settings."""
+    study, settings = params.load(ROOT / "params.yaml"), COMMON | settings
     plain = study.variants["lenet5"]
-    rules = {key: value for key, value in asked.items() if key in schema.Regularization.model_fields}
-    recipe = {key: value for key, value in asked.items() if key in schema.Training.model_fields}
+    rules = {key: value for key, value in settings.items() if key in schema.Regularization.model_fields}
+    recipe = {key: value for key, value in settings.items() if key in schema.Training.model_fields}
     regularized = plain.model_copy(update={"regularization": plain.regularization.model_copy(update=rules)})
     return regularized, study.training.model_copy(update=recipe)
 
 
-def trained(settings: dict[str, Any], digits: dataset.Digits, validation: dataset.Digits) -> Iterator[dict[str, Any]]:
-    """Train all seeds of a try as one group, and yield what the validation images say of them."""
-    definition, recipe = variant(settings)
+def train(settings: dict[str, Any], digits: dataset.Digits, validation: dataset.Digits) -> Iterator[dict[str, Any]]:
+    """Train all seeds as one group, and yield their losses and accuracies on the validation images."""
+    definition, recipe = tuned_variant(settings)
     runs = [run_files.TrainingJob(definition, recipe, seed, {}, {}) for seed in SEEDS]
     state = loop.initial_state(runs, torch.device("cpu"))
     for _ in range(recipe.epochs):
@@ -81,16 +81,16 @@ def main() -> None:
         for split in ("training", "validation")
     )
     record = files.read_json(RECORD) if RECORD.exists() else []
-    known = [found["settings"] for found in record]
-    waiting = [settings for settings in TRIES if settings not in known]
-    tasks = [lambda settings=settings: trained(settings, digits, validation) for settings in waiting]
-    for _, found in parallel.run_tasks(tasks, min(len(tasks), devices.cores())) if tasks else ():
-        record.append(found)
+    known = [result["settings"] for result in record]
+    missing = [settings for settings in TRIES if settings not in known]
+    tasks = [lambda settings=settings: train(settings, digits, validation) for settings in missing]
+    for _, result in parallel.run_tasks(tasks, min(len(tasks), devices.cores())) if tasks else ():
+        record.append(result)
         files.write_json(RECORD, record)
-        print(f"{100 * fmean(found['accuracy']):.3f} %  {found['settings']}", flush=True)
+        print(f"{100 * fmean(result['accuracy']):.3f} %  {result['settings']}", flush=True)
     print(f"\n{len(record)} tries, {len(SEEDS)} seeds each, on {len(validation)} validation images; best first")
-    for found in sorted(record, key=lambda found: -fmean(found["accuracy"])):
-        print(f"{100 * fmean(found['accuracy']):.3f} %  loss {fmean(found['loss']):.4f}  {found['settings']}")
+    for result in sorted(record, key=lambda result: -fmean(result["accuracy"])):
+        print(f"{100 * fmean(result['accuracy']):.3f} %  loss {fmean(result['loss']):.4f}  {result['settings']}")
 
 
 if __name__ == "__main__":

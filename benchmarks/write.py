@@ -1,4 +1,4 @@
-"""From what was measured to the tables of docs/performance.md and its figure: python -m benchmarks.write"""
+"""Write the tables and the figure of docs/performance.md from the recorded measurements: python -m benchmarks.write"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,104 +19,110 @@ OURS, PNG, REFERENCE = "lenetlab", "PNG loader", "tensors in memory, plain loop,
 Row = dict[str, Any]
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def median_and_range(values: Sequence[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
-def summarised(rows: Sequence[Row]) -> list[Row]:
-    """The rows with median and range of their seconds, and for an epoch of training how many times ours it takes.
+def with_summaries(rows: Sequence[Row]) -> list[Row]:
+    """The rows with median and range of their seconds and, for epochs, of their ratio to the seconds of lenetlab.
 
-    Rows of one round were measured minutes apart on a machine that may drift, so a ratio is taken within each round.
+    The speed of a machine may drift between rounds, so ratios are computed within each round.
     """
-    found = []
+    summaries = []
     for row in rows:
-        own = _all(row, "seconds")
-        summary = {**row, "seconds": spread(own)}
-        ours = [other for other in rows if other["name"] == OURS and other["variant"] == row["variant"]]
-        if row["group"] == "epoch" and ours:
-            pairs = zip(own, _all(ours[0], "seconds"), strict=True)
-            summary["times_ours"] = spread([one / other for one, other in pairs])
-        found.append(summary)
-    return found
+        seconds = _values(row, "seconds")
+        summary = {**row, "seconds": median_and_range(seconds)}
+        same = [other for other in rows if other["name"] == OURS and other["variant"] == row["variant"]]
+        if row["group"] == "epoch" and same:
+            pairs = zip(seconds, _values(same[0], "seconds"), strict=True)
+            summary["times_ours"] = median_and_range([theirs / ours for theirs, ours in pairs])
+        summaries.append(summary)
+    return summaries
 
 
-def tables(results: Row) -> str:
-    """All that was measured, as Markdown."""
-    parts = [PICTURE, _origin(results), *(f"Note: {note}." for note in results["notes"])]
-    floors = _floors(results)
-    groups = {group: [row for row in results["cases"] if row["group"] == group] for group in _names(results, "group")}
+def result_tables(results: Row) -> str:
+    """All measurements of `benchmarks.run` as Markdown."""
+    parts = [PICTURE, _conditions(results), *(f"Note: {note}." for note in results["notes"])]
+    floors = _floor_seconds(results)
+    groups = {
+        group: [row for row in results["cases"] if row["group"] == group] for group in _distinct(results, "group")
+    }
     for variant in dict.fromkeys(row["variant"] for row in groups.get("epoch", [])):
         rows = [row for row in groups["epoch"] if row["variant"] == variant]
-        parts += [f"### {variant}", _epochs(rows, results["images"]["train"]), _floor_line(rows, floors.get(variant))]
+        parts += [
+            f"### {variant}",
+            _epoch_table(rows, results["images"]["train"]),
+            _floor_line(rows, floors.get(variant)),
+        ]
     if floors:
-        parts += ["### Matrix products, float32", _speeds(groups["floor"][0])]
+        parts += ["### Matrix products, float32", _matrix_speed_table(groups["floor"][0])]
     if "files" in groups:
-        parts += [f"### {sum(results['images'].values()):,} PNG files", _files(groups["files"])]
+        parts += [f"### {sum(results['images'].values()):,} PNG files", _files_table(groups["files"])]
     if "overhead" in groups:
-        parts += ["### Start-up", _overheads(groups["overhead"])]
+        parts += ["### Start-up", _start_up_table(groups["overhead"])]
     if "linearity" in groups:
-        parts += ["### Does time grow in proportion?", _linearity(groups["linearity"])]
+        parts += ["### Does time grow in proportion?", _scaling_table(groups["linearity"])]
     return "\n\n".join(part for part in parts if part)
 
 
 def figure(rows: Sequence[Row]) -> Figure:
-    """Seconds of an epoch, a bar for each way of training; ours in colour, each with its figure beside it."""
+    """Bars with the seconds of an epoch for each way of training; the bar of lenetlab has a colour."""
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     with mpl.rc_context(style.RC_PARAMS):
-        sketch = Figure(figsize=(7.2, 0.9 + 0.29 * (len(rows) + 1.4 * len(variants))), layout="constrained")
-        axes = sketch.subplots()
-        place, marks = 0.0, []
+        drawing = Figure(figsize=(7.2, 0.9 + 0.29 * (len(rows) + 1.4 * len(variants))), layout="constrained")
+        axes = drawing.subplots()
+        position, labels = 0.0, []
         for variant in variants:
-            axes.text(0, place, variant, fontweight="bold", va="center", transform=axes.get_yaxis_transform())
+            axes.text(0, position, variant, fontweight="bold", va="center", transform=axes.get_yaxis_transform())
             for row in sorted((row for row in rows if row["variant"] == variant), key=_median):
-                place += 1
-                marks.append((place, row["name"].replace(" (reference)", "")))
-                own = row["name"] == OURS
-                bar = axes.barh(place, _median(row), height=0.72, color=style.COLOURS[0] if own else "#ADB5BD")
+                position += 1
+                labels.append((position, row["name"].replace(" (reference)", "")))
+                is_ours = row["name"] == OURS
+                bar = axes.barh(position, _median(row), height=0.72, color=style.COLOURS[0] if is_ours else "#ADB5BD")
                 axes.bar_label(bar, [f"{_median(row):.1f} s"], padding=3, fontsize=9)
-            place += 1.4
-        axes.set(ylim=(place - 0.7, -0.6), xlabel="seconds per run and epoch; less is better")
-        axes.set_yticks([at for at, _ in marks], [name for _, name in marks])
+            position += 1.4
+        axes.set(ylim=(position - 0.7, -0.6), xlabel="seconds per run and epoch; less is better")
+        axes.set_yticks([at for at, _ in labels], [name for _, name in labels])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.08)
-    return sketch
+    return drawing
 
 
-def attempts(results: Row) -> str:
-    """What was tried, as Markdown."""
+def attempt_tables(results: Row) -> str:
+    """The measurements of `benchmarks.attempts` as Markdown."""
     parts = [
-        f"{_where(results['machine'])}. LeNet-5, batches of {results['batch']}, SGD with momentum, float32, random"
-        f" images; milliseconds per seed, median and range of {results['rounds']} rounds of {results['steps']} steps,"
-        " one thread unless it says otherwise."
+        f"{_environment(results['machine'])}. LeNet-5, batches of {results['batch']}, SGD with momentum, float32,"
+        f" random images; milliseconds per seed, median and range of {results['rounds']} rounds of"
+        f" {results['steps']} steps, one thread unless it says otherwise."
     ]
     for title, rows in results["tables"].items():
-        lines = [(row["name"], _shown(row["milliseconds"], 2), f"{row['times_used']:.2f}") for row in rows]
+        lines = [(row["name"], _with_range(row["milliseconds"], 2), f"{row['times_used']:.2f}") for row in rows]
         parts.append(table((title, "ms per seed", "times the first"), lines))
     return "\n\n".join(parts)
 
 
-def records(results: Row) -> str:
-    """Seconds to 99 %, as Markdown."""
+def record_table(results: Row) -> str:
+    """The measurements of `benchmarks.record`, seconds to 99 %, as Markdown."""
     lines = []
     for row in results["rows"]:
         accuracies = [100 * found["accuracy"] for found in row["measurements"]]
         accuracy = f"{mean(accuracies):.2f} ± {stdev(accuracies):.2f} ({min(accuracies):.2f} to {max(accuracies):.2f})"
-        times = (_shown(spread(_all(row, key)), 2) for key in ("training", "seconds"))
+        times = (_with_range(median_and_range(_values(row, key)), 2) for key in ("training", "seconds"))
         lines.append((row["name"], str(len(accuracies)), accuracy, *times, f"{_median_of(row, 'process'):.1f}"))
     heads = ("where", "seeds", "accuracy, %", "training, s", "with reading the data, s", "whole process, s")
-    return f"{_where(results['machine'])}.\n\n{table(heads, lines)}"
+    return f"{_environment(results['machine'])}.\n\n{table(heads, lines)}"
 
 
-SECTIONS = {"results": tables, "attempts": attempts, "record": records}
+SECTIONS = {"results": result_tables, "attempts": attempt_tables, "record": record_table}
 
 
-def document() -> None:
-    """Put the tables of all that has been measured between their marks in docs/performance.md, the figure beside it."""
+def update_document() -> None:
+    """Write all recorded measurements between their markers in docs/performance.md, and the figure beside it."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    for name, told in SECTIONS.items():
+    for name, render in SECTIONS.items():
         if (recorded := HERE / f"{name}.json").exists():
-            text = replaced(text, name, told(files.read_json(recorded)))
+            text = replace_section(text, name, render(files.read_json(recorded)))
     files.write_text(DOCUMENT, text)
     if (recorded := HERE / "results.json").exists():
         epochs = [row for row in files.read_json(recorded)["cases"] if row["group"] == "epoch"]
@@ -124,41 +130,41 @@ def document() -> None:
         files.write_text(DOCUMENT.with_suffix(".svg"), style.standalone_svg(drawn))
 
 
-def replaced(text: str, name: str, measured: str) -> str:
-    """The text with something else between the marks of that name."""
+def replace_section(text: str, name: str, content: str) -> str:
+    """The text with new content between the markers of this name."""
     begin, end = (f"<!-- {name}: {side} -->" for side in ("begin", "end"))
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
         raise ValueError(f"the document has no line {begin} followed by one {end}")
-    return f"{before}{begin}\n\n{measured}\n\n{end}{after}"
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 
-def _where(machine: Row) -> str:
-    """Day, machine, versions and commit."""
-    named = ("python", "torch", "torchvision", "pillow", "numpy")
-    packages = ", ".join(f"{name} {machine[name]}" for name in named)
+def _environment(machine: Row) -> str:
+    """Date, machine, versions and commit."""
+    packages = ("python", "torch", "torchvision", "pillow", "numpy")
+    versions = ", ".join(f"{name} {machine[name]}" for name in packages)
     commit = f"commit {machine['commit'][:10]}" if machine["commit"] else "no commit"
     changed = " with changes" if machine["dirty"] else ""
-    return f"{machine['date']}, {machine['cores']} cores of {machine['processor']}; {packages}; {commit}{changed}"
+    return f"{machine['date']}, {machine['cores']} cores of {machine['processor']}; {versions}; {commit}{changed}"
 
 
-def _origin(results: Row) -> str:
-    images = results["images"]
+def _conditions(results: Row) -> str:
+    images, machine = results["images"], results["machine"]
     return (
-        f"{_where(results['machine'])}; lightning {results['machine']['lightning']}. Median of {results['repeats']}"
-        f" rounds, the range in brackets; {images['train']:,} training and {images['test']:,} test images; lenetlab"
+        f"{_environment(machine)}; lightning {machine['lightning']}. Median of {results['repeats']} rounds, the"
+        f" range in brackets; {images['train']:,} training and {images['test']:,} test images; lenetlab"
         f" trains {results['seeds']} seeds for {results['epochs']} epochs."
     )
 
 
-def _epochs(rows: Sequence[Row], images: int) -> str:
+def _epoch_table(rows: Sequence[Row], images: int) -> str:
     lines = [
         (
             f"**{row['name']}**" if row["name"] == OURS else row["name"],
-            _shown(row["seconds"], 2),
+            _with_range(row["seconds"], 2),
             f"{images / _median(row):,.0f}",
-            _shown(row["times_ours"], 2) if "times_ours" in row else "–",
+            _with_range(row["times_ours"], 2) if "times_ours" in row else "–",
             f"{_median_of(row, 'start_up'):.1f}",
             f"{_median_of(row, 'process'):.1f}",
         )
@@ -179,13 +185,15 @@ def _floor_line(rows: Sequence[Row], seconds: dict[str, float] | None) -> str:
     )
 
 
-def _floors(results: Row) -> dict[str, dict[str, float]]:
-    """For each variant the seconds of an epoch and its evaluation if all were matrix products at full speed."""
-    found = [row for row in results["cases"] if row["group"] == "floor"]
-    if not found:
+def _floor_seconds(results: Row) -> dict[str, dict[str, float]]:
+    """By variant, the seconds of an epoch and its evaluation if all arithmetic ran at the speed of matrix products."""
+    rows = [row for row in results["cases"] if row["group"] == "floor"]
+    if not rows:
         return {}
-    images, measured = results["images"], found[0]["measurements"]
-    speeds = {how: median(one["gflops"][how] for one in measured) * 1e9 for how in ("thread", "processes")}
+    images, measured = results["images"], rows[0]["measurements"]
+    speeds = {
+        how: median(measurement["gflops"][how] for measurement in measured) * 1e9 for how in ("thread", "processes")
+    }
     floors = {}
     for variant, count in measured[0]["flops"].items():
         total = images["train"] * count["train"] + images["test"] * count["evaluate"]
@@ -194,50 +202,50 @@ def _floors(results: Row) -> dict[str, dict[str, float]]:
     return floors
 
 
-def _speeds(row: Row) -> str:
+def _matrix_speed_table(row: Row) -> str:
     ways = {"thread": "one thread", "threads": "one process, a thread per core", "processes": "a process per core"}
     lines = [
-        (words, _shown(spread([found["gflops"][how] for found in row["measurements"]]), 0))
-        for how, words in ways.items()
+        (name, _with_range(median_and_range([found["gflops"][how] for found in row["measurements"]]), 0))
+        for how, name in ways.items()
     ]
     return table(("how", "GFLOP/s"), lines)
 
 
-def _files(rows: Sequence[Row]) -> str:
-    lines = [(row["name"], _shown(row["seconds"], 2), f"{_median_of(row, 'process'):.2f}") for row in rows]
+def _files_table(rows: Sequence[Row]) -> str:
+    lines = [(row["name"], _with_range(row["seconds"], 2), f"{_median_of(row, 'process'):.2f}") for row in rows]
     return table(("what", "s", "whole process with its imports, s"), lines)
 
 
-def _overheads(rows: Sequence[Row]) -> str:
-    return table(("what", "whole process, s"), [(row["name"], _shown(row["seconds"], 2)) for row in rows])
+def _start_up_table(rows: Sequence[Row]) -> str:
+    return table(("what", "whole process, s"), [(row["name"], _with_range(row["seconds"], 2)) for row in rows])
 
 
-def _linearity(rows: Sequence[Row]) -> str:
-    """Seconds of training all runs together, without the evaluation; per unit they should not change."""
+def _scaling_table(rows: Sequence[Row]) -> str:
+    """Seconds of the whole training without the evaluation. If time is proportional, the last column is 1."""
     lines = []
     for name in dict.fromkeys(row["name"] for row in rows):
         group = [row for row in rows if row["name"] == name]
         first = _median_of(group[0], "training") / group[0]["amount"]
         for row in group:
-            whole = spread(_all(row, "training"))
+            whole = median_and_range(_values(row, "training"))
             lines.append(
-                (name, f"{row['amount']:,}", _shown(whole, 2), f"{whole['median'] / row['amount'] / first:.2f}")
+                (name, f"{row['amount']:,}", _with_range(whole, 2), f"{whole['median'] / row['amount'] / first:.2f}")
             )
-    return table(("lenet5, more and more", "", "s of training", "per unit, against the first"), lines)
+    return table(("lenet5, growing", "", "s of training", "per unit, relative to the first"), lines)
 
 
 def table(heads: Sequence[str], lines: Iterable[Sequence[str]], words: int = 1) -> str:
-    """A table in Markdown; behind the first columns, which hold words, figures to the right."""
+    """A Markdown table. The first `words` columns are text, the others are numbers and aligned to the right."""
     rule = "|" + "---|" * words + "--:|" * (len(heads) - words)
     return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def _shown(values: dict[str, float], digits: int) -> str:
+def _with_range(values: dict[str, float], digits: int) -> str:
     low, middle, high = (f"{values[key]:,.{digits}f}" for key in ("min", "median", "max"))
     return f"{middle} ({low} to {high})"
 
 
-def _all(row: Row, key: str) -> list[float]:
+def _values(row: Row, key: str) -> list[float]:
     return [found[key] for found in row["measurements"]]
 
 
@@ -246,12 +254,12 @@ def _median(row: Row) -> float:
 
 
 def _median_of(row: Row, key: str) -> float:
-    return median(_all(row, key))
+    return median(_values(row, key))
 
 
-def _names(results: Row, key: str) -> list[str]:
+def _distinct(results: Row, key: str) -> list[str]:
     return list(dict.fromkeys(row[key] for row in results["cases"]))
 
 
 if __name__ == "__main__":
-    document()
+    update_document()

@@ -1,7 +1,6 @@
-"""All images in one tensor, a plain loop, a plain module, one thread: what is left of the usual code once no file is
-opened and no loader stands between. This is the reference.
+"""The reference: all images in one tensor, a plain loop, a plain module, one thread; no files and no DataLoader.
 
-python -m benchmarks.peers.in_memory FOLDER, which holds MNIST/raw/ as torchvision downloads it
+python -m benchmarks.peers.in_memory FOLDER; the folder holds MNIST/raw/ as torchvision downloads it
 """
 
 import sys
@@ -17,7 +16,7 @@ from benchmarks.peers import loop, networks
 
 
 class Digits:
-    """The set as tensors, in batches; in a new order every time if it is shuffled."""
+    """A data set as tensors, in batches; in a new order in every epoch if `shuffle`."""
 
     def __init__(self, folder: Path, name: str, batch: int, shuffle: bool) -> None:
         pixels = np.fromfile(folder / f"MNIST/raw/{name}-images-idx3-ubyte", np.uint8, offset=16).reshape(-1, 1, 28, 28)

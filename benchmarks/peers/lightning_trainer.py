@@ -1,7 +1,9 @@
-"""PyTorch Lightning's Trainer with torchvision's MNIST, as in its "Lightning in 15 minutes"; logger, checkpoints and
-progress bar are off, which is in its favour. It has an environment of its own: requirements-lightning.txt.
+"""PyTorch Lightning's Trainer with torchvision's MNIST, as in "Lightning in 15 minutes".
 
-python -m benchmarks.peers.lightning_trainer FOLDER, which holds MNIST/raw/ as torchvision downloads it
+Logger, checkpoints and progress bar are off, which makes it faster. It needs the separate environment of
+requirements-lightning.txt.
+
+python -m benchmarks.peers.lightning_trainer FOLDER; the folder holds MNIST/raw/ as torchvision downloads it
 """
 
 import json
@@ -39,7 +41,7 @@ class LitLeNet5(lightning.LightningModule):
 
 
 def trainer(batches: int | None) -> lightning.Trainer:
-    """For one epoch on the CPU, or for its first batches."""
+    """A trainer for one epoch on the CPU, or for its first `batches`."""
     quiet = {
         "logger": False,
         "enable_checkpointing": False,

@@ -1,4 +1,4 @@
-"""Training and evaluation as in PyTorch's quickstart tutorial, and how every way of training is timed."""
+"""Training and evaluation as in PyTorch's quickstart tutorial, and the timing of the peers."""
 
 import json
 import time
@@ -16,7 +16,7 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> float:
-    """One pass; the sum of the losses, which this kind of code prints."""
+    """Train one epoch; returns the sum of the losses, which such code usually prints."""
     model.train()
     running_loss = 0.0
     for images, labels in batches:
@@ -30,7 +30,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Batches) -> int:
-    """How many are right."""
+    """The number of correct answers."""
     model.eval()
     return sum((model(images).argmax(1) == labels).sum().item() for images, labels in batches)
 
@@ -38,8 +38,8 @@ def evaluate(model: nn.Module, batches: Batches) -> int:
 def measure(
     train_on: Callable[[Batches], Any], evaluate_on: Callable[[Batches], Any], loader: Any, test: Sized
 ) -> None:
-    """Print when the imports were over, and the seconds of one epoch and one evaluation after a warm-up."""
-    ready = time.monotonic()  # the driver has looked at the same clock when it started this process
+    """Print the end of the start-up, and the seconds of one epoch and one evaluation after a warm-up."""
+    ready = time.monotonic()  # benchmarks.run compares it with the same clock at the start of this process
     train_on(islice(loader, WARM_UP))
     began = time.perf_counter()
     train_on(loader)

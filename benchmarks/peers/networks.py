@@ -1,4 +1,4 @@
-"""The networks that are trained, as people write them: the layers of the variants with these names in params.yaml."""
+"""The networks as people usually write them, with the layers of the variants of these names in params.yaml."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,7 +1,8 @@
-"""A PNG file opened for every item, transforms, DataLoader: the custom Dataset of PyTorch's "Datasets & DataLoaders"
-tutorial, with Pillow and torchvision's transforms, and the loop of its quickstart tutorial.
+"""A DataLoader that opens a PNG file for every item, with Pillow and torchvision's transforms.
 
-python -m benchmarks.peers.png_loader VARIANT WORKERS FOLDER, which holds train/ and test/ full of {number}_{label}.png
+As the custom Dataset of PyTorch's "Datasets & DataLoaders" tutorial, with the loop of its quickstart tutorial.
+
+python -m benchmarks.peers.png_loader VARIANT WORKERS FOLDER; train/ and test/ in FOLDER hold {number}_{label}.png
 """
 
 import sys

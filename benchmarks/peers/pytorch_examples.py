@@ -1,7 +1,8 @@
-"""The training script of pytorch/examples, mnist/main.py: its loop, its batches of 64 and 1,000, and the loader
-settings that it uses with an accelerator (one worker, pinned memory). Network and optimizer are those of the others.
+"""The training script mnist/main.py of pytorch/examples, with the network and the optimizer of the other peers.
 
-python -m benchmarks.peers.pytorch_examples FOLDER, which holds MNIST/raw/ as torchvision downloads it
+Its loop, its batches of 64 and 1,000, and its loader settings for an accelerator: one worker, pinned memory.
+
+python -m benchmarks.peers.pytorch_examples FOLDER; the folder holds MNIST/raw/ as torchvision downloads it
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""torchvision's MNIST and a DataLoader without workers: the loop of PyTorch's quickstart tutorial.
+"""torchvision's MNIST and a DataLoader without workers, with the loop of PyTorch's quickstart tutorial.
 
-python -m benchmarks.peers.torchvision_mnist FOLDER, which holds MNIST/raw/ as torchvision downloads it
+python -m benchmarks.peers.torchvision_mnist FOLDER; the folder holds MNIST/raw/ as torchvision downloads it
 """
 
 import sys

@@ -1,6 +1,7 @@
-"""What the benchmarks count and how they tell it; the measurements themselves are for `make bench`."""
+"""Calculations and tables of the benchmarks. `make bench` runs the measurements themselves."""
 
 import copy
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks import agreement, attempts, floor, ours, record, write
+from benchmarks import agreement, attempts, floor, ours, record, torture, write
 from benchmarks.peers import networks
 from lenetlab.data import dataset
 from lenetlab.evaluation import predictions
@@ -50,33 +51,40 @@ MACHINE = {
 @pytest.fixture
 def results():
     images = {"train": 60_000, "test": 10_000}
-    head = {"machine": MACHINE, "repeats": 3, "images": images, "seeds": 6, "epochs": 2, "notes": ["one is left out"]}
-    return {**head, "cases": write.summarised(copy.deepcopy(ROWS))}
+    head = {
+        "machine": MACHINE,
+        "repeats": 3,
+        "images": images,
+        "seeds": 6,
+        "epochs": 2,
+        "notes": ["Lightning is left out"],
+    }
+    return {**head, "cases": write.with_summaries(copy.deepcopy(ROWS))}
 
 
-def test_the_arithmetic_of_lenet5_is_counted_from_its_layers():
+def test_operations_of_lenet5():
     products = 6 * 25 * 28 * 28 + 16 * 150 * 10 * 10 + 400 * 120 + 120 * 84 + 84 * 10
-    first = 6 * 25 * 28 * 28  # no gradient of the images
+    first = 6 * 25 * 28 * 28  # its input is the images, which need no gradient
     assert floor.flops("lenet5") == {"train": 2 * (3 * products - first), "evaluate": 2 * products}
     assert floor.flops("lenet5") == {"train": 2_263_920, "evaluate": 833_040}
 
 
-def test_the_arithmetic_of_the_mlp_is_counted_from_its_layers():
+def test_operations_of_the_mlp():
     products, first = 1024 * 59 + 59 * 10, 1024 * 59
     assert floor.flops("mlp") == {"train": 2 * (3 * products - first), "evaluate": 2 * products}
 
 
-def test_normalisation_and_dropout_are_no_matrix_products():
+def test_normalisation_and_dropout_do_not_count():
     assert floor.flops("lenet5-regularized") == floor.flops("lenet5-decay-dropout-affine") == floor.flops("lenet5")
 
 
 @pytest.mark.parametrize("variant", floor.VARIANTS)
 def test_the_peers_train_the_same_network(variant):
-    """As many parameters, and the same logits with the same weights."""
+    """The same number of parameters, and the same logits with the same weights."""
     definition = ours.study(variant, seeds=1, epochs=1).variants[variant]
     own, peer = build.build_network(definition, seed=0).eval(), networks.build(variant).eval()
     assert layer_table.parameter_count(peer) == layer_table.parameter_count(own)
-    own_layers, peer_layers = _with_weights(own), _with_weights(peer)
+    own_layers, peer_layers = _layers_with_weights(own), _layers_with_weights(peer)
     assert [type(layer) for layer in peer_layers] == [type(layer) for layer in own_layers]
     for layer, other in zip(peer_layers, own_layers, strict=True):
         layer.load_state_dict(other.state_dict())
@@ -86,19 +94,19 @@ def test_the_peers_train_the_same_network(variant):
     assert rates[0] == rates[1]
 
 
-def _with_weights(network):
-    """Convolutions, normalisations and linear layers, each kind in its order."""
+def _layers_with_weights(network):
+    """Convolutions, then normalisations, then linear layers, each kind in its order."""
     kinds = (torch.nn.Conv2d, torch.nn.BatchNorm2d, torch.nn.Linear)
     return [layer for kind in kinds for layer in network.modules() if isinstance(layer, kind)]
 
 
-def test_the_study_that_is_timed_differs_in_size_alone():
+def test_the_timed_study_differs_only_in_size():
     study = ours.study("mlp", seeds=3, epochs=2)
     assert (study.seeds, study.study, study.training.epochs, study.device) == ((0, 1, 2), ("mlp",), 2, "cpu")
     assert (study.training.batch_size, study.training.optimizer, study.training.momentum) == (64, "sgd", 0.9)
 
 
-def test_ratios_are_taken_within_a_round(results):
+def test_ratios_are_computed_within_a_round(results):
     slow = results["cases"][1]
     assert slow["seconds"] == {"median": 12.0, "min": 8.0, "max": 15.0}
     assert slow["times_ours"] == {"median": 4.0, "min": 3.0, "max": 5.0}  # 8/2, 12/4, 15/3
@@ -106,11 +114,11 @@ def test_ratios_are_taken_within_a_round(results):
     assert "times_ours" not in results["cases"][2]
 
 
-def test_the_tables_tell_all_that_was_measured(results):
-    text = write.tables(results)
+def test_the_tables_show_all_measurements(results):
+    text = write.result_tables(results)
     assert "| **lenetlab** | 3.00 (2.00 to 4.00) | 20,000 | 1.00 (1.00 to 1.00) | 5.0 | 9.0 |" in text
     assert "| slow & steady | 12.00 (8.00 to 15.00) | 5,000 | 4.00 (3.00 to 5.00) | 5.0 | 18.0 |" in text
-    assert text.index("**lenetlab**") < text.index("slow & steady")  # the quickest first
+    assert text.index("**lenetlab**") < text.index("slow & steady")  # the fastest first
     # (60,000 × 2.264 + 10,000 × 0.833 MFLOP) / 100 and 200 GFLOP/s
     assert "2.26 MFLOP to train an image and 0.83 to evaluate one, so 1.44 s on one core and 0.72 s per run" in text
     assert "lenetlab takes 4.2 times" in text
@@ -120,37 +128,37 @@ def test_the_tables_tell_all_that_was_measured(results):
     assert "| epochs | 4 | 24.00 (24.00 to 24.00) | 1.00 |" in text
     assert "2 cores of Abacus" in text
     assert "commit 0123456789;" in text
-    assert "Note: one is left out." in text
+    assert "Note: Lightning is left out." in text
 
 
-def test_a_part_of_the_measurements_has_tables_too(results):
+def test_tables_of_a_part_of_the_measurements(results):
     results["cases"] = [case for case in results["cases"] if case["name"] == "slow & steady"]
-    text = write.tables(results)
+    text = write.result_tables(results)
     assert "slow & steady" in text
     assert "floor" not in text
 
 
 def test_the_table_of_attempts():
-    rows = [{"name": "slow & steady", "milliseconds": write.spread([4.0, 2.0, 3.0]), "times_used": 1.5}]
-    text = write.attempts({"machine": MACHINE, "batch": 64, "rounds": 3, "steps": 20, "tables": {"a step": rows}})
+    rows = [{"name": "slow & steady", "milliseconds": write.median_and_range([4.0, 2.0, 3.0]), "times_used": 1.5}]
+    text = write.attempt_tables({"machine": MACHINE, "batch": 64, "rounds": 3, "steps": 20, "tables": {"a step": rows}})
     assert "2 cores of Abacus" in text
     assert "| a step | ms per seed | times the first |" in text
     assert "| slow & steady | 3.00 (2.00 to 4.00) | 1.50 |" in text
 
 
-def test_the_table_of_the_record():
+def test_the_table_of_seconds_to_99_percent():
     times = {"training": 4.0, "seconds": 5.0, "process": 9.0}
     found = [{"seed": seed, "accuracy": accuracy, **times} for seed, accuracy in enumerate((0.990, 0.991, 0.992))]
-    text = write.records({"machine": MACHINE, "rows": [{"name": "2 cores", "measurements": found}]})
+    text = write.record_table({"machine": MACHINE, "rows": [{"name": "2 cores", "measurements": found}]})
     assert "| 2 cores | 3 | 99.10 ± 0.10 (99.00 to 99.20) | 4.00 (4.00 to 4.00) | 5.00 (5.00 to 5.00) | 9.0 |" in text
 
 
-def test_two_ways_of_training_are_compared(tmp_path):
-    """Where both read the same, p is 1; where one reads all and the other nothing, the least that 3 seeds can reach."""
+def test_two_checkouts_are_compared(tmp_path):
+    """With equal predictions p is 1; with 100 % against 0 % it is the smallest value that 3 seeds can reach."""
     labels, seeds = np.arange(100, dtype=np.uint8) % 10, np.arange(3)
-    all_right, same = np.tile(labels, (3, 1)), np.tile(np.roll(labels, 1), (3, 1))
+    correct, same = np.tile(labels, (3, 1)), np.tile(np.roll(labels, 1), (3, 1))
     same[:, :50] = labels[:50]
-    for side, by_variant in (("before", {"a": same, "b": all_right}), ("after", {"a": same, "b": 9 - all_right})):
+    for side, by_variant in (("before", {"a": same, "b": correct}), ("after", {"a": same, "b": 9 - correct})):
         for name, predicted in by_variant.items():
             (folder := tmp_path / side / "evaluations" / name).mkdir(parents=True)
             found = predictions.Predictions(seeds, labels, predicted, np.ones((3, 100), dtype=np.float32))
@@ -159,12 +167,12 @@ def test_two_ways_of_training_are_compared(tmp_path):
     lines = agreement.table(tmp_path / "before", tmp_path / "after").splitlines()[2:]
     assert lines[0] == "| a | 50.00 | 50.00 | +0.00 | +0.00 to +0.00 | 1.00 |"
     assert lines[1].startswith("| b | 100.00 | 0.00 | -100.00 | ")
-    assert lines[1].endswith("| 0.20 |")  # 2 of 20 divisions, times 2 for Holm
+    assert lines[1].endswith("| 0.20 |")  # 2 of 20 permutations, times 2 for Holm
     assert len(lines) == 2
 
 
-def test_the_record_is_lenet5_on_all_images_it_is_given():
-    """One step per whole batch, weights that both halves share, and digits that are told apart at the end."""
+def test_the_fast_recipe_trains_lenet5():
+    """Both halves of a batch share their weights, the trained network reads ten prototypes, and the bits repeat."""
     variant = ours.study("lenet5", seeds=1, epochs=1).variants["lenet5"]
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(10).repeat(256)
@@ -174,15 +182,15 @@ def test_the_record_is_lenet5_on_all_images_it_is_given():
     assert sum(value[0].numel() for value in trained.weights.values()) == 61_706
     for value in trained.weights.values():
         assert torch.equal(value[0], value[1])
-    answers = trained.evaluate(prototypes)
+    answers = trained.evaluation_logits(prototypes)
     assert answers[0].argmax(1).tolist() == list(range(10))
     again = record.train(variant, 0, dataset.Digits(images, labels, 0.0))
-    assert torch.equal(again.evaluate(prototypes), answers)
+    assert torch.equal(again.evaluation_logits(prototypes), answers)
 
 
-@pytest.mark.parametrize("first", [attempts.as_group, attempts.four_at_once, attempts.unfolded])
-def test_the_attempts_at_the_first_layers_compute_the_same(first):
-    pixels, _ = attempts.digits(attempts.SEEDS)
+@pytest.mark.parametrize("convolve", [attempts.as_group, attempts.strided, attempts.unfolded])
+def test_all_forms_of_the_first_layers_compute_the_same(convolve):
+    pixels, _ = attempts.random_batch(attempts.SEEDS)
     generator = torch.Generator().manual_seed(0)
     weight, bias = (torch.randn(shape, generator=generator, requires_grad=True) for shape in ((18, 1, 5, 5), (18,)))
     expected = torch.cat(
@@ -192,36 +200,53 @@ def test_the_attempts_at_the_first_layers_compute_the_same(first):
         ],
         dim=1,
     ).permute(0, 2, 3, 1)
-    found = first(pixels, weight, bias)
+    found = convolve(pixels, weight, bias)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    towards = torch.randn(found.shape, generator=generator)
-    ours_, theirs = (torch.autograd.grad(value, [weight, bias], towards) for value in (found, expected))
-    for one, other in zip(ours_, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    direction = torch.randn(found.shape, generator=generator)
+    gradients, expected_gradients = (
+        torch.autograd.grad(value, [weight, bias], direction) for value in (found, expected)
+    )
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-3)
 
 
-def test_only_what_is_between_the_marks_is_replaced():
-    text = write.replaced("before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n", "x", "| new |")
+@pytest.mark.parametrize("attempt", attempts.IN_ONE_PROCESS + attempts.NORMALISED, ids=lambda attempt: attempt.name)
+def test_what_an_attempt_replaces_exists(attempt):
+    """`mock.patch` raises an error for functions and classes that were renamed."""
+    if attempt.changed not in (attempts.memory_returned, attempts.two_threads):
+        with attempt.changed():
+            pass
+
+
+def test_only_the_text_between_the_markers_is_replaced():
+    text = write.replace_section("before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n", "x", "| new |")
     assert text == "before\n<!-- x: begin -->\n\n| new |\n\n<!-- x: end -->\nafter\n"
-    assert write.replaced(text, "x", "| new |") == text
+    assert write.replace_section(text, "x", "| new |") == text
     with pytest.raises(ValueError, match="no line"):
-        write.replaced(text, "y", "| new |")
+        write.replace_section(text, "y", "| new |")
 
 
 @pytest.mark.parametrize("name", write.SECTIONS)
-def test_the_document_has_the_marks(name):
+def test_the_document_has_the_markers(name):
     text = write.DOCUMENT.read_text()
-    assert write.replaced(text, name, "x").count(f"<!-- {name}: begin -->") == 1
+    assert write.replace_section(text, name, "x").count(f"<!-- {name}: begin -->") == 1
 
 
-def test_the_figure_names_every_way_and_its_seconds(results):
-    picture = style.standing_alone(style.svg(write.figure(results["cases"][:2]), "performance"))
+def test_the_document_shows_the_descriptions_of_torture():
+    """Only the numbers of cases change when `make torture` writes the table."""
+    page = torture.PAGE.read_text()
+    shown = page.partition("<!-- torture: begin -->")[2].partition("<!-- torture: end -->")[0]
+    assert torture.table({}) in re.sub(r"\| [\d,]+ \| 0 \|$", "| 0 | 0 |", shown, flags=re.MULTILINE)
+
+
+def test_the_figure_shows_every_way_of_training_and_its_seconds(results):
+    picture = style.standalone_svg(style.svg(write.figure(results["cases"][:2]), "performance"))
     words = " ".join(ElementTree.fromstring(picture).itertext())  # noqa: S314  made a line above
     for text in ("lenet5", "lenetlab", "3.0 s", "slow & steady", "12.0 s"):
         assert text in words
 
 
-def test_lightning_runs_with_the_same_torch():
+def test_lightning_is_pinned_to_the_same_torch():
     root = Path(write.HERE).parent
     locked = (root / "requirements.lock").read_text()
     pinned = (write.HERE / "requirements-lightning.txt").read_text().split()

@@ -17,7 +17,7 @@ def test_the_losses_are_golden():
     kinds that are known differ by 3e-8 at most.
     """
     found = rounding.short_losses()
-    for name, losses in GOLDEN.get(rounding.family(), {}).items():
+    for name, losses in GOLDEN.get(rounding.processor_family(), {}).items():
         assert found[name] == losses, f"{name}: other bits than when the golden losses were taken"
     for known in GOLDEN.values():
         for name, losses in known.items():
@@ -28,7 +28,7 @@ def test_the_losses_are_golden():
 @pytest.mark.parametrize("kind", ["AVX2", "plain"])
 def test_the_losses_are_golden_with_fewer_instructions_too(kind):
     """What an older processor would compute."""
-    family, losses = rounding.with_instructions(kind, "short_losses")
+    family, losses = rounding.call_with_instructions(kind, "short_losses")
     assert losses == GOLDEN.get(family, losses)
     for known in GOLDEN.values():
         assert losses == {name: pytest.approx(values, rel=1e-5) for name, values in known.items()}

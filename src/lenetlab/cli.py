@@ -12,19 +12,18 @@ from lenetlab.storage import files, paths
 from lenetlab.tracking import pages
 from lenetlab.tracking import sync as publishing
 
-MNIST_TEST = 10_000  # images
+MNIST_TEST_IMAGES = 10_000
 
 
-@click.group(
-    help="Train LeNet-5 and its rivals, and say whether each difference is real. The pipeline itself is `dvc repro`."
-)
+@click.group(help="Train LeNet-5 and other networks, and say whether each difference is real. `dvc repro` runs it all.")
 def commands() -> None:
     pass
 
 
-@commands.command(help="Check all of params.yaml and claims.yaml before anything runs, and tell what can be found.")
+@commands.command(help="Check params.yaml and claims.yaml, and print how large a difference the study can detect.")
 def check() -> None:
-    study, problems = params.load(paths.PARAMS), []
+    study = params.load(paths.PARAMS)
+    problems = []
     if not Path(study.data.source).exists():
         problems.append(
             f"{paths.PARAMS}: data.source: {study.data.source!r} does not exist; allowed: a .toml file or a folder"
@@ -33,44 +32,44 @@ def check() -> None:
         claims.load(paths.CLAIMS, study)
     except UserError as error:
         problems += error.problems
-    problems += _damaged_by_dvc()
+    problems += _incomplete_dvc_files()
     if problems:
         raise UserError(*problems)
     if study.device not in ("auto", "cpu"):
-        from lenetlab.training import device  # imports torch, which takes seconds
+        from lenetlab.training import devices  # imports torch, which takes seconds
 
-        device.resolve(study.device)
+        devices.resolve(study.device)
     pairs = sum(map(len, study.comparisons.values()))
     click.echo(
-        f"{paths.PARAMS} is right: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
+        f"{paths.PARAMS} is valid: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
         f" {study.training.epochs} epochs, device {study.device}"
     )
-    for family, compared in study.comparisons.items():
-        click.echo(_outlook(family, len(compared), len(study.seeds)))
+    for family, comparisons in study.comparisons.items():
+        click.echo(f"comparisons.{family}: {_detectable_difference(len(comparisons), len(study.seeds))}")
 
 
-@commands.command(help="Train one variant with one setting changed at a time, as `sensitivity` in params.yaml says.")
+@commands.command(help="Train one variant with one setting changed at a time: `sensitivity` in params.yaml.")
 def sensitivity() -> None:
     study = params.load(paths.PARAMS)
     from lenetlab.evaluation import sensitivity  # imports torch
 
     files.write_json(paths.SENSITIVITY, sensitivity.measure(study, paths.PREPARED_TRAIN))
-    click.echo(f"{paths.SENSITIVITY} is written; dvc repro puts it into the report")
+    click.echo(f"wrote {paths.SENSITIVITY}; dvc repro adds it to the report")
 
 
-@commands.command(help="Lay the report out again from the records on disk, in seconds; nothing is trained or compared.")
+@commands.command(help="Write the report again from the results on disk, in seconds; nothing is trained or compared.")
 def report() -> None:
     study = params.load(paths.PARAMS)
-    from lenetlab.report import collect, page, results  # imports SciPy and matplotlib
+    from lenetlab.report import collect, inputs, page, results  # imports SciPy and matplotlib
 
     outcomes, answers, origin = results.read_results(paths.REPORTS)
-    found = collect.collect(study, results.SOURCES, outcomes, answers, origin)
+    content = collect.collect(study, inputs.PROJECT_OUTPUTS, outcomes, answers, origin)
     with files.writing_folder(paths.REPORTS) as outputs:
-        page.write_report(found, outputs)
+        page.write_report(content, outputs)
     click.echo(f"report: {paths.REPORTS / paths.REPORT_PAGE}")
 
 
-@commands.command(help="Bring MLflow up to date with the outputs on disk; running it again changes nothing.")
+@commands.command(help="Publish to MLflow all outputs on disk that it does not have yet.")
 def sync() -> None:
     study = params.load(paths.PARAMS)
     added = publishing.sync(study.study)
@@ -80,8 +79,8 @@ def sync() -> None:
 
 
 @commands.command(
-    help="Train a recorded run again from its record alone, and say whether the same came out. RUN is the id or the"
-    " name of a seed's run in MLflow; --variant and --seed take the record on disk. Ends with status 1 if not."
+    help="Train a recorded run again and say whether the result is the same; if not, the exit status is 1. RUN is the"
+    " id or the name of a seed's run in MLflow; --variant and --seed take the record on disk instead."
 )
 @click.argument("run", required=False)
 @click.option("--variant", help="such as lenet5")
@@ -90,56 +89,59 @@ def reproduce(run: str | None, variant: str | None, seed: int | None) -> None:
     if (run is None) == (variant is None) or (variant is None) != (seed is None):
         raise UserError("reproduce: needs either RUN, or both --variant and --seed")
     study = params.load(paths.PARAMS)
-    told = publishing.recorded(run) if run else None
+    recorded = publishing.recorded(run) if run is not None else {}
     from lenetlab.training import reproduction  # imports torch
 
-    if told:
-        record = reproduction.Recorded(**told)
-    else:
+    if variant is not None and seed is not None:
         name = paths.seed_name(seed)
         record = reproduction.read_record(paths.RUNS / variant / name, paths.JOURNALS / variant / f"{name}.jsonl")
-    found = reproduction.reproduce(record, study, paths.PREPARED_TRAIN)
-    click.echo(reproduction.summary(record, found))
-    if found.outcome == "different":
+    else:
+        record = reproduction.TrainingRecord(**recorded)
+    result = reproduction.reproduce(record, study, paths.PREPARED_TRAIN)
+    click.echo(reproduction.summary(record, result))
+    if result.outcome == "different":
         raise SystemExit(1)
 
 
-@commands.command(help="Open the runs in MLflow's pages, for this machine only; prints the address of a prepared view.")
+@commands.command(help="Show the runs in MLflow's pages, on this machine only; prints the address of a prepared view.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
     pages.ui(port)
 
 
-def _damaged_by_dvc() -> Iterator[str]:
-    """DVC writes these files in place; killed in that moment, it leaves one that it cannot read itself."""
-    whole = {paths.DVC_LOCK: re.compile(r"schema:.*\n", re.DOTALL), paths.DVC_RWLOCK: re.compile(r"\{.*\}", re.DOTALL)}
+def _incomplete_dvc_files() -> Iterator[str]:
+    """DVC writes these files in place: if it is killed meanwhile, it leaves a file that it cannot read."""
+    complete = {
+        paths.DVC_LOCK: re.compile(r"schema:.*\n", re.DOTALL),
+        paths.DVC_RWLOCK: re.compile(r"\{.*\}", re.DOTALL),
+    }
     remedies = {
-        paths.DVC_LOCK: f"git checkout {paths.DVC_LOCK}, or, if git has none, rm {paths.DVC_LOCK}",
+        paths.DVC_LOCK: f"git checkout {paths.DVC_LOCK}, or, if git does not have it, rm {paths.DVC_LOCK}",
         paths.DVC_RWLOCK: f"rm {paths.DVC_RWLOCK}",
     }
-    for path, form in whole.items():
-        if path.exists() and not form.fullmatch(path.read_text(encoding="utf-8", errors="replace")):
+    for path, pattern in complete.items():
+        if path.exists() and not pattern.fullmatch(path.read_text(encoding="utf-8", errors="replace")):
             yield (
-                f"{path}: damaged, as DVC leaves it if it is killed while it writes; remedy: {remedies[path]}; then"
-                " dvc repro, which takes up all that is finished"
+                f"{path}: incomplete, as if DVC was killed while writing it; remedy: {remedies[path]}; then dvc repro,"
+                " which uses everything that is finished"
             )
 
 
-def _outlook(family: str, comparisons: int, seeds: int) -> str:
-    """What a family of comparisons can tell, before anything is trained."""
+def _detectable_difference(comparisons: int, seeds: int) -> str:
+    """The smallest difference that a family of comparisons can detect, as far as this is known before training."""
     from lenetlab.statistics import intervals, power  # imports SciPy, which takes a second
 
     typical = power.TYPICAL
-    least = power.detectable(typical, seeds, MNIST_TEST, comparisons)
+    least = power.detectable(typical, seeds, MNIST_TEST_IMAGES, comparisons)
     if least is None:
         return (
-            f"comparisons.{family}: nothing can be found better or worse: {seeds} seeds each cannot reach p below"
-            f" {intervals.LEVEL} among {comparisons} comparisons; needed: {power.least_seeds(comparisons)} seeds"
+            f"no verdict can be better or worse: with {seeds} seeds each, p cannot be below {intervals.LEVEL} among"
+            f" {comparisons} comparisons; needed: {power.least_seeds(comparisons)} seeds"
         )
     return (
-        f"comparisons.{family}: a difference of {100 * least:.2f} percentage points is found with 80 % power, if"
-        f" seeds and images spread as they do on MNIST ({100 * typical.seeds[0] ** 0.5:.2f} and"
-        f" {100 * typical.images**0.5:.2f} points)"
+        f"a difference of {100 * least:.2f} percentage points is detected with 80 % power, if accuracies vary as on"
+        f" MNIST (standard deviation {100 * typical.seeds[0] ** 0.5:.2f} points between seeds,"
+        f" {100 * typical.images**0.5:.2f} points from the sample of test images)"
     )
 
 

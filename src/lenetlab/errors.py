@@ -1,4 +1,4 @@
-"""An experiment pipeline on digit images that says whether a difference is real."""
+"""Errors that a user can correct: how a program prints them, and the exit status with which it ends."""
 
 import ctypes
 import errno
@@ -8,20 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-AGAIN = "then run the same command again: it goes on where it was"
-REMEDIES = {  # by error number: what helps where the machine, not the code, says no
-    errno.ENOSPC: f"make room on that disk, {AGAIN}",
-    errno.EDQUOT: f"make room within your quota, {AGAIN}",
-    errno.EFBIG: f"allow larger files there, {AGAIN}",
+RERUN = "then run the same command again: it continues where it stopped"
+REMEDIES = {  # by error number of the operating system
+    errno.ENOSPC: f"make room on that disk, {RERUN}",
+    errno.EDQUOT: f"make room within your quota, {RERUN}",
+    errno.EFBIG: f"allow larger files there, {RERUN}",
     errno.EROFS: "work in a folder that can be written",
     errno.EACCES: "give yourself permission for it",
     errno.EPERM: "give yourself permission for it",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.EIO: "the disk fails: move to another one",
-    errno.ENOENT: "dvc repro makes what is missing",
+    errno.ENOENT: "dvc repro makes missing files",
 }
-
-NO_MEMORY = (  # in the words of the system, C++, Python, the loader and oneDNN
+OUT_OF_MEMORY = (  # parts of messages of the operating system, C++, Python, the dynamic loader and oneDNN
     "allocate memory",
     "out of memory",
     "bad_alloc",
@@ -33,7 +32,7 @@ NO_MEMORY = (  # in the words of the system, C++, Python, the loader and oneDNN
 
 
 class UserError(Exception):
-    """Something that the user can put right; `problems` are lines that name a file or key and what is allowed."""
+    """An error that the user can correct. Each of `problems` is a line with a file or key and what is allowed."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -41,14 +40,14 @@ class UserError(Exception):
 
 
 def explain(error: Exception) -> UserError | None:
-    """What the machine lacks and what helps; None if `error` tells of something else."""
+    """The error as one line with a remedy, if the machine lacks memory, room or permission; else None."""
     if isinstance(error, UserError):
         return error
-    # torch has no class of its own for a CPU without memory, and threads and libraries have none either
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+    # Only the text of the error tells: torch on a CPU, threads and libraries have no class for a lack of memory.
+    if isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY):
         return UserError(
             "out of memory; remedy: a smaller batch_size or fewer seeds at a time, or fewer processors (taskset -c 0), "
-            + AGAIN
+            + RERUN
         )
     if isinstance(error, OSError) and error.errno:
         name = str(error.filename or "")
@@ -59,7 +58,7 @@ def explain(error: Exception) -> UserError | None:
 
 
 def die_with_parent() -> None:
-    """On Linux, have this process killed as soon as the one that started it is gone; elsewhere nothing."""
+    """On Linux, let the system kill this process when its parent ends; elsewhere, do nothing."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -67,19 +66,19 @@ def die_with_parent() -> None:
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """For programs: what a user can put right is told without a traceback and ends with status 1, Ctrl-C with 130.
+    """For programs: print an error that the user can correct without a traceback, exit status 1; Ctrl-C: status 130.
 
-    A `dvc repro` that is killed leaves its stages behind; they end with it, also if it was gone before this is called:
-    what is then the parent never is in the process group that DVC shares with its stages.
+    A stage ends when its `dvc repro` is killed, also if that happened before this call: its parent is then another
+    process, which is not in the process group that DVC shares with its stages.
     """
     if "DVC_STAGE" in os.environ:
         die_with_parent()
         if os.getpgid(os.getppid()) != os.getpgrp():
-            raise SystemExit("error: the `dvc repro` that started this is gone")
+            raise SystemExit("error: the `dvc repro` that started this stage has ended")
     try:
         yield
     except KeyboardInterrupt:
-        print("\nstopped; what is finished is kept, down to each epoch: the same command goes on", file=sys.stderr)
+        print("\nstopped; finished epochs are kept: the same command continues there", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         known = explain(error)

@@ -1,13 +1,13 @@
-"""`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
+"""The command-line arguments of a stage script."""
 
 from lenetlab.errors import UserError
-from lenetlab.settings import messages
+from lenetlab.settings.messages import quoted
 
 
-def stage_arguments(command: list[str], *names: str) -> list[str]:
-    """What a stage was called with, as many words as there are names. UserError tells how it has to be called."""
-    _, *given = command
-    if len(given) != len(names):
-        found = " ".join(map(messages.quoted, given)) or "nothing"
-        raise UserError(f"{command[0]}: called with {found}; allowed: {' '.join(['python', command[0], *names])}")
-    return given
+def stage_arguments(argv: list[str], *names: str) -> list[str]:
+    """The arguments in sys.argv, one for each name. UserError if there are more or fewer."""
+    script, *arguments = argv
+    if len(arguments) != len(names):
+        given = " ".join(map(quoted, arguments)) or "no arguments"
+        raise UserError(f"{script}: called with {given}; allowed: {' '.join(['python', script, *names])}")
+    return arguments

@@ -1,62 +1,71 @@
-"""`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
+"""Error messages about a file: its problems by key, with values and names as a message shows them."""
 
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-MOST_PROBLEMS = 50  # listed by one message
+from lenetlab.errors import UserError
 
-MOST_NAMES = 100  # listed by one line
+MAX_LINES = 50  # of one error
+MAX_KEYS = 10  # with the same problem, in one line
+MAX_NAMES = 100  # in one line
+MAX_LENGTH = 80  # characters of a value
 
+Place = tuple[str | int, ...]  # keys and list indices that lead to a value
 
-def with_path(path: Path, problems: list[str]) -> list[str]:
-    """Each problem with the file's name before it, and not more of them than one reads."""
-    shown = [f"{path}: {problem}" for problem in problems[:MOST_PROBLEMS]]
-    return shown + ([f"{path}: and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else [])
-
-
-def key_path(steps: Iterable) -> str:
-    """A place in a file, as `training.epochs` or `study[0]`."""
-    return key_suffix(steps).removeprefix(".")
-
-
-def key_suffix(steps: Iterable) -> str:
-    """The same as it follows the name of what holds the place: `.epochs`, `[0]`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{plain_name(step)}" for step in steps)
+# A value with many references to itself is huge when printed whole.
+_ABBREVIATED = reprlib.Repr()
+_ABBREVIATED.maxlevel = 3
+_ABBREVIATED.maxdict = _ABBREVIATED.maxlist = _ABBREVIATED.maxset = _ABBREVIATED.maxtuple = 30
+_ABBREVIATED.maxstring = _ABBREVIATED.maxlong = _ABBREVIATED.maxother = 100
 
 
-def plain_name(name: Any) -> str:
-    """A name as a message lists it: as it is, unless it would garble the message."""
-    return name if isinstance(name, str) and name.isprintable() and 0 < len(name) <= 80 else quoted(name)
+class Problem(NamedTuple):
+    place: Place
+    text: str  # the value, and what is allowed
 
 
-def name_list(names: Iterable) -> str:
-    """Names that are allowed, and not more of them than one reads."""
-    words = [plain_name(name) for name in names]
-    return ", ".join(words[:MOST_NAMES]) + (f" and {len(words) - MOST_NAMES} more" if len(words) > MOST_NAMES else "")
+def file_error(path: Path, problems: Iterable[Problem]) -> UserError:
+    """An error with a line for each different problem, which names the file and all keys that have this problem."""
+    keys_by_text: dict[str, dict[str, None]] = {}
+    for problem in problems:
+        keys_by_text.setdefault(problem.text, {})[key_path(problem.place)] = None
+    lines = [f"{path}: {_shortened(list(keys), MAX_KEYS)}: {text}" for text, keys in keys_by_text.items()]
+    more = [f"{path}: and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
+    return UserError(*lines[:MAX_LINES], *more)
 
 
-# Of a value that holds itself many times over only the beginning is looked at.
-_SHORT = reprlib.Repr()
+def key_path(place: Place) -> str:
+    """A place as a message shows it: `training.epochs` or `study[0]`."""
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{printable_name(step)}" for step in place)
+    return path.removeprefix(".")
 
-_SHORT.maxlevel = 3
 
-_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxset = _SHORT.maxtuple = 30
+def printable_name(name: Any) -> str:
+    """A name without quotation marks, unless it is not text, has unprintable characters or is too long."""
+    return name if isinstance(name, str) and name.isprintable() and 0 < len(name) <= MAX_LENGTH else quoted(name)
 
-_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 100
+
+def name_list(names: Iterable[Any]) -> str:
+    """Names separated by commas."""
+    return _shortened([printable_name(name) for name in names], MAX_NAMES)
+
+
+def quoted(value: Any) -> str:
+    """A value as Python writes it, shortened."""
+    try:
+        text = _ABBREVIATED.repr(value)
+    except ValueError:  # Python does not print whole numbers of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
 
 
 def one_line(error: Exception) -> str:
-    """What a parser says of a file, in one line, without characters that would garble it."""
+    """The message of a parser in one line, shortened, without unprintable characters."""
     line = " ".join(str(error).split())
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)[:500]
 
 
-def quoted(value: Any) -> str:
-    """A value as an error message quotes it, cut where it is long."""
-    try:
-        text = _SHORT.repr(value)
-    except ValueError:  # Python prints no whole number of more than 4,300 digits
-        text = "a number of thousands of digits"
-    return text if len(text) <= 80 else text[:77] + "..."
+def _shortened(words: list[str], most: int) -> str:
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

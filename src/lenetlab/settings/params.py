@@ -1,138 +1,130 @@
-"""`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
+"""Read params.yaml, and check what depends on several keys."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from lenetlab.errors import UserError
 from lenetlab.settings import messages, schema, schema_errors, yaml_file
+from lenetlab.settings.messages import Problem, name_list, quoted
 
 
 def load(path: Path) -> schema.Study:
-    """The study that `path` describes. UserError lists every key that is wrong, its value and what is allowed."""
+    """The study in a params.yaml. UserError lists every invalid key with its value and what is allowed."""
     content = yaml_file.read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: empty or not a mapping; allowed: the keys {', '.join(schema.Study.model_fields)}")
+    unknown = list(_unknown_names(content))
     try:
         study = schema.Study.model_validate(content)
     except ValidationError as error:
-        found = dict.fromkeys(schema_errors.message(problem, content) for problem in error.errors())
-        raise UserError(*messages.with_path(path, [*found, *_unknown_names(content)])) from None
-    variants, unmatched = _with_matched_widths(study.variants)
-    problems = [*_unknown_names(content), *unmatched, *_contradictions(study)]
+        problems = schema_errors.list_problems(error, schema.Study, content)
+        raise messages.file_error(path, [*problems, *unknown]) from None
+    variants, unmatched = _match_parameters(study.variants)
+    problems = [*unknown, *unmatched, *_repeated_values(study), *_invalid_pairs(study), *_contradictions(study)]
     if problems:
-        raise UserError(*messages.with_path(path, problems))
+        raise messages.file_error(path, problems)
     return study.model_copy(update={"variants": variants})
 
 
-def _unknown_names(content: dict) -> list[str]:
-    """Names in `study` and `comparisons` that lead nowhere; looked at even where other keys are wrong."""
-    catalogue, study = content.get("variants"), content.get("study")
-    problems = []
-    around = content.get("sensitivity")
-    around = around.get("variant") if isinstance(around, dict) else None
-    if isinstance(catalogue, dict) and isinstance(around, str) and around not in catalogue:
-        problems.append(
-            f"sensitivity.variant: {messages.quoted(around)} is not in `variants`;"
-            f" allowed: {messages.name_list(catalogue)}"
-        )
-    if isinstance(catalogue, dict) and isinstance(study, list):
-        known = messages.name_list(catalogue)
-        problems += [
-            f"study[{at}]: {messages.quoted(name)} is not in `variants`; allowed: {known}"
-            for at, name in enumerate(study)
-            if isinstance(name, str) and name not in catalogue
-        ]
-    families = content.get("comparisons")
+def _unknown_names(content: dict[str, Any]) -> Iterator[Problem]:
+    """Names of variants that do not exist, in unvalidated content: to report them even if other keys are invalid."""
+    catalogue, study, families = (content.get(key) for key in ("variants", "study", "comparisons"))
+    sensitivity = content.get("sensitivity")
+    if isinstance(catalogue, dict):
+        known = name_list(catalogue)
+        named = list(enumerate(study)) if isinstance(study, list) else []
+        places: list[tuple[messages.Place, Any]] = [(("study", index), name) for index, name in named]
+        if isinstance(sensitivity, dict):
+            places.append((("sensitivity", "variant"), sensitivity.get("variant")))
+        for place, name in places:
+            if isinstance(name, str) and name not in catalogue:
+                yield Problem(place, f"{quoted(name)} is not in `variants`; allowed: {known}")
     if isinstance(study, list) and isinstance(families, dict):
-        known, names = messages.name_list(study), {name for name in study if isinstance(name, str)}
+        known, names = name_list(study), {name for name in study if isinstance(name, str)}
         for family, pairs in families.items():
-            for at, pair in enumerate(pairs if isinstance(pairs, list) else []):
+            for index, pair in enumerate(pairs if isinstance(pairs, list) else []):
                 for side in ("candidate", "baseline"):
                     name = pair.get(side) if isinstance(pair, dict) else None
                     if isinstance(name, str) and name not in names:
-                        place = messages.key_path(("comparisons", family, at, side))
-                        problems.append(f"{place}: {messages.quoted(name)} is not in `study`; allowed: {known}")
-    return problems
+                        text = f"{quoted(name)} is not in `study`; allowed: {known}"
+                        yield Problem(("comparisons", family, index, side), text)
 
 
-def _contradictions(study: schema.Study) -> list[str]:
-    """What is well formed and cannot be carried out."""
-    problems = []
-    unique = {"seeds": study.seeds, "study": study.study}
-    for key, values in (unique | {f"sensitivity.{key}": value for key, value in _lists(study.sensitivity)}).items():
-        twice = sorted(value for value, times in Counter(values).items() if times > 1)
-        problems += [f"{key}: {value!r} stands more than once; allowed: each once" for value in twice]
+def _repeated_values(study: schema.Study) -> Iterator[Problem]:
+    lists: dict[messages.Place, tuple[Any, ...]] = {("seeds",): study.seeds, ("study",): study.study}
+    lists |= {("sensitivity", key): value for key, value in study.sensitivity if isinstance(value, tuple)}
+    for place, values in lists.items():
+        for value in sorted(value for value, count in Counter(values).items() if count > 1):
+            yield Problem(place, f"{value!r} appears more than once; allowed: each value once")
+
+
+def _invalid_pairs(study: schema.Study) -> Iterator[Problem]:
     for family, pairs in study.comparisons.items():
-        place = {pair: at for at, pair in reversed(list(enumerate(pairs)))}
-        for at, pair in enumerate(pairs):
+        seen = set[schema.DeclaredComparison]()
+        for index, pair in enumerate(pairs):
+            place = ("comparisons", family, index)
             if pair.candidate == pair.baseline:
-                problems.append(
-                    f"comparisons.{family}[{at}]: {pair.candidate!r} is compared with itself; allowed: two variants"
-                )
-            if place[pair] < at:
-                problems.append(
-                    f"comparisons.{family}[{at}]: {pair.candidate!r} against {pair.baseline!r} twice;"
-                    " allowed: each pair once"
-                )
+                yield Problem(place, f"{pair.candidate!r} is compared with itself; allowed: two different variants")
+            if pair in seen:
+                text = f"{pair.candidate!r} is compared with {pair.baseline!r} twice; allowed: each pair once"
+                yield Problem(place, text)
+            seen.add(pair)
+
+
+def _contradictions(study: schema.Study) -> Iterator[Problem]:
+    """Settings of a variant that exclude each other."""
     for name, variant in study.variants.items():
-        model = variant.model
-        if isinstance(model, schema.MLPSettings) and (model.hidden is None) == (model.match_parameters is None):
-            how = "missing" if model.hidden is None else "not together with match_parameters"
-            problems.append(f"variants.{name}.model.hidden: {how}; allowed: hidden or match_parameters, one of the two")
-        if isinstance(model, schema.LeNet5Settings) and model.connections == "partial" and model.channels != (6, 16):
-            problems.append(
-                f"variants.{name}.model.connections: 'partial' is not allowed with {list(model.channels)} maps;"
-                " allowed: channels [6, 16], or full"
-            )
-        if isinstance(model, schema.LeNet5Settings) and model.output == "codes" and model.hidden[1] != 84:
-            problems.append(
-                f"variants.{name}.model.output: 'codes' is not allowed with {model.hidden[1]} units before it;"
-                " allowed: 84 of them, or linear"
-            )
-        fixed = isinstance(model, schema.LeNet5Settings) and (model.connections, model.output) != ("full", "linear")
-        if fixed and name == study.sensitivity.variant and set(study.sensitivity.width) - {1.0}:
-            problems.append(
-                f"sensitivity.width: {list(study.sensitivity.width)} is not allowed around {name!r}, whose connections"
-                " or codes have one width; allowed: []"
-            )
-        rates, layers = variant.regularization.dropout, len(model.hidden or (None,))
+        model, place = variant.model, ("variants", name, "model")
+        if isinstance(model, schema.MLPSettings) and bool(model.hidden) == (model.match_parameters is not None):
+            what = "not together with match_parameters" if model.hidden else "missing"
+            yield Problem((*place, "hidden"), f"{what}; allowed: hidden or match_parameters, one of the two")
+        if isinstance(model, schema.LeNet5Settings):
+            if model.connections == "partial" and model.channels != (6, 16):
+                text = f"'partial' is not allowed with {list(model.channels)} maps; allowed: channels [6, 16], or full"
+                yield Problem((*place, "connections"), text)
+            if model.output == "codes" and model.hidden[1] != 84:
+                text = f"'codes' is not allowed after {model.hidden[1]} units; allowed: hidden [.., 84], or linear"
+                yield Problem((*place, "output"), text)
+            has_fixed_width = (model.connections, model.output) != ("full", "linear")
+            widths = study.sensitivity.width
+            if has_fixed_width and name == study.sensitivity.variant and set(widths) - {1.0}:
+                text = (
+                    f"{list(widths)} is not allowed for {name!r}, whose partial connections or codes have one width;"
+                    " allowed: []"
+                )
+                yield Problem(("sensitivity", "width"), text)
+        rates, layers = variant.regularization.dropout, len(model.hidden) or 1
         if isinstance(rates, tuple) and len(rates) != layers:
-            problems.append(
-                f"variants.{name}.regularization.dropout: {list(rates)} is not allowed;"
-                f" allowed: a number, or {layers} of them, one per hidden layer"
-            )
-    return problems
+            text = f"{list(rates)} is not allowed; allowed: a number, or {layers} of them, one per hidden layer"
+            yield Problem(("variants", name, "regularization", "dropout"), text)
 
 
-def _lists(sensitivity: schema.SensitivitySettings) -> Iterator[tuple[str, tuple]]:
-    return ((key, value) for key, value in sensitivity if isinstance(value, tuple))
-
-
-def _with_matched_widths(variants: Mapping[str, schema.Variant]) -> tuple[dict[str, schema.Variant], list[str]]:
-    """The variants with `match_parameters` replaced by a width, and what stands in the way of that."""
-    found, problems = dict(variants), []
-    sized = {name: variant for name, variant in variants.items() if variant.model.hidden}
+def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str, schema.Variant], list[Problem]]:
+    """The variants with widths in place of `match_parameters`, and what is wrong with these."""
+    matched, problems = dict(variants), []
+    with_width = {name: variant for name, variant in variants.items() if variant.model.hidden}
     for name, variant in variants.items():
-        other = variant.model.match_parameters if isinstance(variant.model, schema.MLPSettings) else None
-        if other is None or variant.model.hidden:
+        model = variant.model
+        if not isinstance(model, schema.MLPSettings) or model.match_parameters is None or model.hidden:
             continue
-        key = f"variants.{name}.model.match_parameters: {other!r}"
-        if other not in sized:
-            problems.append(
-                f"{key} has no width of its own; allowed: {messages.name_list(sized) or 'hidden in its place'}"
-            )
+        place, other = ("variants", name, "model", "match_parameters"), model.match_parameters
+        if other not in with_width:
+            allowed = name_list(with_width) or "hidden instead"
+            problems.append(Problem(place, f"{other!r} is not a variant with a width of its own; allowed: {allowed}"))
             continue
-        budget = sized[other].parameters
+        budget = with_width[other].parameters
         try:
-            model = variant.model.matched(variant.input.size, variant.regularization.batch_norm, budget)
+            fitted = model.fit_to_budget(variant.input.size, variant.regularization.batch_norm, budget)
         except ValueError as error:
-            problems.append(
-                f"{key} has {budget} parameters, for which the hidden layer would have {error};"
-                f" allowed: a variant for which it has 1 to {schema.WIDEST}"
+            text = (
+                f"{other!r} has {budget} parameters, for which the hidden layer would have {error};"
+                f" allowed: a variant for which it has 1 to {schema.MAX_WIDTH}"
             )
-            continue
-        found[name] = variant.model_copy(update={"model": model})
-    return found, problems
+            problems.append(Problem(place, text))
+        else:
+            matched[name] = variant.model_copy(update={"model": fitted})
+    return matched, problems

@@ -1,72 +1,77 @@
-"""`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
+"""Every key of params.yaml: its type, its range, its meaning, and what an error message says is allowed."""
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lenetlab.errors import UserError
 from lenetlab.settings import messages
 
-NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
-
-
-def described(allowed: str, **limits: Any) -> Any:
-    """A field whose error message tells what is allowed."""
-    return Field(description=allowed, **limits)
-
-
-def tuple_of(kind: Any, allowed: str, **limits: Any) -> Any:
-    """A tuple of `kind`; YAML's lists are taken although the models are strict."""
-    return Annotated[tuple[kind, ...], Field(strict=False, description=allowed, **limits)]
-
-
-Probability = Annotated[float, Field(ge=0, lt=1)]
-
-Name = Annotated[str, Field(pattern=NAME, max_length=60)]
-
-Activation = Literal["relu", "tanh", "sigmoid", "scaled-tanh"]
-
-ACTIVATIONS = "relu, tanh, sigmoid or scaled-tanh"
-
-PARTIAL_KERNELS = 60  # of C3: LeCun et al. 1998, table I
-
 CLASSES = 10
+MAX_WIDTH = 10_000  # units or maps of a layer
+PARTIAL_KERNELS = 60  # 5×5 kernels of C3 with partial connections: LeCun et al. 1998, table I
+NAME_PATTERN = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
 
-WIDEST = 10_000  # units or maps of a layer
+# `description` is what an error message says is allowed. YAML has lists only, hence `strict=False` for tuples.
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Activation = Annotated[
+    Literal["relu", "tanh", "sigmoid", "scaled-tanh"], Field(description="relu, tanh, sigmoid or scaled-tanh")
+]
 
-Width = Annotated[int, Field(ge=1, le=WIDEST)]
+# The settings of `training`, which a variant may override.
+Images = Annotated[int, Field(ge=0, description="a whole number from 0 (0: all training images)")]
+Epochs = Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 1000")]
+BatchSize = Annotated[int, Field(ge=1, le=60_000, description="a whole number from 1 to 60000")]
+Optimizer = Annotated[Literal["sgd", "adamw"], Field(description="sgd or adamw")]
+LearningRate = Annotated[float, Field(gt=0, le=100, description="a number more than 0, at most 100")]
+Momentum = Annotated[Probability, Field(description="a number from 0 to below 1 (adamw's first beta)")]
+Schedule = Annotated[Literal["constant", "cosine", "one-cycle"], Field(description="constant, cosine or one-cycle")]
+WeightAveraging = Annotated[Probability, Field(description="a number from 0 to below 1 (decay per step)")]
 
 
 class StrictModel(BaseModel):
-    """What is written in a file, to the letter: no unknown key, no other type, no infinity."""
+    """A block of a file: no unknown keys, no conversion between types, no infinite number; read-only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class InputSettings(StrictModel):
-    size: Literal[28, 32] = described("28 or 32 (pixels per side)")
-    resize: Literal["pad", "bilinear"] = described("pad or bilinear (how 28 pixels become 32)")
-    normalize: bool = described("true or false")
+    size: Literal[28, 32] = Field(description="28 or 32 (pixels per side)")
+    resize: Literal["pad", "bilinear"] = Field(description="pad or bilinear (how 28 pixels become 32)")
+    normalize: bool = Field(description="true or false")
 
 
 class LeNet5Settings(StrictModel):
-    """Two 5×5 convolutions with pooling, two hidden linear layers; what is newer than 1998 can be turned back."""
+    """Two 5×5 convolutions with pooling and two hidden linear layers, as a modern or as the 1998 network."""
 
     name: Literal["lenet5"]
-    channels: tuple_of(
-        Width, "two whole numbers from 1 to 10000 (maps of each convolution)", min_length=2, max_length=2
+    channels: tuple[Width, ...] = Field(
+        strict=False,
+        min_length=2,
+        max_length=2,
+        description=f"two whole numbers from 1 to {MAX_WIDTH} (maps of each convolution)",
     )
-    hidden: tuple_of(
-        Width, "two whole numbers from 1 to 10000 (units of each hidden layer)", min_length=2, max_length=2
+    hidden: tuple[Width, ...] = Field(
+        strict=False,
+        min_length=2,
+        max_length=2,
+        description=f"two whole numbers from 1 to {MAX_WIDTH} (units of each hidden layer)",
     )
-    pooling: Literal["max", "average", "trained"] = described("max, average or trained")
-    activation: Activation = described(ACTIVATIONS)
-    connections: Literal["full", "partial"] = described("full or partial (only with 6 and 16 maps)", default="full")
-    output: Literal["linear", "codes"] = described("linear or codes (only with 84 units before it)", default="linear")
+    pooling: Literal["max", "average", "trained"] = Field(description="max, average or trained")
+    activation: Activation
+    connections: Literal["full", "partial"] = Field(
+        default="full", description="full or partial (only with 6 and 16 maps)"
+    )
+    output: Literal["linear", "codes"] = Field(
+        default="linear", description="linear or codes (only with 84 units before it)"
+    )
 
     def parameters(self, size: int, batch_norm: bool) -> int:
-        """Trainable ones, for images of size × size; LeCun et al. 1998, section II.B."""
+        """Number of trainable parameters for images of size × size; LeCun et al. 1998, section II.B."""
         (first, second), (c5, f6) = self.channels, self.hidden
         side = ((size - 4) // 2 - 4) // 2
         kernels = PARTIAL_KERNELS if self.connections == "partial" else first * second
@@ -76,66 +81,72 @@ class LeNet5Settings(StrictModel):
 
 
 class MLPSettings(StrictModel):
-    """Hidden linear layers; or one of them, as wide as another variant's number of parameters allows."""
+    """Hidden linear layers; or one, as wide as the number of parameters of the variant `match_parameters` allows."""
 
     name: Literal["mlp"]
-    hidden: tuple_of(Width, "", min_length=1, max_length=10) | None = described(
-        "one to ten whole numbers from 1 to 10000 (units per layer), or match_parameters in its place", default=None
+    hidden: tuple[Width, ...] = Field(  # empty only until params.load has replaced match_parameters
+        default=(),
+        strict=False,
+        min_length=1,
+        max_length=10,
+        description=f"one to ten whole numbers from 1 to {MAX_WIDTH} (units per layer), or match_parameters instead",
     )
-    match_parameters: Name | None = described("the name of a variant that has a width of its own", default=None)
-    activation: Activation = described(ACTIVATIONS)
+    match_parameters: Name | None = Field(
+        default=None, description="the name of another variant, one without match_parameters"
+    )
+    activation: Activation
 
     def parameters(self, size: int, batch_norm: bool) -> int:
-        """Trainable ones, for images of size × size."""
+        """Number of trainable parameters for images of size × size."""
         widths = (size**2, *self.hidden)
         hidden = sum((inputs + 1 + 2 * batch_norm) * units for inputs, units in pairwise(widths))
         return hidden + CLASSES * (widths[-1] + 1)
 
-    def matched(self, size: int, batch_norm: bool, budget: int) -> Self:
-        """The largest with one hidden layer and at most `budget` parameters; ValueError if there is none."""
+    def fit_to_budget(self, size: int, batch_norm: bool, budget: int) -> Self:
+        """The largest MLP with one hidden layer and at most `budget` parameters; ValueError if its width is invalid."""
         units = (budget - CLASSES) // (size**2 + 1 + 2 * batch_norm + CLASSES)
-        if not 1 <= units <= WIDEST:
+        if not 1 <= units <= MAX_WIDTH:
             raise ValueError(f"{units} units")
         return self.model_copy(update={"hidden": (units,), "match_parameters": None})
 
 
 class Regularization(StrictModel):
-    batch_norm: bool = described("true or false (before the activation)")
-    dropout: Probability | tuple_of(
-        Probability, "", max_length=10
-    ) = described("a number from 0 to below 1 (after every hidden linear layer), or a list with one for each of them")
-    weight_decay: float = described("a number from 0 to 1", ge=0, le=1)
-    label_smoothing: float = described("a number from 0 to below 1", ge=0, lt=1)
-    augmentation: Literal["none", "affine", "elastic"] = described("none, affine or elastic (which is affine too)")
-    augmentation_strength: float = described(
-        "a number more than 0, at most 4 (times the ranges)", gt=0, le=4, default=1.0
+    batch_norm: bool = Field(description="true or false (before the activation)")
+    dropout: Probability | Annotated[tuple[Probability, ...], Field(strict=False, max_length=10)] = Field(
+        description="a number from 0 to below 1 (after every hidden linear layer), or a list with one for each layer"
+    )
+    weight_decay: float = Field(ge=0, le=1, description="a number from 0 to 1")
+    label_smoothing: Probability = Field(description="a number from 0 to below 1")
+    augmentation: Literal["none", "affine", "elastic"] = Field(
+        description="none, affine or elastic (affine and elastic distortions)"
+    )
+    augmentation_strength: float = Field(
+        default=1.0, gt=0, le=4, description="a number more than 0, at most 4 (factor on the ranges of augmentation)"
     )
 
 
 class Training(StrictModel):
-    images: int = described("a whole number from 0 (0: all training images)", ge=0)
-    epochs: int = described("a whole number from 1 to 1000", ge=1, le=1000)
-    batch_size: int = described("a whole number from 1 to 60000", ge=1, le=60_000)
-    optimizer: Literal["sgd", "adamw"] = described("sgd or adamw")
-    learning_rate: float = described("a number more than 0, at most 100", gt=0, le=100)
-    momentum: float = described("a number from 0 to below 1 (adamw's first beta)", ge=0, lt=1)
-    schedule: Literal["constant", "cosine", "one-cycle"] = described("constant, cosine or one-cycle")
-    weight_averaging: float = described("a number from 0 to below 1 (decay per step)", ge=0, lt=1)
+    images: Images
+    epochs: Epochs
+    batch_size: BatchSize
+    optimizer: Optimizer
+    learning_rate: LearningRate
+    momentum: Momentum
+    schedule: Schedule
+    weight_averaging: WeightAveraging
 
 
 class TrainingOverride(StrictModel):
-    """Training settings that one variant has to itself; what is absent stays as in `training`."""
+    """Training settings of one variant; a missing key keeps the value in `training`."""
 
-    images: int | None = described("a whole number from 0 (0: all training images)", ge=0, default=None)
-    epochs: int | None = described("a whole number from 1 to 1000", ge=1, le=1000, default=None)
-    batch_size: int | None = described("a whole number from 1 to 60000", ge=1, le=60_000, default=None)
-    optimizer: Literal["sgd", "adamw"] | None = described("sgd or adamw", default=None)
-    learning_rate: float | None = described("a number more than 0, at most 100", gt=0, le=100, default=None)
-    momentum: float | None = described("a number from 0 to below 1 (adamw's first beta)", ge=0, lt=1, default=None)
-    schedule: Literal["constant", "cosine", "one-cycle"] | None = described(
-        "constant, cosine or one-cycle", default=None
-    )
-    weight_averaging: float | None = described("a number from 0 to below 1 (decay per step)", ge=0, lt=1, default=None)
+    images: Images | None = None
+    epochs: Epochs | None = None
+    batch_size: BatchSize | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: LearningRate | None = None
+    momentum: Momentum | None = None
+    schedule: Schedule | None = None
+    weight_averaging: WeightAveraging | None = None
 
 
 class Variant(StrictModel):
@@ -146,79 +157,99 @@ class Variant(StrictModel):
 
     @property
     def parameters(self) -> int:
+        """Number of trainable parameters."""
         return self.model.parameters(self.input.size, self.regularization.batch_norm)
 
-    def scaled(self, width: float) -> Self:
-        """With so many times the maps and units, rounded, at least one each."""
+    def scaled(self, factor: float) -> Self:
+        """A variant with `factor` times as many maps and units in each layer, rounded, at least one."""
         sizes = {key: getattr(self.model, key) for key in ("channels", "hidden") if hasattr(self.model, key)}
-        wider = {key: tuple(max(1, round(width * size)) for size in values) for key, values in sizes.items()}
-        return self.model_copy(update={"model": self.model.model_copy(update=wider)})
+        scaled = {key: tuple(max(1, round(factor * size)) for size in values) for key, values in sizes.items()}
+        return self.model_copy(update={"model": self.model.model_copy(update=scaled)})
 
 
 class DeclaredComparison(StrictModel):
-    candidate: Name = described("a variant of `study`")
-    baseline: Name = described("a variant of `study`")
+    candidate: Name = Field(description="a variant of `study`")
+    baseline: Name = Field(description="a variant of `study`")
+
+
+Family = Annotated[
+    tuple[DeclaredComparison, ...],
+    Field(strict=False, min_length=1, description="a list of one or more {candidate, baseline}"),
+]
 
 
 class DataSettings(StrictModel):
-    source: str = described("a path: data/mnist.toml, or a folder of one's own", min_length=1, max_length=4096)
-    validation: int = described("a whole number from 0 (images kept out of training)", ge=0)
-    validation_seed: int = described("a whole number from 0 to 4294967295", ge=0, lt=2**32)
-    duplicates: Literal["error", "drop"] = described("error or drop")
+    source: str = Field(min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder")
+    validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
+    validation_seed: Seed = Field(description="a whole number from 0 to 4294967295")
+    duplicates: Literal["error", "drop"] = Field(description="error or drop")
 
 
 class CostSettings(StrictModel):
-    """How exactly `stages/cost.py` measures."""
+    """How precisely `stages/cost.py` measures."""
 
-    rounds: int = described(
-        "a whole number from 2 to 100 (times that every variant is measured, in turn)", ge=2, le=100
+    rounds: int = Field(
+        ge=2, le=100, description="a whole number from 2 to 100 (measurements of every variant, in turn)"
     )
-    batches: int = described("a whole number from 1 to 1000 (trained on in each round)", ge=1, le=1000)
+    batches: int = Field(ge=1, le=1000, description="a whole number from 1 to 1000 (trained on in each round)")
 
 
 class SensitivitySettings(StrictModel):
-    """What `lenetlab sensitivity` changes in a variant, one setting at a time; an empty list leaves a setting out."""
+    """The values that `lenetlab sensitivity` tries in one variant, one setting at a time; an empty list: none."""
 
-    variant: Name = described("a variant of `variants`")
-    seeds: tuple_of(Annotated[int, Field(ge=0, lt=2**32)], "", min_length=2, max_length=100) = described(
-        "a list of 2 to 100 different whole numbers from 0 to 4294967295"
+    variant: Name = Field(description="a name from `variants`")
+    seeds: tuple[Seed, ...] = Field(
+        strict=False,
+        min_length=2,
+        max_length=100,
+        description="a list of 2 to 100 different whole numbers from 0 to 4294967295",
     )
-    learning_rate: tuple_of(Annotated[float, Field(gt=0, le=100)], "", max_length=20) = described(
-        "up to 20 numbers more than 0, at most 100"
+    learning_rate: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+        strict=False, max_length=20, description="up to 20 numbers more than 0, at most 100"
     )
-    dropout: tuple_of(Probability, "", max_length=20) = described("up to 20 numbers from 0 to below 1")
-    width: tuple_of(Annotated[float, Field(gt=0, le=8)], "", max_length=20) = described(
-        "up to 20 numbers more than 0, at most 8 (times the maps and units)"
+    dropout: tuple[Probability, ...] = Field(
+        strict=False, max_length=20, description="up to 20 numbers from 0 to below 1"
     )
-    batch_size: tuple_of(Annotated[int, Field(ge=1, le=60_000)], "", max_length=20) = described(
-        "up to 20 whole numbers from 1 to 60000"
+    width: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(
+        strict=False,
+        max_length=20,
+        description="up to 20 numbers more than 0, at most 8 (factors on the number of maps and units)",
     )
-    images: tuple_of(Annotated[int, Field(ge=0)], "", max_length=20) = described(
-        "up to 20 whole numbers from 0 (0: all training images)"
+    batch_size: tuple[Annotated[int, Field(ge=1, le=60_000)], ...] = Field(
+        strict=False, max_length=20, description="up to 20 whole numbers from 1 to 60000"
+    )
+    images: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        strict=False, max_length=20, description="up to 20 whole numbers from 0 (0: all training images)"
     )
 
 
 class Study(StrictModel):
-    device: str = described("auto, cpu, cuda, cuda:N or mps", pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?|mps)$")
-    seeds: tuple_of(
-        Annotated[int, Field(ge=0, lt=2**32)],
-        "a list of one to 1000 different whole numbers from 0 to 4294967295",
+    """All of params.yaml."""
+
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?|mps)$", description="auto, cpu, cuda, cuda:N or mps")
+    seeds: tuple[Seed, ...] = Field(
+        strict=False,
         min_length=1,
         max_length=1000,
+        description="a list of one to 1000 different whole numbers from 0 to 4294967295",
     )
-    study: tuple_of(Name, "a list of one or more different names from `variants`", min_length=1)
-    comparisons: dict[Name, tuple_of(DeclaredComparison, "a list of {candidate, baseline}", min_length=1)] = described(
-        "families of {candidate, baseline} pairs"
+    study: tuple[Name, ...] = Field(
+        strict=False, min_length=1, description="a list of one or more different names from `variants`"
     )
-    equivalence_margin: float = described("a number more than 0, below 1 (difference of accuracy)", gt=0, lt=1)
+    comparisons: dict[Name, Family] = Field(
+        description="families by name (lower-case letters, digits, - and _), each a list of {candidate, baseline}"
+    )
+    equivalence_margin: float = Field(
+        gt=0, lt=1, description="a number more than 0, below 1 (difference of test accuracy)"
+    )
     data: DataSettings
     training: Training
     cost: CostSettings
     sensitivity: SensitivitySettings
-    variants: dict[Name, Variant] = described("variants by name: lower-case letters, digits, - and _")
+    variants: dict[Name, Variant] = Field(description="blocks by name (lower-case letters, digits, - and _)")
 
     def require(self, variant: str) -> None:
-        """UserError unless that is one of `study`."""
+        """Raise UserError unless `variant` is in `study`."""
         if variant not in self.study:
             raise UserError(
                 f"{messages.quoted(variant)} is not in `study` of params.yaml;"
@@ -226,5 +257,5 @@ class Study(StrictModel):
             )
 
     def training_of(self, variant: str) -> Training:
-        """The training settings of a variant: the common ones and what it overrides."""
+        """The training settings of a variant: `training`, with what the variant overrides."""
         return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))

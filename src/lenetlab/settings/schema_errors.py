@@ -1,75 +1,96 @@
-"""`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
+"""Validation errors of pydantic as problems: the key, its value, and what is allowed as the schema describes it."""
 
-from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
-from lenetlab.settings import messages, schema
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-BLOCKS = {
-    "data": schema.DataSettings,
-    "training": schema.Training,
-    "cost": schema.CostSettings,
-    "sensitivity": schema.SensitivitySettings,
-}
+from lenetlab.settings.messages import Place, Problem, quoted
+from lenetlab.settings.schema import StrictModel
 
-
-def message(problem: Mapping[str, Any], content: dict) -> str:
-    """One pydantic error as a line: key, value and what is allowed."""
-    steps = _key_steps(problem["loc"])
-    key = messages.key_path(steps)
-    if problem["type"] == "missing":
-        return f"{key}: missing; allowed: {_allowed(steps, content)}"
-    if problem["type"] in ("extra_forbidden", "invalid_key"):
-        siblings = ", ".join(_fields_at(steps[:-1], content)) or "nothing"
-        return f"{key}: unknown key; allowed: {siblings}"
-    if steps and steps[-1] == "[key]":
-        return f"{messages.key_path(steps[:-1])}: the name is not allowed; allowed: lower-case letters, digits, - and _"
-    return f"{key}: {messages.quoted(problem['input'])} is not allowed; allowed: {_allowed(steps, content)}"
+JsonSchema = dict[str, Any]
 
 
-def _key_steps(location: tuple) -> list:
-    """Where in the file; pydantic also names the branch of a union that it tried, which is no key of the file."""
-    union = {3: "model", 4: "dropout"}
-    return [step for at, step in enumerate(location) if at not in union or location[at - 1] != union[at]]
+def list_problems(
+    error: ValidationError, model: type[StrictModel], content: dict[str, Any], known_keys: str = ""
+) -> list[Problem]:
+    """The problems of `content`; for an unknown key, the message lists `known_keys`, by default those of its block."""
+    found = [_problem(detail, model, content, known_keys) for detail in error.errors()]
+    # A list with an invalid entry may be too short as well, or fail another branch of a union: report the entry only.
+    outer_places = {place[:depth] for place, _ in found for depth in range(len(place))}
+    return [problem for place, problem in found if place not in outer_places]
 
 
-def _models_at(steps: list, content: Any) -> Iterator[type[schema.StrictModel]]:
-    """The models that may stand at a place of the file: one, or several where the file does not tell which."""
-    if not steps:
-        yield schema.Study
-    elif steps[0] == "variants" and len(steps) == 2:
-        yield schema.Variant
-    elif steps[0] == "variants" and len(steps) == 3 and steps[2] == "model":
-        block = content.get("variants", {}).get(steps[1], {}).get("model") if content else None
-        named = {"lenet5": schema.LeNet5Settings, "mlp": schema.MLPSettings}.get(
-            block.get("name") if isinstance(block, dict) else None
-        )
-        yield from [named] if named else [schema.LeNet5Settings, schema.MLPSettings]
-    elif steps[0] == "variants" and len(steps) == 3:
-        yield from [
-            {
-                "input": schema.InputSettings,
-                "regularization": schema.Regularization,
-                "training": schema.TrainingOverride,
-            }[steps[2]]
-        ]
-    elif steps[0] == "comparisons" and len(steps) == 3:
-        yield schema.DeclaredComparison
-    elif len(steps) == 1 and steps[0] in BLOCKS:
-        yield BLOCKS[steps[0]]
+def _problem(
+    detail: ErrorDetails, model: type[StrictModel], content: dict[str, Any], known_keys: str
+) -> tuple[Place, Problem]:
+    """One error as a problem, and its full place."""
+    location = detail["loc"]
+    is_name = location[-1:] == ("[key]",)  # an invalid name in a block that has any names
+    full, nodes = _follow(_json_schema(model), location[:-1] if is_name else location)
+    place = _existing(full[:-1] if is_name else full, content)
+    nodes = nodes[: len(place) + 1]
+    if detail["type"] == "value_error":
+        text = str(detail["ctx"]["error"])
+    elif detail["type"] in ("extra_forbidden", "invalid_key"):
+        text = f"unknown key; allowed: {known_keys or ', '.join(nodes[-2]['properties'])}"
+    elif detail["type"] == "missing":
+        text = f"missing; allowed: {_allowed(nodes)}"
+    else:
+        text = f"{quoted(detail['input'])} is not allowed; allowed: {_allowed(nodes)}"
+    return full, Problem(place, text)
 
 
-def _fields_at(steps: list, content: Any) -> list[str]:
-    return list(dict.fromkeys(name for model in _models_at(steps, content) for name in model.model_fields))
+@cache
+def _json_schema(model: type[StrictModel]) -> JsonSchema:
+    return model.model_json_schema()
 
 
-def _allowed(steps: list, content: Any) -> str:
-    """What the nearest described field at or above this place allows."""
-    for end in range(len(steps), 0, -1):
-        for model in _models_at(steps[: end - 1], content):
-            field = model.model_fields.get(steps[end - 1]) if isinstance(steps[end - 1], str) else None
-            described = [field, *field.metadata] if field else []
-            texts = [text for item in described if (text := getattr(item, "description", None))]
-            if texts:
-                return texts[0]
-    return f"a block with the keys {', '.join(_fields_at(steps, content))}"
+def _follow(schema: JsonSchema, location: Place) -> tuple[Place, list[JsonSchema]]:
+    """The place without the branches of unions, which pydantic adds to it; and the schema at each of its steps."""
+    place, nodes = [], [_resolve(schema, schema)]
+    for step in location:
+        node = nodes[-1]
+        if "anyOf" in node or "oneOf" in node:
+            reference = node.get("discriminator", {}).get("mapping", {}).get(step)
+            branch = _resolve(schema, {"$ref": reference}) if reference else {}
+            nodes[-1] = {"description": node.get("description")} | branch
+            continue
+        if isinstance(step, int):
+            inner = node.get("items")
+        else:
+            others = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+            inner = node.get("properties", {}).get(step) or others[0]
+        place.append(step)
+        nodes.append(_resolve(schema, inner or {}))
+    return tuple(place), nodes
+
+
+def _resolve(schema: JsonSchema, node: JsonSchema) -> JsonSchema:
+    """A node with what it refers to, and without the alternative null."""
+    options = [option for option in node.get("anyOf", []) if option.get("type") != "null"]
+    if len(options) == 1:
+        node = options[0] | {key: value for key, value in node.items() if key != "anyOf"}
+    name = node.get("$ref", "").rpartition("/")[2]
+    block = schema["$defs"][name] if name else {}
+    return {key: value for key, value in block.items() if key != "description"} | node  # that is a docstring
+
+
+def _existing(place: Place, content: Any) -> Place:
+    """The place as far as the file has it: a single word may be read as a list of one."""
+    for depth, step in enumerate(place):
+        if not isinstance(content, dict | list):
+            return place[:depth]
+        content = content.get(step) if isinstance(content, dict) else content[int(step)]
+    return place
+
+
+def _allowed(nodes: list[JsonSchema]) -> str:
+    """What the innermost description says, or the keys of an innermost block without one."""
+    for node in reversed(nodes):
+        if text := node.get("description"):
+            return str(text)
+        if "properties" in node:
+            return f"a block with the keys {', '.join(node['properties'])}"
+    raise AssertionError("every field has a description")

@@ -1,33 +1,45 @@
-"""`params.yaml`, read once into frozen models; everything wrong with it is reported at once."""
+"""Read a YAML file as DVC does (YAML 1.2, ruamel.yaml), within limits that no file can make slow or large."""
 
-import re
+import warnings
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from lenetlab.errors import UserError
-from lenetlab.settings import messages
+from lenetlab.settings.messages import one_line, printable_name, quoted
 
-LARGEST_FILE = 200_000  # bytes; PyYAML reads some 60,000 a second
-
-MOST_ENTRIES = 10_000  # that merges (<<) may put into a block
-
-LONGEST_NUMBER = 40  # characters
-
-DEEPEST = 20  # blocks and lists within each other; the longest path has six
+MAX_BYTES = 200_000  # of a file; read in a few seconds
+MAX_DEPTH = 20  # blocks and lists within each other; params.yaml has six
+MAX_ALIASES = 100
+MAX_MERGED_KEYS = 10_000  # that merges (<<) may add to a block
+MAX_DIGITS = 40  # characters of a whole number; Python is slow to compute, or does not print, very long ones
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. UserError if it cannot be read, is not YAML, or names a key twice."""
+    """The content of a YAML file. UserError if it cannot be read, is not YAML or has a key twice."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer, yaml.Constructor, yaml.max_depth = _LimitedComposer, _LimitedConstructor, MAX_DEPTH
     try:
-        return yaml.load(read_text(path, LARGEST_FILE), Loader=_Loader)  # noqa: S506  a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{path}: not a YAML file: {messages.one_line(error)}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", YAMLWarning)
+            return yaml.load(read_text(path, MAX_BYTES))
+    except MaxDepthExceededError as error:
+        why = f"{_line(error)}more than {MAX_DEPTH} blocks and lists within each other"
+    except MarkedYAMLError as error:
+        why = _line(error) + one_line(error.problem or error.context)
+    except (YAMLError, YAMLWarning, ValueError) as error:
+        why = one_line(error)
+    raise UserError(f"{path}: not valid YAML: {why}")
 
 
 def read_text(path: Path, most: int) -> str:
-    """What stands in a file of no more than `most` bytes, ValueError if it is not UTF-8. UserError if it is no such."""
+    """The content of a UTF-8 file of at most `most` bytes. UserError if it cannot be read, ValueError if not UTF-8."""
     try:
         if path.exists() and not path.is_file():  # a pipe or a device has no end
             raise UserError(f"{path}: not a file; allowed: a regular file")
@@ -36,60 +48,66 @@ def read_text(path: Path, most: int) -> str:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > most:
-        raise UserError(f"{path}: more than {most} bytes; what it describes takes far less")
+        raise UserError(f"{path}: more than {most} bytes; allowed: at most {most}")
     return content.decode()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers, so that 1e-3 is one; a key that stands twice is an error, and so are a tag and a bomb."""
+class _LimitedComposer(Composer):
+    """Keys are text and appear once in a block, also beside a merge; no tags, few aliases, no long whole numbers."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: set[str] = set()
+    aliases = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent):
+            self.aliases += 1
+            if self.aliases > MAX_ALIASES:
+                raise ComposerError(problem=f"more than {MAX_ALIASES} aliases", problem_mark=event.start_mark)
+        elif event.ctag is not None:
+            problem = f"the tag {quoted(str(event.ctag))} is not allowed; allowed: values without tags"
+            raise ComposerError(problem=problem, problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def compose_scalar_node(self, anchor: str | None) -> ScalarNode:
+        node: ScalarNode = super().compose_scalar_node(anchor)
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+            problem = f"the number {quoted(node.value)} has more than {MAX_DIGITS} characters"
+            raise ComposerError(problem=problem, problem_mark=node.start_mark)
+        return node
+
+    def compose_mapping_node(self, anchor: str | None) -> MappingNode:
+        node: MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _refused("a key is not plain text", key)
-            if key.value in seen:
-                raise _refused(f"the key {messages.quoted(key.value)} stands twice", key)
+            problem = ""
+            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                name = printable_name(key.value) if isinstance(key, ScalarNode) else "of several values"
+                problem = f"the key {name} is not text; allowed: names, in quotes if they would be a number or a date"
+            elif key.value in seen:
+                problem = f"the key {quoted(key.value)} appears twice"
+            if problem:
+                raise ComposerError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Blocks that are merged into others, and these into further ones, can double at every step."""
-        own = len(node.value)
-        super().flatten_mapping(node)
-        if len(node.value) - own > MOST_ENTRIES:
-            raise _refused(f"merges (<<) make a block of more than {MOST_ENTRIES} keys", node)
-
-    def construct_number(self, node: yaml.ScalarNode) -> int:
-        """Not one that Python would be slow to compute, or could not print."""
-        if len(node.value) > LONGEST_NUMBER:
-            raise _refused(f"the number {messages.quoted(node.value)} has more than {LONGEST_NUMBER} characters", node)
-        return self.construct_yaml_int(node)
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent):
-            self.aliases = getattr(self, "aliases", 0) + 1
-            if self.aliases > 100:
-                raise yaml.YAMLError("more than 100 aliases")
-        elif getattr(event, "tag", None):  # of another type than the text has by itself, which PyYAML does not check
-            raise _refused(f"the tag {messages.quoted(event.tag)} is not allowed; allowed: values without tags", event)
-        self.depth = getattr(self, "depth", 0) + 1
-        if self.depth > DEEPEST:  # which also makes PyYAML slow
-            raise yaml.YAMLError("nested too deeply")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
         return node
 
 
-def _refused(problem: str, where: yaml.Node | yaml.Event) -> yaml.YAMLError:
-    return yaml.constructor.ConstructorError(None, None, problem, where.start_mark)
+class _LimitedConstructor(SafeConstructor):
+    def flatten_mapping(self, node: MappingNode) -> None:
+        """Add the keys of merged blocks; merges of merges can double their number at every step."""
+        before = len(node.value)
+        super().flatten_mapping(node)
+        if len(node.value) - before > MAX_MERGED_KEYS:
+            problem = f"merges (<<) add more than {MAX_MERGED_KEYS} keys to a block"
+            raise ConstructorError(problem=problem, problem_mark=node.start_mark)
+
+    def construct_non_recursive_object(self, node: Node, tag: str | None = None) -> Any:
+        try:
+            return super().construct_non_recursive_object(node, tag)
+        except (ArithmeticError, ValueError) as error:  # of a date, such as 2001-13-45
+            problem = f"{quoted(node.value)} is not a valid value: {error}"
+            raise ConstructorError(problem=problem, problem_mark=node.start_mark) from None
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+def _line(error: MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -106,7 +106,7 @@ def test_a_killed_process_releases_the_lock_once_its_forks_have_ended_too(lock):
 
 def test_a_lock_file_without_permission_is_one_line(lock):
     lock.parent.mkdir(parents=True)
-    refused = faults.Error(errno.EACCES, lasts=True)
+    refused = faults.Error(errno.EACCES, lasting=True)
     with (
         faults.injected(0, refused, below=lock.parent),
         pytest.raises(PermissionError) as caught,

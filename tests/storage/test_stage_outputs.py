@@ -17,7 +17,7 @@ from lenetlab.errors import UserError
 from lenetlab.evaluation import curves, mistakes
 from lenetlab.storage import files, stage_outputs
 
-RECORD = {"a": {"b": 1, "c": None}, "list": [{"x": 1}, {"x": 2}], "by name": {"first": {"y": 3}}}
+RECORD = {"a": {"b": 1, "c": None}, "list": [{"x": 1}, {"x": 2}], "by name": {"first": {"y": 3}, "last": {"y": 4}}}
 KEYS = ("a/b", "a/c", "list/*/x", "by name/*/y")
 ROWS = "seed,epoch," + ",".join(curves.MEASURES) + "\n" + "".join(f"0,{epoch},1,1,1,1,1,1\n" for epoch in (1, 2, 3))
 JOURNAL = "".join(json.dumps({"event": event}) + "\n" for event in ("start", "epoch", "end"))

@@ -40,7 +40,10 @@ MEASURED = ("mlp", "lenet5-1998", "lenet5-decay-dropout-affine", "lenet5-tuned")
 
 @pytest.fixture(scope="module")
 def record(prepared):
-    return cost.measure(STUDY.model_copy(update={"study": MEASURED}), prepared / "train")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, calls in (("WARM_UP", 1), ("LATENCY_CALLS", 20), ("THROUGHPUT_CALLS", 1)):  # fewer, to save time
+            monkeypatch.setattr(cost, name, calls)
+        return cost.measure(STUDY.model_copy(update={"study": MEASURED}), prepared / "train")
 
 
 def test_each_measure_has_one_value_per_round(record):

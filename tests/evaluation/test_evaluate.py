@@ -185,7 +185,7 @@ def test_test_images_are_not_augmented(evaluated, prepared, monkeypatch):
 
     monkeypatch.setattr(parallel, "process_count", lambda *_: 1)  # in this process, where the patches are
     monkeypatch.setattr(group.NetworkGroup, "evaluation_logits", record_images)
-    monkeypatch.setattr(augmentation, "changed", fail)
+    monkeypatch.setattr(augmentation, "apply", fail)
     monkeypatch.setattr(augmentation, "draw", fail)
     evaluate.evaluate(study, VARIANT, evaluated / "runs", prepared / "test")
     normalization = dataset.load(prepared / "train").normalization(definition.input)

@@ -336,5 +336,5 @@ def test_without_validation_images_measure_raises_a_user_error(raw, tmp_path, mo
 
 def test_too_many_images_raise_a_user_error(prepared, monkeypatch):
     monkeypatch.setattr(loop, "train_jobs", fail)
-    with pytest.raises(UserError, match=r"images: 1238 .*more than there are; allowed: 0 to 1237"):
+    with pytest.raises(UserError, match=r"sensitivity\.images: 1238 is more than there are; allowed: 0 to 1237"):
         sensitivity.measure(study_of("mlp", images=(100, 1238)), prepared / "train")

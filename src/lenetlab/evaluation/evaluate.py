@@ -67,25 +67,19 @@ def evaluate(study: schema.Study, variant: str, runs: Path, prepared_folder: Pat
     devices.make_deterministic()
     device = devices.resolve(study.device)
     prepared = dataset.load(prepared_folder)
-    records = [_read_record(runs / paths.seed_name(seed)) for seed in study.seeds]
-    seeds: list[int] = [record["seed"] for record in records if not record["diverged"]]
+    folders = {seed: runs / paths.seed_name(seed) for seed in study.seeds}
+    records = {seed: _read_record(folder) for seed, folder in folders.items()}
+    seeds = [seed for seed, record in records.items() if not record["diverged"]]
     definition = study.variants[variant]
-    digits = prepared.digits("test", definition.input, dataset.Normalization(**records[0]["normalization"]), device)
+    normalization = dataset.Normalization(**records[study.seeds[0]]["normalization"])
+    digits = prepared.digits("test", definition.input, normalization, device)
 
     curves: dict[int, list[dict[str, Any]]] = {
-        seed: [{"seed": seed, **row} for row in run_files.read_curves(runs / paths.seed_name(seed) / paths.CURVES)]
-        for seed in seeds
+        seed: [{"seed": seed, **row} for row in run_files.read_curves(folders[seed] / paths.CURVES)] for seed in seeds
     }
     epochs = [int(row["epoch"]) for row in curves[seeds[0]]] if seeds else []
-    tasks = [
-        partial(
-            _evaluate_epoch,
-            definition,
-            [runs / paths.seed_name(seed) / checkpoint.weights_name(epoch) for seed in seeds],
-            digits,
-        )
-        for epoch in epochs
-    ]
+    weights = [[folders[seed] / checkpoint.weights_name(epoch) for seed in seeds] for epoch in epochs]
+    tasks = [partial(_evaluate_epoch, definition, files_of_epoch, digits) for files_of_epoch in weights]
     last_epoch: list[_EpochResult] = []
     with tqdm(total=len(epochs), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
         for number, results in parallel.run_tasks(tasks, parallel.process_count(device, len(epochs))):
@@ -102,7 +96,7 @@ def evaluate(study: schema.Study, variant: str, runs: Path, prepared_folder: Pat
         probability=_stacked([result.probability for result in last_epoch], len(digits), np.float32),
     )
     return Evaluation(
-        record=_variant_record(variant, definition, records, prepared.digest),
+        record=_variant_record(variant, definition, list(records.values()), prepared.digest),
         curves=[row for rows in curves.values() for row in rows],
         predictions=answers,
         misread=mistakes.find(answers, prepared.numbers, prepared.pixels),

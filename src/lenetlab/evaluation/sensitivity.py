@@ -29,12 +29,12 @@ def points(study: schema.Study) -> list[Point]:
     """The variant as it is, then one point for every value of every setting."""
     name, options = study.sensitivity.variant, study.sensitivity
     unchanged = study.model_copy(update={"study": (name,), "comparisons": {}, "seeds": options.seeds})
-    found = [Point(None, None, unchanged)]
+    all_points = [Point(None, None, unchanged)]
     for setting in SETTINGS:
         for value in getattr(options, setting):
             variants = {**study.variants, name: _with_setting(study.variants[name], setting, value)}
-            found.append(Point(setting, value, unchanged.model_copy(update={"variants": variants})))
-    return found
+            all_points.append(Point(setting, value, unchanged.model_copy(update={"variants": variants})))
+    return all_points
 
 
 def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:

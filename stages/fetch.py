@@ -1,4 +1,4 @@
-"""Obtain the images that `data.source` names and pack them into two archives: python stages/fetch.py"""
+"""Get the images that `data.source` names and pack them into two tar archives: python stages/fetch.py"""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,8 @@ from lenetlab.storage import paths
 
 
 def main() -> None:
-    study = params.load(paths.PARAMS)
-    sources.fetch(Path(study.data.source), paths.RAW)
+    data = params.load(paths.PARAMS).data
+    sources.fetch(Path(data.source), paths.RAW)
 
 
 if __name__ == "__main__":

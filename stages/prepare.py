@@ -1,4 +1,4 @@
-"""Check every image, split off validation data, write index, pixels and profile: python stages/prepare.py"""
+"""Check all images, split off validation images, write index, pixels and profile: python stages/prepare.py"""
 
 import sys
 
@@ -20,7 +20,7 @@ def main() -> None:
             validation_seed=data.validation_seed,
             duplicates=data.duplicates,
         )
-        # Not before: these load torch and matplotlib, for seconds in which what is wrong with an image can be told.
+        # Imported late: torch and matplotlib take seconds to load, and errors in the images should be reported first.
         from lenetlab.data import dataset
         from lenetlab.report import figures, style
 

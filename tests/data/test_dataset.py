@@ -1,4 +1,4 @@
-"""Prepared digits as tensors: the right pixels, sizes and scale."""
+"""Prepared digits as tensors: pixels, sizes, normalisation, and errors about damaged files."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def form(**settings: object) -> schema.InputSettings:
     return schema.InputSettings(**{"size": 32, "resize": "pad", "normalize": True, **settings})
 
 
-def test_images_are_the_pixels_of_the_index_between_0_and_1(prepared):
+def test_images_are_the_prepared_pixels_between_0_and_1(prepared):
     content = dataset.load(prepared / "train")
     plain = form(size=28, normalize=False)
     digits = content.digits("training", plain, content.normalization(plain), CPU)
@@ -26,7 +26,7 @@ def test_images_are_the_pixels_of_the_index_between_0_and_1(prepared):
     assert digits.labels.tolist() == content.labels[content.splits == "training"].tolist()
 
 
-def test_the_training_split_has_mean_0_and_deviation_1_and_validation_borrows_its_scale(prepared):
+def test_all_splits_are_normalised_by_the_training_split(prepared):
     content, shape = dataset.load(prepared / "train"), form(size=28)
     normalization = content.normalization(shape)
     training, validation = (content.digits(split, shape, normalization, CPU) for split in ("training", "validation"))
@@ -36,7 +36,7 @@ def test_the_training_split_has_mean_0_and_deviation_1_and_validation_borrows_it
     assert normalization != dataset.Normalization(0.1307, 0.3081)
 
 
-def test_padding_puts_black_around_the_digit(prepared):
+def test_padding_adds_black_around_the_digit(prepared):
     content = dataset.load(prepared / "train")
     small, large = (content.digits("training", form(size=s), content.normalization(form()), CPU) for s in (28, 32))
     assert torch.equal(large.images[:, :, 2:30, 2:30], small.images)
@@ -45,14 +45,14 @@ def test_padding_puts_black_around_the_digit(prepared):
     torch.testing.assert_close(large.images[:, 0][:, margin], torch.full((len(large), 240), large.black))
 
 
-def test_bilinear_is_torchvisions(prepared):
+def test_bilinear_interpolation_is_that_of_torchvision(prepared):
     content, plain = dataset.load(prepared / "train"), form(resize="bilinear", normalize=False)
     digits = content.digits("training", plain, content.normalization(plain), CPU)
     pixels = torch.from_numpy(content.pixels[content.splits == "training"]).unsqueeze(1).float() / 255
     torch.testing.assert_close(digits.images, reference.resize(pixels, [32, 32], antialias=True), atol=1e-6, rtol=0)
 
 
-def test_the_splits_share_no_image(prepared):
+def test_no_image_is_in_two_splits(prepared):
     train, test = dataset.load(prepared / "train"), dataset.load(prepared / "test")
     contents = [
         {pixels.tobytes() for pixels in part}
@@ -66,7 +66,7 @@ def test_the_splits_share_no_image(prepared):
 
 @pytest.mark.parametrize("name", ["index.csv", "pixels.npy", "profile.json"])
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
-def test_damaged_data_are_named_and_not_used(prepared, tmp_path, name, damage):
+def test_missing_and_damaged_files_are_errors_with_the_folder(prepared, tmp_path, name, damage):
     for path in (prepared / "train").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     content = (tmp_path / name).read_bytes()
@@ -76,17 +76,17 @@ def test_damaged_data_are_named_and_not_used(prepared, tmp_path, name, damage):
         changed = content.replace(b"1", b"2", 1) if name == "profile.json" else content[:-1] + bytes([content[-1] ^ 1])
         (tmp_path / name).write_bytes(content[: len(content) // 2] if damage == "cut" else changed)
     if (name, damage) == ("profile.json", "changed"):
-        return  # its figures are not covered by a digest; DVC's own is
+        return  # the numbers in the profile have no digest here; DVC checks this file
     with pytest.raises(UserError, match=str(tmp_path)):
         dataset.load(tmp_path)
 
 
-def test_a_smaller_choice_is_part_of_a_larger_one_and_more_than_there_is_means_all(prepared):
+def test_a_smaller_selection_is_part_of_a_larger_one(prepared):
     content, plain = dataset.load(prepared / "train"), form(size=28, normalize=False)
-    whole, *choices = (
-        content.digits("training", plain, content.normalization(plain), CPU, most) for most in (0, 100, 400, 10**6)
+    whole, *selections = (
+        content.digits("training", plain, content.normalization(plain), CPU, limit) for limit in (0, 100, 400, 10**6)
     )
-    found = [{image.numpy().tobytes() for image in digits.images} for digits in (*choices, whole)]
-    assert [len(digits) for digits in choices] == [100, 400, len(whole)]
+    found = [{image.numpy().tobytes() for image in digits.images} for digits in (*selections, whole)]
+    assert [len(digits) for digits in selections] == [100, 400, len(whole)]
     assert found[0] < found[1] < found[2] == found[3]
-    assert sorted(choices[2].labels.tolist()) == sorted(whole.labels.tolist())
+    assert sorted(selections[2].labels.tolist()) == sorted(whole.labels.tolist())

@@ -1,8 +1,8 @@
-"""Archives of PNG files: written the same way every time, read without trusting them.
+"""Write tar archives of PNG files with reproducible bytes; read tar archives and folders that users provide.
 
-`members` reads a tar or a folder. Folders within a tar do not matter, a file counts by its last name: `./00001_5.png`
-and `train/00001_5.png` are both `00001_5.png`. Hidden files and folders (`.DS_Store`, `._00001_5.png`) are passed over;
-all else that is not a regular PNG file is an error. Nothing is ever extracted, and no link is followed.
+Folders inside a tar are ignored: `./00001_5.png` and `train/00001_5.png` both count as `00001_5.png`. Hidden files and
+folders (`.DS_Store`, `._00001_5.png`) are skipped. Everything else that is not a regular file with a name in .png is an
+error. Nothing is ever extracted, and links are not followed.
 """
 
 import math
@@ -17,38 +17,25 @@ from typing import BinaryIO, NamedTuple
 
 from lenetlab.errors import UserError
 
-LARGEST_MEMBER = 65_536  # bytes; a PNG file of 28×28 pixels needs fewer than 1,000
+MAX_MEMBERS = 1_000_000
+MAX_MEMBER_BYTES = 65_536  # a PNG file of 28×28 pixels needs fewer than 1,000
+MAX_NAME_BYTES = 100  # the length of the name in a plain tar header
+MAX_PADDING = 2**24  # zero bytes after the last member; tar programs add up to some kilobytes
+MAX_PROBLEMS = 20  # per error message
+MAX_PATH_SHOWN = 250  # characters of a path in an error message
 
-MOST_MEMBERS = 1_000_000
-
-MOST_PROBLEMS = 20  # listed by one message
-
-MOST_SHOWN = 250  # characters of a path in a message
-
-LONGEST_NAME = 100  # bytes; what a plain tar header holds
-
-LONGEST_END = 2**24  # empty bytes after the last member; tar programs fill up to some kilobytes
-
-# A tar is a row of blocks: for each member a header and its content, filled up with zeros; two empty blocks close it.
-# The header, POSIX.1-1988: name, mode, user, group, size, time, checksum, kind, link, magic, names of user and group,
+# A tar is a sequence of blocks: for each member a header and its content, padded with zeros; two empty blocks end it.
+# The header, POSIX.1-1988: name, mode, user, group, size, time, checksum, type, link, magic, names of user and group,
 # device, prefix of the name.
 BLOCK = 512
-
+EMPTY_BLOCK = bytes(BLOCK)
 HEADER = struct.Struct("100s8s8s8s12s12s8ss100s8s32s32s16s155s12x")
-
 MAGIC = b"ustar\x0000"
 
-EMPTY = bytes(BLOCK)
-
-FOLDER, LONG_NAME, EXTENDED = b"5", b"L", b"x"
-
+DIRECTORY, GNU_LONG_NAME, GNU_LONG_LINK, PAX_HEADER, PAX_GLOBAL_HEADER = b"5", b"L", b"K", b"x", b"g"
+EXTENDED_HEADERS = (GNU_LONG_NAME, GNU_LONG_LINK, PAX_HEADER, PAX_GLOBAL_HEADER)
 SPARSE = b"GNU.sparse"
-
-OF_ALL = b"g"
-
-ATTRIBUTES = (LONG_NAME, EXTENDED, OF_ALL, b"K")  # those of links are of no use here
-
-KINDS = {
+REJECTED_TYPES = {
     b"1": "a hard link",
     b"2": "a symbolic link",
     b"3": "a device",
@@ -56,31 +43,26 @@ KINDS = {
     b"6": "a pipe",
     b"S": "a sparse file",
 }
-
-WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size they state
-
+WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size the header gives
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 
-PLAIN = re.compile(r"[0-9]{1,9}_[0-9]\.png")  # what nearly every path is; only the others are looked at closely
-
-UNSAFE = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
-
-HIDDEN = re.compile(r"(^|/)\.[^/]")
-
-NOT_EMPTY = re.compile(rb"[^\0]")
+PLAIN_PATH = re.compile(r"[0-9]{1,9}_[0-9]\.png")  # nearly every path; only the others need the checks below
+UNSAFE_PATH = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
+HIDDEN_PATH = re.compile(r"(^|/)\.[^/]")
+NONZERO = re.compile(rb"[^\0]")
 
 
 def write(stream: BinaryIO, contents: Iterable[tuple[str, bytes]]) -> None:
-    """A tar of regular files in the order given, without times and owners: equal contents give equal bytes."""
+    """Write a tar of regular files in the given order, without times and owners: equal contents give equal bytes."""
     for name, content in contents:
         stream.write(_header(name, len(content)))
         stream.write(content + bytes(-len(content) % BLOCK))
-    stream.write(bytes(2 * BLOCK))
+    stream.write(2 * EMPTY_BLOCK)
 
 
 def _header(name: str, size: int) -> bytes:
-    if len(name.encode()) > LONGEST_NAME:
-        raise ValueError(f"{name!r}: longer than {LONGEST_NAME} bytes")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"{name!r}: longer than {MAX_NAME_BYTES} bytes")
     zero = b"%07o" % 0
     start = (name.encode(), b"%07o" % 0o644, zero, zero, b"%011o" % size, b"%011o" % 0)
     end = (b"0", b"", MAGIC, b"", b"", zero + b"\0" + zero, b"")
@@ -88,138 +70,147 @@ def _header(name: str, size: int) -> bytes:
 
 
 def by_number(name: str) -> tuple[float, str]:
-    """Sort key: by number, however many zeros lead it; names without a number come last."""
+    """Sort key for file names: the number before the underscore; names without a number come last."""
     number = name.partition("_")[0]
     return (int(number) if number.isascii() and number.isdigit() else math.inf, name)
 
 
 def first_problems(problems: Sequence[str], most: int) -> list[str]:
-    """The first problems, and how many more there are."""
+    """The first `most` problems, and a line with the number of the others."""
     return [*problems[:most], *([f"and {len(problems) - most} more"] if len(problems) > most else [])]
 
 
 class _Member(NamedTuple):
-    """Plain values only: there are many of these, and what holds them is searched for garbage again and again."""
+    """A file in a tar or folder. There are many of these, and tuples of plain values keep garbage collection fast."""
 
     path: str  # within the archive
-    start: int  # of the content, in a tar
+    start: int  # byte in the tar where the content starts
     size: int  # bytes
-    refused: str = ""  # what it is instead of a regular file
+    rejected: str = ""  # why this is not a regular file; empty if it is
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every PNG file in a tar or a folder, ordered by number.
+    """File name and content of every PNG file in the tar or folder `path`, ordered by number.
 
-    All names and sizes are checked before the first one comes; UserError lists whatever is refused.
+    All names and sizes are checked before this function returns; UserError lists everything that is not allowed.
     """
-    found: dict[str, _Member] = {}  # by name without folders
+    by_name: dict[str, _Member] = {}  # file names without folders
     problems: list[str] = []
     try:
-        content = None if path.is_dir() else _mapped(path)
-        for at, member in enumerate(_in_folder(path) if content is None else _in_tar(content)):
-            if at == MOST_MEMBERS:
-                raise UserError(f"more than {MOST_MEMBERS} files")
+        tar = None if path.is_dir() else _open_tar(path)
+        for position, member in enumerate(_folder_members(path) if tar is None else _tar_members(tar)):
+            if position == MAX_MEMBERS:
+                raise UserError(f"more than {MAX_MEMBERS} files; allowed: up to {MAX_MEMBERS}")
             name = member.path.rpartition("/")[2]
-            if problem := member.refused or _problem(member.path, name, member.size, found):
-                problems.append(f"{_shown(member.path)}: {problem}")
-            elif not HIDDEN.search(member.path):
-                found[name] = member
+            if problem := member.rejected or _name_problem(member.path, name, member.size, by_name):
+                problems.append(f"{_quoted_path(member.path)}: {problem}")
+            elif not HIDDEN_PATH.search(member.path):
+                by_name[name] = member
     except UserError as damage:
         problems += damage.problems
     except OSError as error:
         problems.append(f"cannot be read: {error.strerror}")
     if problems:
-        raise UserError(*(f"{path}: {problem}" for problem in first_problems(problems, MOST_PROBLEMS)))
-    return _contents(path, content, found)
+        raise UserError(*(f"{path}: {problem}" for problem in first_problems(problems, MAX_PROBLEMS)))
+    return _contents(path, tar, by_name)
 
 
-def _contents(path: Path, tar: mmap.mmap | None, found: dict[str, _Member]) -> Iterator[tuple[str, bytes]]:
+def _contents(path: Path, tar: mmap.mmap | None, by_name: dict[str, _Member]) -> Iterator[tuple[str, bytes]]:
     try:
-        for name in sorted(found, key=by_number):
-            _, start, size, _ = found[name]
+        for name in sorted(by_name, key=by_number):
+            _, start, size, _ = by_name[name]
             yield name, (path / name).read_bytes() if tar is None else tar[start : start + size]
     except OSError as error:
         raise UserError(f"{path}: {name!r} cannot be read: {error.strerror}") from None
 
 
-def _problem(path: str, name: str, size: int, found: dict[str, _Member]) -> str:
-    if not PLAIN.fullmatch(path):
-        if UNSAFE.search(path):
-            return "the path leads out of the folder"
-        if HIDDEN.search(path):
+def _name_problem(path: str, name: str, size: int, by_name: dict[str, _Member]) -> str:
+    """What is wrong with the path, name or size of a file; empty if nothing is, or if the file is hidden."""
+    if not PLAIN_PATH.fullmatch(path):
+        if UNSAFE_PATH.search(path):
+            return "unsafe path; allowed: relative paths without '..', backslash or drive letter"
+        if HIDDEN_PATH.search(path):
             return ""
-        if not name.isprintable() or len(name.encode()) > LONGEST_NAME:
-            return f"the name has more than {LONGEST_NAME} bytes, or some that are not text"
+        if not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
+            return f"invalid file name; allowed: printable UTF-8 of up to {MAX_NAME_BYTES} bytes"
         if not name.endswith(".png"):
-            return "not a PNG file by its name; allowed: {number}_{label}.png"
-    if size > LARGEST_MEMBER:
-        return f"{size} bytes; allowed: up to {LARGEST_MEMBER}, and a digit needs fewer than 1,000"
-    return f"the name stands twice, as {_shown(found[name].path)} too" if name in found else ""
+            return "the file name does not end in .png; allowed: {number}_{label}.png"
+    if size > MAX_MEMBER_BYTES:
+        return f"{size} bytes; allowed: up to {MAX_MEMBER_BYTES} (a 28×28 PNG file has fewer than 1,000)"
+    return f"the file name appears twice, also as {_quoted_path(by_name[name].path)}" if name in by_name else ""
 
 
-def _shown(path: str) -> str:
-    """As a message quotes it: a path within a tar may have thousands of characters."""
-    return repr(path if len(path) <= MOST_SHOWN else f"{path[:MOST_SHOWN]}…")
+def _quoted_path(path: str) -> str:
+    """A path for an error message, shortened: paths in a tar can have thousands of characters."""
+    return repr(path if len(path) <= MAX_PATH_SHOWN else f"{path[:MAX_PATH_SHOWN]}…")
 
 
-def _in_folder(path: Path) -> Iterator[_Member]:
+def _folder_members(path: Path) -> Iterator[_Member]:
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: by_number(entry.name)):
-            kind = ""
+            rejected = ""
             if entry.is_symlink():
-                kind = "a symbolic link; allowed: the file itself"
+                rejected = "a symbolic link; allowed: the file itself"
             elif entry.is_dir():
-                if HIDDEN.search(entry.name):
+                if HIDDEN_PATH.search(entry.name):
                     continue
-                kind = "a folder; allowed: PNG files without folders around them"
+                rejected = "a folder; allowed: PNG files only, not in subfolders"
             elif not entry.is_file():
-                kind = "not a regular file"
-            yield _Member(entry.name, 0, entry.stat(follow_symlinks=False).st_size, kind)
+                rejected = "not a regular file; allowed: PNG files"
+            yield _Member(entry.name, 0, entry.stat(follow_symlinks=False).st_size, rejected)
 
 
-def _in_tar(content: mmap.mmap) -> Iterator[_Member]:
-    """The files of a tar by their headers; UserError where the archive itself is damaged."""
-    at, attributes = 0, {}
-    while (header := content[at : at + BLOCK]) != EMPTY:
+def _tar_members(tar: mmap.mmap) -> Iterator[_Member]:
+    """The files that the headers of a tar describe; UserError if the archive itself is damaged."""
+    offset = 0
+    attributes: dict[bytes, bytes] = {}
+    while (header := tar[offset : offset + BLOCK]) != EMPTY_BLOCK:
         if len(header) < BLOCK:
-            raise UserError(f"truncated: ends at byte {len(content)} without the two empty blocks that close a tar")
-        name, size, kind = _parsed(header, at)
-        start = at + BLOCK
-        at = start if kind in WITHOUT_CONTENT else start + size + -size % BLOCK
-        if at > len(content):
-            needed, there = at - start, len(content) - start
-            raise UserError(f"truncated: {_shown(name)} needs {needed} bytes from byte {start}, there are {there}")
-        if kind in ATTRIBUTES:  # they have a header of their own, and belong to the member after it
-            if size > LARGEST_MEMBER:
-                raise UserError(f"damaged: {size} bytes of attributes at byte {start}")
-            attributes |= _attributes(kind, content[start : start + size], start)
+            raise UserError(f"truncated: ends at byte {len(tar)} without the two empty blocks that end a tar")
+        name, size, kind = _parse_header(header, offset)
+        start = offset + BLOCK
+        offset = start if kind in WITHOUT_CONTENT else start + size + -size % BLOCK
+        if offset > len(tar):
+            raise UserError(
+                f"truncated: {_quoted_path(name)} at byte {start} has {len(tar) - start} of {offset - start} bytes"
+            )
+        if kind in EXTENDED_HEADERS:  # a member of its own that describes the next one
+            if size > MAX_MEMBER_BYTES:
+                raise UserError(
+                    f"extended header of {size} bytes at byte {start}; allowed: up to {MAX_MEMBER_BYTES} bytes"
+                )
+            attributes |= _parse_extended_header(kind, tar[start : start + size], start)
             continue
-        refused = "" if kind in (b"0", b"\0") else KINDS.get(kind, f"of the unknown kind {kind!r}")
+        rejected = "" if kind in (b"0", b"\0") else REJECTED_TYPES.get(kind, f"an entry of unknown type {kind!r}")
         if attributes:
             name = _text(attributes[b"path"]) if b"path" in attributes else name
-            refused = "a sparse file" if SPARSE in attributes else refused
+            rejected = "a sparse file" if SPARSE in attributes else rejected
             attributes = {}
-        if kind != FOLDER:
-            yield _Member(name, start, size, refused and f"{refused}; allowed: regular files")
-    if stray := NOT_EMPTY.search(content, at, at + LONGEST_END):
-        raise UserError(f"damaged: something stands at byte {stray.start()}, after the empty block that closes a tar")
-    if len(content) > at + LONGEST_END:
-        raise UserError(f"damaged: {len(content) - at} bytes follow from byte {at}, where the archive ends")
-    if len(content) < at + 2 * BLOCK:
-        raise UserError(f"truncated: ends at byte {len(content)} without the second empty block that closes a tar")
+        if kind != DIRECTORY:
+            yield _Member(name, start, size, rejected and f"{rejected}; allowed: regular files")
+    if unexpected := NONZERO.search(tar, offset, offset + MAX_PADDING):
+        raise UserError(f"damaged: unexpected data at byte {unexpected.start()}, after the empty block that ends a tar")
+    if len(tar) > offset + MAX_PADDING:
+        raise UserError(
+            f"damaged: {len(tar) - offset} bytes after the end of the archive at byte {offset};"
+            f" allowed: up to {MAX_PADDING} zero bytes"
+        )
+    if len(tar) < offset + 2 * BLOCK:
+        raise UserError(f"truncated: ends at byte {len(tar)} without the second empty block that ends a tar")
 
 
-def _parsed(header: bytes, at: int) -> tuple[str, int, bytes]:
-    """Name, size and kind; UserError unless the checksum agrees."""
+def _parse_header(header: bytes, offset: int) -> tuple[str, int, bytes]:
+    """Name, size and type from a header; UserError if its checksum or size is wrong."""
     name, _, _, _, size, _, checksum, kind, _, magic, _, _, _, prefix = HEADER.unpack(header)
     stored, size = _octal(checksum), _octal(size)
-    # The checksum counts itself as spaces. Adler-32's lower half is 1 + the sum of all bytes, modulo 65521, and quick.
+    # The checksum of a tar header is the sum of its bytes, with spaces for the checksum itself. The lower half of
+    # Adler-32 is 1 + the sum of all bytes, modulo 65521, and much faster than sum().
     if zlib.adler32(header) & 0xFFFF != (1 + stored - sum(b" " * 8) + sum(checksum)) % 65521:
-        raise UserError(f"damaged, or not a tar: the header at byte {at} does not agree with its checksum")
+        raise UserError(f"damaged, or not a tar: wrong checksum in the header at byte {offset}")
     if size < 0:
-        raise UserError(f"damaged: the header at byte {at} tells no size")
+        raise UserError(f"damaged: invalid size in the header at byte {offset}")
     name = _text(name)
-    kind = FOLDER if kind == b"\0" and name.endswith("/") else kind
+    kind = DIRECTORY if kind == b"\0" and name.endswith("/") else kind
     if prefix[0] and magic == MAGIC:
         name = f"{_text(prefix)}/{name}"
     return name, size, kind
@@ -230,43 +221,44 @@ def _text(field: bytes) -> str:
 
 
 def _octal(field: bytes) -> int:
-    """The number in a header's field, -1 if there is none."""
+    """The octal number in a header field, -1 if there is none."""
     try:
         return int(digits, 8) if (digits := field.strip(b" \0")).isdigit() else -1
     except ValueError:  # 8 or 9
         return -1
 
 
-def _attributes(kind: bytes, content: bytes, at: int) -> dict[bytes, bytes]:
-    """Path and sparseness, of what precedes a member in newer forms.
+def _parse_extended_header(kind: bytes, content: bytes, start: int) -> dict[bytes, bytes]:
+    """Path and sparse attributes of the next member.
 
-    These are GNU's long names, and lines `LENGTH KEY=VALUE` (POSIX.1-2001).
+    The content is a long name (GNU), or consists of lines `LENGTH KEY=VALUE` (pax, POSIX.1-2001).
     """
-    if kind == LONG_NAME:
+    if kind == GNU_LONG_NAME:
         return {b"path": content}
-    found, start = {}, 0
-    while kind in (EXTENDED, OF_ALL) and start < len(content):
-        length = content[start : start + 6].partition(b" ")[0]
-        line = content[start : start + int(length)] if length.isdigit() and len(length) < 6 else b""
+    found: dict[bytes, bytes] = {}
+    offset = 0
+    while kind in (PAX_HEADER, PAX_GLOBAL_HEADER) and offset < len(content):
+        length = content[offset : offset + 6].partition(b" ")[0]
+        line = content[offset : offset + int(length)] if length.isdigit() and len(length) < 6 else b""
         key, equals, value = line[len(length) + 1 : -1].partition(b"=")
-        of_one = key == b"path" or key.startswith(SPARSE)
-        # Only a file of more than 8 GiB has a size here, and no two files have the same path.
-        if not equals or not line.endswith(b"\n") or key == b"size" or (of_one and kind == OF_ALL):
-            raise UserError(f"damaged: the attributes at byte {at} make no sense for a PNG file")
-        if of_one:
+        describes_member = key == b"path" or key.startswith(SPARSE)
+        # Only files of more than 8 GiB need a size here, and a path cannot apply to all files.
+        if not equals or not line.endswith(b"\n") or key == b"size" or (describes_member and kind == PAX_GLOBAL_HEADER):
+            raise UserError(f"damaged: invalid extended header at byte {start}")
+        if describes_member:
             found[b"path" if key == b"path" else SPARSE] = value
-        start += len(line)
+        offset += len(line)
     return found
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def _open_tar(path: Path) -> mmap.mmap:
     if not path.is_file():
-        raise UserError("there is no such file or folder")
+        raise UserError("neither a file nor a folder" if path.exists() else "no such file or folder")
     with path.open("rb") as stream:
         start = stream.read(8)
         for magic, name in COMPRESSED.items():
             if start.startswith(magic):
-                raise UserError(f"compressed with {name}; allowed: a plain tar")
+                raise UserError(f"compressed with {name}; allowed: an uncompressed tar")
         if not start:
             raise UserError("an empty file; allowed: a tar")
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,11 +1,13 @@
-"""The prepared digits as tensors on a device; the whole set is held there, so no loader waits for files."""
+"""The prepared digits as tensors. A whole set is held on the device, so training does not wait for files."""
 
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from lenetlab.errors import UserError
@@ -16,7 +18,7 @@ from lenetlab.storage.digests import sha256
 
 @dataclass(frozen=True)
 class Normalization:
-    """Subtracted from pixels in [0, 1], and divided by."""
+    """Pixels in [0, 1] are normalised as (pixel - mean) / std."""
 
     mean: float
     std: float
@@ -24,11 +26,11 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Digits:
-    """Images (N, 1, size, size) float32, labels (N) int64, and the value that a black pixel has in them."""
+    """Images and labels of one split on a device, as a network reads them."""
 
-    images: torch.Tensor
-    labels: torch.Tensor
-    black: float
+    images: torch.Tensor  # (N, 1, size, size) float32
+    labels: torch.Tensor  # (N) int64
+    black: float  # the value of a black pixel in `images`
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,40 +38,47 @@ class Digits:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One prepared set as it lies on the disk, in the order of its index."""
+    """A folder that the stage prepare wrote, in the order of its index."""
 
-    pixels: np.ndarray  # (N, 28, 28) uint8
-    labels: np.ndarray  # (N) uint8
-    numbers: np.ndarray  # (N) int64, as in the file names
-    splits: np.ndarray  # (N) str: training, validation or test
-    profile: dict
+    pixels: NDArray[np.uint8]  # (N, 28, 28)
+    labels: NDArray[np.uint8]  # (N)
+    numbers: NDArray[np.int64]  # (N), from the file names
+    splits: NDArray[np.str_]  # (N): training, validation or test
+    profile: dict[str, Any]  # profile.json
 
     @property
     def digest(self) -> str:
-        return self.profile["digest"]
+        digest: str = self.profile["digest"]
+        return digest
 
     def normalization(self, form: schema.InputSettings) -> Normalization:
-        """Mean and standard deviation of the training split, where the variant asks for them."""
+        """Mean and standard deviation of the training split; 0 and 1 if `form` does not normalise."""
         if not form.normalize:
             return Normalization(mean=0.0, std=1.0)
         training = self.profile["splits"]["training"]
         return Normalization(mean=training["mean"], std=training["std"] or 1.0)
 
     def digits(
-        self, split: str, form: schema.InputSettings, normalization: Normalization, device: torch.device, most: int = 0
+        self,
+        split: str,
+        form: schema.InputSettings,
+        normalization: Normalization,
+        device: torch.device,
+        limit: int = 0,
     ) -> Digits:
-        """One split in the form that a variant reads, on the device that computes.
+        """The images of one split in the input form of a variant.
 
-        At `most` so many of its images, if that is not 0: the first of a shuffle that is always the same, so that the
-        smaller of two such choices is part of the larger.
+        A `limit` other than 0 selects at most this many images: the first ones of a fixed shuffle, so that a smaller
+        selection is part of a larger one.
         """
         chosen = np.flatnonzero(self.splits == split)
-        if most and most < len(chosen):
+        if limit and limit < len(chosen):
             shuffle = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))
-            chosen = chosen[shuffle[:most].sort().values.numpy()]
+            chosen = chosen[shuffle[:limit].sort().values.numpy()]
         pixels = torch.from_numpy(self.pixels[chosen]).unsqueeze(1)
         images = torch.empty(len(pixels), 1, form.size, form.size)
-        for part, target in zip(pixels.split(1000), images.split(1000), strict=True):  # large steps touch fresh memory
+        # 1,000 images at a time: temporary tensors of the whole set would need fresh memory at every step
+        for part, target in zip(torch.split(pixels, 1000), torch.split(images, 1000), strict=True):
             target.copy_(resized(part.float().div_(255), form).sub_(normalization.mean).div_(normalization.std))
         return Digits(
             images=images.to(device),
@@ -77,8 +86,8 @@ class Prepared:
             black=(0.0 - normalization.mean) / normalization.std,
         )
 
-    def samples(self, per_class: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """What a 28×28 variant reads of the first training images of every class: images (K, 28, 28), labels (K)."""
+    def samples(self, per_class: int = 10) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The first training images of every class as a variant of 28×28 reads them: images (K, 28, 28), labels (K)."""
         form = schema.InputSettings(size=28, resize="pad", normalize=True)
         digits = self.digits("training", form, self.normalization(form), torch.device("cpu"))
         places = [np.flatnonzero(digits.labels == label)[:per_class] for label in range(10)]
@@ -87,7 +96,10 @@ class Prepared:
 
 
 def load(folder: Path) -> Prepared:
-    """What `prepare` wrote there. UserError if a file is missing or not the one that the profile was made from."""
+    """Read a folder that the stage prepare wrote.
+
+    UserError if a file is missing, or if index and pixels do not have the digest in profile.json.
+    """
     try:
         profile = files.read_json(folder / "profile.json")
         index, pixels = (folder / "index.csv").read_bytes(), (folder / "pixels.npy").read_bytes()
@@ -95,9 +107,9 @@ def load(folder: Path) -> Prepared:
         raise UserError(f"{folder}: cannot be read ({error}); remedy: dvc repro prepare") from None
     if sha256(index, pixels) != profile["digest"]:
         raise UserError(
-            f"{folder}: index.csv and pixels.npy are not what profile.json tells; remedy: dvc repro -f prepare"
+            f"{folder}: index.csv and pixels.npy do not have the SHA-256 in profile.json; remedy: dvc repro -f prepare"
         )
-    header, *rows = (line.split(",") for line in index.decode().splitlines())  # csv.reader takes several times as long
+    header, *rows = (line.split(",") for line in index.decode().splitlines())  # several times faster than csv.reader
     column = dict(zip(header, zip(*rows, strict=True), strict=True))
     return Prepared(
         pixels=np.load(io.BytesIO(pixels), allow_pickle=False),
@@ -109,7 +121,7 @@ def load(folder: Path) -> Prepared:
 
 
 def resized(pixels: torch.Tensor, form: schema.InputSettings) -> torch.Tensor:
-    """Pixels (N, 1, 28, 28) in [0, 1] at the size that the variant reads: black around them, or stretched."""
+    """Pixels (N, 1, 28, 28) in [0, 1] at the input size of a variant: padded with black, or interpolated (bilinear)."""
     margin = form.size - pixels.shape[-1]
     if not margin:
         return pixels

@@ -1,4 +1,4 @@
-"""Where raw images come from: a folder of one's own, or what a TOML file declares of mirrors and a pinned package."""
+"""Read the TOML file that declares mirrors, files with their digests, and a package as fallback (data/mnist.toml)."""
 
 import tomllib
 from pathlib import Path
@@ -7,20 +7,18 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from lenetlab.errors import UserError
-from lenetlab.settings.messages import key_path, one_line, quoted, with_path
+from lenetlab.settings.messages import Problem, file_error, one_line, quoted
 from lenetlab.settings.schema import StrictModel
 from lenetlab.settings.yaml_file import read_text
 
-LARGEST_DECLARATION = 100_000  # bytes
-
+MAX_BYTES = 100_000
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
 Mirror = Annotated[str, Field(pattern=r"^https?://[^/\s]+/(\S*/)?$")]
 
 
 class IdxFile(StrictModel):
-    """A gzipped IDX file; size and SHA-256 are those of what is in it."""
+    """A gzipped IDX file; `bytes` and `sha256` are those of the uncompressed content."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.gz$")
     bytes: int = Field(ge=1, le=2**30)
@@ -33,12 +31,12 @@ class ImageSet(StrictModel):
 
 
 class Package(StrictModel):
-    """A wheel that holds the pickle of ((images, labels) of training, of validation, of test), images in [0, 1)."""
+    """A wheel with a gzipped pickle of three pairs (images, labels): training, validation, test; images in [0, 1)."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^[0-9][A-Za-z0-9.+!]*$")
-    sha256: Digest
-    member: str
+    sha256: Digest  # of the wheel
+    member: str  # path of the pickle in the wheel
 
 
 class Declaration(StrictModel):
@@ -53,11 +51,12 @@ class Declaration(StrictModel):
 
 
 def read_declaration(path: Path) -> Declaration:
+    """UserError lists every key that is wrong, with its value and what is allowed."""
     try:
-        return Declaration.model_validate(tomllib.loads(read_text(path, LARGEST_DECLARATION)))
+        return Declaration.model_validate(tomllib.loads(read_text(path, MAX_BYTES)))
     except ValidationError as error:
-        found = [f"{key_path(at['loc'])}: {at['msg']}, found {quoted(at['input'])}" for at in error.errors()]
-        raise UserError(*with_path(path, found)) from None
+        problems = [Problem(at["loc"], f"{at['msg']}, found {quoted(at['input'])}") for at in error.errors()]
+        raise file_error(path, problems) from None
     except RecursionError:
         raise UserError(f"{path}: not a TOML file: nested too deeply") from None
     except ValueError as error:

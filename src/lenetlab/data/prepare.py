@@ -1,7 +1,4 @@
-"""From archives of PNG files to index, packed pixels and profile: every image is checked, all that is wrong is told.
-
-The label of an image comes from its name, `{number}_{label}.png`, and from nowhere else.
-"""
+"""Check all images, split off validation images, and write the index, the pixels and a profile of each set."""
 
 import io
 import math
@@ -10,95 +7,95 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lenetlab.data import archive, images
+from lenetlab.data import archive
+from lenetlab.data.images import Images, read_archive
 from lenetlab.errors import UserError
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256
 
 CLASSES = 10
-
-PARTS = ("training", "validation", "test")
-
-MOST_PROBLEMS = 50  # listed by one message
+SPLITS = ("training", "validation", "test")
+MAX_PROBLEMS = 50  # per error message
 
 
 def prepare(
     raw: Path, out_train: Path, out_test: Path, *, validation: int, validation_seed: int, duplicates: str
 ) -> None:
-    """Write the folders `out_train` and `out_test` from `train.tar` and `test.tar` in `raw`.
+    """Write the folders `out_train` and `out_test` from `train.tar` and `test.tar` in the folder `raw`.
 
-    An image that is in both is an error, or left out of training where `duplicates` is drop. UserError lists everything
-    that is wrong with either archive, and then neither folder is written.
+    An image that is in both sets is an error, or is left out of training if `duplicates` is "drop". UserError lists
+    everything that is wrong with both archives; then neither folder is written.
     """
     problems: list[str] = []
-    train, test = (images.read_archive(raw / name, problems) for name in ("train.tar", "test.tar"))
-    places = {digest: name for name, digest in zip(test.names, test.digests, strict=True)}
-    shared = np.array([digest in places for digest in train.digests], dtype=bool)
+    train, test = (read_archive(raw / name, problems) for name in ("train.tar", "test.tar"))
+    test_names = dict(zip(test.digests, test.names, strict=True))
+    in_both = np.array([digest in test_names for digest in train.digests], dtype=bool)
     if duplicates == "error":
         problems += [
-            f"{raw / 'train.tar'}: {name!r} shows the same image as {places[digest]!r} in test.tar;"
-            " data.duplicates: drop leaves it out of training"
-            for name, digest in zip(train.names[shared], train.digests[shared], strict=True)
+            f"{raw / 'train.tar'}: {name!r} is the same image as {test_names[digest]!r} in test.tar;"
+            " remedy: remove one of them, or set data.duplicates to drop, which leaves it out of training"
+            for name, digest in zip(train.names[in_both], train.digests[in_both], strict=True)
         ]
     if problems:
         number = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
         raise UserError(
-            f"{number} with the images, nothing was prepared:", *archive.first_problems(problems, MOST_PROBLEMS)
+            f"{number} with the images, nothing was prepared:", *archive.first_problems(problems, MAX_PROBLEMS)
         )
-    kept = train.where(~shared)
+    kept = train.select(~in_both)
     if not len(kept.names):
-        raise UserError("data.duplicates: drop leaves no training image, all are in the test set too")
+        raise UserError("data.duplicates: drop leaves no training images, because all are in the test set too")
     splits = split(kept, validation, validation_seed)
-    with files.writing_folder(out_train) as first, files.writing_folder(out_test) as second:
-        _write(kept, splits, int(shared.sum()), first)
-        _write(test, np.full(len(test.names), "test"), 0, second)
+    with files.writing_folder(out_train) as train_folder, files.writing_folder(out_test) as test_folder:
+        _write(kept, splits, int(in_both.sum()), train_folder)
+        _write(test, np.full(len(test.names), "test", dtype=object), 0, test_folder)
 
 
-def split(images: images.Images, validation: int, seed: int) -> np.ndarray:
-    """(N) str: training or validation, each class in proportion (largest remainder).
+def split(images: Images, validation: int, seed: int) -> NDArray[np.object_]:
+    """(N) str, "training" or "validation", with each class in proportion (largest remainder).
 
-    An image's rank is the SHA-256 of the seed and its pixels, so neither names nor order matter. Images that repeat
-    stay on one side, and where they do not fit there are fewer than `validation`; one that repeats under several labels
-    counts as the lowest. UserError if a class is left without training images.
+    Images are ranked by the SHA-256 of seed and pixels, so neither names nor order matter. Identical images are in the
+    same split; if a group of them does not fit, there are fewer than `validation` images. Identical images with
+    different labels count as the lowest label. UserError if a class is left without training images.
     """
-    labels = images.labels.tolist()
+    labels: list[int] = images.labels.tolist()
     splits = np.full(len(labels), "training", dtype=object)
     if not validation:
         return splits
     if validation >= len(labels):
         raise UserError(f"data.validation: {validation} is not allowed; allowed: less than the {len(labels)} images")
-    copies: dict[str, list[int]] = defaultdict(list)
+    places_of: dict[str, list[int]] = defaultdict(list)  # by digest
     for place, digest in enumerate(images.digests):
-        copies[digest].append(place)
+        places_of[digest].append(place)
     ranked: list[list[tuple[str, list[int]]]] = [[] for _ in range(CLASSES)]
-    for places in copies.values():
+    for places in places_of.values():
         rank = sha256(b"%d:%b" % (seed, images.pixels[places[0]].tobytes()))
         ranked[min(labels[place] for place in places)].append((rank, places))
-    shares = proportional([sum(len(places) for _, places in contents) for contents in ranked], validation)
-    for contents, share in zip(ranked, shares, strict=True):
-        for _, places in sorted(contents):
+    shares = proportional_shares([sum(len(places) for _, places in groups) for groups in ranked], validation)
+    for groups, share in zip(ranked, shares, strict=True):
+        for _, places in sorted(groups):
             if len(places) <= share:
                 splits[places] = "validation"
                 share -= len(places)
-    if bare := sorted(set(labels) - set(images.labels[splits == "training"].tolist())):
+    if missing := sorted(set(labels) - set(images.labels[splits == "training"].tolist())):
         raise UserError(
-            f"data.validation: {validation} is not allowed; it leaves no training image of {', '.join(map(str, bare))};"
-            f" allowed: fewer of the {len(labels)} images"
+            f"data.validation: {validation} is not allowed; it leaves no training images of class"
+            f" {', '.join(map(str, missing))}; allowed: fewer of the {len(labels)} images"
         )
     return splits
 
 
-def proportional(counts: Sequence[int], total: int) -> list[int]:
-    """`total` divided in proportion to `counts`, by the method of the largest remainder; in doubt the earlier gains."""
+def proportional_shares(counts: Sequence[int], total: int) -> list[int]:
+    """Divide `total` in proportion to `counts` by the largest remainder method; of equal remainders the first wins."""
     shares = [total * count // sum(counts) for count in counts]
-    by_remainder = sorted(range(len(counts)), key=lambda at: -(total * counts[at] % sum(counts)))
-    for at in by_remainder[: total - sum(shares)]:
-        shares[at] += 1
+    by_remainder = sorted(range(len(counts)), key=lambda place: -(total * counts[place] % sum(counts)))
+    for place in by_remainder[: total - sum(shares)]:
+        shares[place] += 1
     return shares
 
 
-def _write(images: images.Images, splits: np.ndarray, across: int, folder: Path) -> None:
+def _write(images: Images, splits: NDArray[np.object_], dropped: int, folder: Path) -> None:
     columns = (values.tolist() for values in (images.numbers, images.labels, splits, images.digests))
     rows = [f"{number},{label},{part},{digest}" for number, label, part, digest in zip(*columns, strict=True)]
     index = "\n".join(["number,label,split,sha256", *rows, ""]).encode()
@@ -109,14 +106,17 @@ def _write(images: images.Images, splits: np.ndarray, across: int, folder: Path)
     profile = {
         "digest": sha256(index, packed.getbuffer()),
         "images": len(images.names),
-        "splits": {part: _statistics(images.where(splits == part)) for part in PARTS if part in splits},
-        "duplicates": {"within": len(images.names) - len(set(images.digests)), "across": across},
+        "splits": {part: _statistics(images.select(splits == part)) for part in SPLITS if part in splits},
+        "duplicates": {"within": len(images.names) - len(set(images.digests)), "across": dropped},
     }
     files.write_json(folder / "profile.json", profile)
 
 
-def _statistics(images: images.Images) -> dict[str, int | float | list[int]]:
-    """Counts; mean and standard deviation of the pixels in [0, 1], from sums of whole numbers, so exact everywhere."""
+def _statistics(images: Images) -> dict[str, int | float | list[int]]:
+    """Counts, and mean and standard deviation of the pixels in [0, 1].
+
+    Sums of whole numbers are exact, so the results are the same on every machine.
+    """
     total = int(images.pixels.sum(dtype=np.int64))
     squares = int(np.square(images.pixels, dtype=np.uint16).sum(dtype=np.int64))
     size = images.pixels.size

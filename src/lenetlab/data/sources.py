@@ -1,4 +1,4 @@
-"""Where raw images come from: a folder of one's own, or what a TOML file declares of mirrors and a pinned package."""
+"""The stage fetch: pack the images that `data.source` names, a folder or a TOML declaration, into two tar archives."""
 
 import os
 import struct
@@ -16,30 +16,30 @@ SETS = ("train", "test")
 
 
 def fetch(source: Path, raw: Path) -> None:
-    """Pack the images of `source` into `train.tar` and `test.tar` in the folder `raw`: both or neither.
+    """Write `train.tar` and `test.tar` to the folder `raw`: both or neither.
 
-    A folder's PNG files are packed as they are, by number; MNIST is written as PNG files numbered by its order.
+    The PNG files of a folder are packed unchanged, ordered by number. MNIST is written as PNG files numbered by
+    position. UserError lists everything that is wrong with the source.
     """
     try:
-        folder = source.is_dir()
+        is_folder = source.is_dir()
     except OSError as error:
         raise UserError(f"data.source: {quoted(str(source))}: {error.strerror}; {download.REMEDY}") from None
-    if folder:
+    if is_folder:
         train, test = _from_folder(source)
     elif source.suffix == ".toml":
         train, test = _from_declaration(source)
     else:
-        raise UserError(
-            f"data.source: {quoted(str(source))} is not a folder and not a .toml file that exists; {download.REMEDY}"
-        )
-    download.announce(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
-    with files.writing(raw / "train.tar") as first, files.writing(raw / "test.tar") as second:
-        archive.write(first, train)
-        archive.write(second, test)
+        raise UserError(f"data.source: {quoted(str(source))} is neither a folder nor a .toml file; {download.REMEDY}")
+    download.log(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
+    with files.writing(raw / "train.tar") as train_tar, files.writing(raw / "test.tar") as test_tar:
+        archive.write(train_tar, train)
+        archive.write(test_tar, test)
 
 
 def _from_folder(source: Path) -> list[Iterator[tuple[str, bytes]]]:
-    found, problems = [], []
+    found: list[Iterator[tuple[str, bytes]]] = []
+    problems: list[str] = []
     for name in SETS:
         places = [place for place in (source / f"{name}.tar", source / name) if os.path.lexists(place)]
         if len(places) != 1:
@@ -59,20 +59,20 @@ def _from_folder(source: Path) -> list[Iterator[tuple[str, bytes]]]:
 
 def _from_declaration(source: Path) -> list[Iterator[tuple[str, bytes]]]:
     declared = declaration.read_declaration(source)
-    found = download.obtain(declared, source)
+    contents = download.download_all(declared, source)
     return [
-        _as_png(found[part.images.file], found[part.labels.file], f"{source}: {name}")
+        _as_png_files(contents[part.images.file], contents[part.labels.file], f"{source}: {name}")
         for name, part in zip(SETS, (declared.train, declared.test), strict=True)
     ]
 
 
-def _as_png(images: bytes, labels: bytes, place: str) -> Iterator[tuple[str, bytes]]:
-    """PNG files named by position and label from two IDX files; UserError if they are not 28×28 digits with labels."""
+def _as_png_files(images: bytes, labels: bytes, place: str) -> Iterator[tuple[str, bytes]]:
+    """PNG files named by position and label from two IDX files; UserError unless they are 28×28 digits with labels."""
     count = len(labels) - 8
     if labels[:8] != struct.pack(">II", 2049, max(count, 0)) or max(labels[8:], default=0) > 9:
         raise UserError(f"{place}: labels: not an IDX file of labels from 0 to 9")
     if images[:16] != struct.pack(">IIII", 2051, count, 28, 28) or len(images) != 16 + count * 784:
-        raise UserError(f"{place}: images: not an IDX file of {count} images, 28×28 bytes each, one for each label")
+        raise UserError(f"{place}: images: not an IDX file of {count} images of 28×28 bytes, one for each label")
     pixels = np.frombuffer(images, dtype=np.uint8, offset=16).reshape(-1, 28, 28)
     return (
         (f"{number:05d}_{label}.png", png.encode(image))

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
 from lenetlab.data import png, prepare, sources
-from lenetlab.tracking.store import Place, open_store
+from lenetlab.tracking.connection import StoreLocation
+from lenetlab.tracking.store import open_store
 from tests.pipeline import projects
 
 # No deadline: the time that an example takes depends on the machine. Derandomized: a failure can be repeated.
@@ -134,6 +135,6 @@ def without_mlflow(no_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an empty MLflow store: creating one takes longer than the tests that use it."""
     folder = tmp_path_factory.mktemp("store")
-    with open_store(Place(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
+    with open_store(StoreLocation(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):
         pass
     return folder

@@ -26,7 +26,8 @@ import pytest
 
 from lenetlab.storage.digests import sha256
 from lenetlab.tracking import beside_stage, pages, sync
-from lenetlab.tracking.store import Place, open_store
+from lenetlab.tracking.connection import StoreLocation
+from lenetlab.tracking.store import open_store
 from tests.tracking import outputs
 from tests.tracking.outputs import journal, make_training, write_journal
 from tests.tracking.test_store import told, wait_for
@@ -219,10 +220,10 @@ def server(tmp_path_factory) -> Iterator[tuple[int, Path]]:
         start_new_session=True,
     )
     try:
-        wait_for(lambda: running.poll() is not None or pages._answers(port))
-        where = Place(f"http://127.0.0.1:{port}", folder, None)
+        wait_for(lambda: running.poll() is not None or pages.accepts_connections(port))
+        where = StoreLocation(f"http://127.0.0.1:{port}", folder, None)
         with open_store(where) as store:  # the experiment, which all cases share; the first request takes longest
-            store.put()
+            store.send()
         yield port, folder
     finally:
         os.killpg(running.pid, 15)
@@ -498,13 +499,13 @@ def test_no_fault_of_a_server_or_a_database_holds_a_stage_up_or_spoils_its_recor
 
 WATCHED = """
 import time
-from lenetlab import tracking
+from lenetlab.tracking import publisher
 
-tracking.PATIENCE = 1.0
-watch, began, spent = tracking.Watch(), time.monotonic(), time.process_time()
+publisher.MAX_WAIT_SECONDS = 1.0
+watch, began, spent = publisher.WaitLimit(), time.monotonic(), time.process_time()
 while CONDITION:
     DEED
-tracking._say("done")
+publisher._write_message("done")
 """
 
 
@@ -513,8 +514,16 @@ tracking._say("done")
     [
         ("time.process_time() - spent < 2", "pass", ["done"]),  # slow work, as on a busy machine
         ("True", "time.sleep(10)", ["failed: it waited too long for the database"]),
-        ("True", "time.sleep(0.5); watch.step(0.3)", ["failed: it waited too long for the database"]),  # all too late
-        ("time.monotonic() - began < 2", "time.sleep(0.1); watch.step(0.3)", ["done"]),  # many answers, each in time
+        (
+            "True",
+            "time.sleep(0.5); watch.on_answer(0.3)",
+            ["failed: it waited too long for the database"],
+        ),  # all too late
+        (
+            "time.monotonic() - began < 2",
+            "time.sleep(0.1); watch.on_answer(0.3)",
+            ["done"],
+        ),  # many answers, each in time
     ],
 )
 def test_waiting_for_others_is_limited_and_working_is_not(condition, deed, said, tmp_path):

@@ -20,7 +20,8 @@ from lenetlab.errors import UserError
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256, sha256_file
 from lenetlab.tracking import beside_stage, sync, variant_content
-from lenetlab.tracking.store import open_store, store_place
+from lenetlab.tracking.connection import store_location
+from lenetlab.tracking.store import open_store
 from tests.tracking.outputs import (
     DATA,
     PNG,
@@ -255,8 +256,8 @@ def test_a_relative_store_belongs_to_the_repository(root, tmp_path, monkeypatch)
 
 
 def publish_live(*journals: list[dict]) -> None:
-    with open_store(store_place()) as store:
-        store.put(*variant_content.training_runs(journals, 2, "RUNNING"))
+    with open_store(store_location()) as store:
+        store.send(*variant_content.training_runs(journals, 2, "RUNNING"))
 
 
 def test_runs_left_by_a_power_cut_are_ended(root):

@@ -1,9 +1,4 @@
-"""MLflow as a view of the outputs: what it shows is rebuilt from the files that the stages wrote.
-
-The module `runs` makes records of them, and a `Store` sends what MLflow lacks of these. So publishing twice changes
-nothing, and an empty store is filled from the files alone. `follow` publishes beside a stage, `sync` later. A run is
-known by its fingerprint, kept as a tag; MLflow's own run ids are written nowhere.
-"""
+"""`lenetlab ui`: serve MLflow's pages to this machine alone, with the address of the prepared table."""
 
 import os
 import signal
@@ -15,18 +10,18 @@ from contextlib import suppress
 
 from lenetlab.errors import UserError
 from lenetlab.tracking import experiment
-from lenetlab.tracking.store import open_store, plain_errors, store_place, without_password
+from lenetlab.tracking.connection import reporting_mlflow_errors, store_location, without_password
+from lenetlab.tracking.store import open_store
 
 
 def ui(port: int) -> None:
-    """Serve MLflow's pages to this machine until Ctrl-C, and print the address of the prepared view."""
-    where = store_place()
-    with plain_errors(), open_store(where) as store:
-        page = (
-            f"/#/experiments/{store.experiment}/runs?workflowType=machine_learning&viewStateShareKey={experiment.VIEW}"
-        )
-    if where.uri.startswith("http"):
-        print(without_password(where.uri).rstrip("/") + page)
+    """Serve MLflow's pages to this machine until Ctrl-C, and print the address of the prepared table."""
+    location = store_location()
+    with reporting_mlflow_errors(), open_store(location) as store:
+        query = f"workflowType=machine_learning&viewStateShareKey={experiment.VIEW}"
+        page = f"/#/experiments/{store.experiment}/runs?{query}"
+    if location.uri.startswith("http"):
+        print(without_password(location.uri).rstrip("/") + page)
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,19 +29,19 @@ def ui(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise UserError(f"port {port} cannot be used: {error.strerror}; choose another one") from None
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", where.uri, "--host", "127.0.0.1"]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", location.uri, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
-    # Of its own MLflow answers to `10.*` too, which may be a name like 10.example.org: a foreign page could read along.
+    # By default MLflow answers to hosts like `10.*`, which may be a name (10.example.org): a foreign page could read runs.
     command += ["--allowed-hosts", "localhost:*,127.0.0.1:*"]
-    # The job execution is for services that nobody uses here, and takes seconds to start.
+    # Job execution is for services that are not used here, and takes seconds to start.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print("MLflow is starting …", flush=True)
     server = subprocess.Popen(
-        command, cwd=where.folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        command, cwd=location.folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        while not _answers(port):
+        while not accepts_connections(port):
             if server.poll() is not None:
                 raise UserError(f"MLflow's server ended with status {server.returncode}; the lines above say why")
             time.sleep(0.3)
@@ -56,10 +51,11 @@ def ui(port: int) -> None:
         pass
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)  # its workers too
+            os.killpg(server.pid, signal.SIGTERM)  # with its workers
         server.wait()
 
 
-def _answers(port: int) -> bool:
+def accepts_connections(port: int) -> bool:
+    """Whether a server on this machine listens at the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

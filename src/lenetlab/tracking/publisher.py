@@ -1,8 +1,7 @@
-"""MLflow as a view of the outputs: what it shows is rebuilt from the files that the stages wrote.
+"""Publish to MLflow while a stage runs: the process beside it, `python -m lenetlab.tracking.publisher TASK`.
 
-The module `runs` makes records of them, and a `Store` sends what MLflow lacks of these. So publishing twice changes
-nothing, and an empty store is filled from the files alone. `follow` publishes beside a stage, `sync` later. A run is
-known by its fingerprint, kept as a tag; MLflow's own run ids are written nowhere.
+The stage writes one message to its stdin when it ends: done, failed or killed. The publisher writes a dot per answer of
+MLflow, and at the end `done` or `failed: WHY`.
 """
 
 import gc
@@ -15,125 +14,135 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lenetlab.storage import files, paths
 from lenetlab.tracking import content, variant_content
-from lenetlab.tracking.store import GRACE, PATIENCE, Place, import_mlflow, open_store, short_message, store_place
+from lenetlab.tracking.connection import (
+    FREE_WAIT_SECONDS,
+    MAX_WAIT_SECONDS,
+    StoreLocation,
+    import_mlflow,
+    short_message,
+    store_location,
+)
+from lenetlab.tracking.store import open_store
 
-RETRY = 20  # seconds until what could not be published while the stage works is tried again
-
-TICK = 0.05  # seconds from one look at what is waited for to the next
+RETRY_SECONDS = 20  # after a failure while the stage still works
+TICK_SECONDS = 0.05  # between two looks at what this process waits for
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The tracking process: publish live until stdin brings a word, then once more, from the final outputs.
+    """Publish live until the stage's message comes, then once more from the final outputs.
 
-    A failure before the word is forgiven if all goes well later: servers are restarted.
+    A failure before that message does not matter if publishing works later: servers are restarted.
     """
     task = json.loads(arguments[0])
-    outputs, where, watch, word = Path.cwd(), store_place(), None, None
-    sys.stdout = sys.stderr  # what MLflow has to say is no word to the stage
-    gc.disable()  # mlflow's import makes half a million objects that stay: searching them for garbage slows it
+    outputs, location = Path.cwd(), store_location()
+    limit: WaitLimit | None = None
+    message: str | None = None
+    sys.stdout = sys.stderr  # output of MLflow is no message to the stage
+    gc.disable()  # importing mlflow creates half a million permanent objects; collecting garbage among them is slow
     while True:
         try:
-            watch = watch or _watch(where)
-            with open_store(where, watch.step) as store:
+            limit = limit or _limit_waiting(location)
+            with open_store(location, limit.on_answer) as store:
                 gc.enable()
-                while not (word := word or _heard(seconds=0)):
-                    store.put(*_live(task, "RUNNING"))
-                    word = _heard(seconds=1)
-                store.put(*(_final(task, outputs) if word == "done" else _live(task, word.upper())))
-            return _send("done")
+                while not (message := message or _read_message(seconds=0)):
+                    store.send(*_live_runs(task, "RUNNING"))
+                    message = _read_message(seconds=1)
+                store.send(*(_final_runs(task, outputs) if message == "done" else _live_runs(task, message.upper())))
+            return _write_message("done")
         except Exception as error:
-            word = word or _heard(seconds=0)
-            if word:
-                return _send(f"failed: {short_message(error)}")
-            word = _heard(seconds=RETRY)
+            message = message or _read_message(seconds=0)
+            if message:
+                return _write_message(f"failed: {short_message(error)}")
+            message = _read_message(seconds=RETRY_SECONDS)
 
 
-def _watch(where: Place) -> "Watch":
-    """From now on waiting counts; so all that takes seconds to import is imported first, be the disk ever so slow."""
+def _limit_waiting(location: StoreLocation) -> "WaitLimit":
+    """Import everything that takes seconds first, so that a slow disk does not count as waiting."""
     import_mlflow()
     import scipy.special  # noqa: F401
 
-    if where.database:
+    if location.database:
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-    return Watch()
+    return WaitLimit()
 
 
-class Watch:
-    """Ends this process when its stage is over and it has waited for `PATIENCE` seconds for something outside.
+class WaitLimit:
+    """Ends this process once its stage is over and it has waited `MAX_WAIT_SECONDS` for something outside.
 
-    A server that hangs, or a database that another process has locked, makes it sleep. On a busy machine it waits for
-    a processor or the disk, for as long as it takes: that never counts. A step that has waited longer than it is
-    allowed counts as a whole, so that a server that is a little slow has its time, and one that is very slow has not.
+    It sleeps while a server hangs or another process locks the database. Waiting for a processor or the disk on a busy
+    machine does not count. An answer that takes longer than allowed counts in full, an earlier one not at all: a
+    server may be a little slow, but not very slow.
     """
 
     def __init__(self) -> None:
-        self.waited = self.before = 0.0  # seconds, in this step and in earlier ones
-        self.allowed = GRACE
+        self.waited = self.waited_before = 0.0  # seconds: for the present answer, and for those that took too long
+        self.allowed = FREE_WAIT_SECONDS
         self.thread = threading.main_thread().native_id
-        threading.Thread(target=self._run, daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
-    def step(self, allowed: float = GRACE) -> None:
-        """To be called after every answer, with the seconds that the next one may take."""
-        _show_life()
-        self.before += self._counted()
+    def on_answer(self, allowed: float = FREE_WAIT_SECONDS) -> None:
+        """Call it after every answer, with the seconds that the next one may take."""
+        _write_dot()
+        self.waited_before += self._counted()
         self.waited, self.allowed = 0.0, allowed
 
     def _counted(self) -> float:
         return self.waited if self.waited > self.allowed else 0.0
 
-    def _run(self) -> None:
-        spent = time.process_time()
-        while self.before + self._counted() < PATIENCE:
-            time.sleep(TICK)
-            earlier, spent = spent, time.process_time()
-            if not select.select([0], [], [], 0)[0]:  # the stage works still
-                self.waited = self.before = 0.0
-            elif spent - earlier < TICK / 50 and not _is_held_up(self.thread):
-                self.waited += TICK
-        _send(f"failed: it waited too long for {'an answer' if not store_place().database else 'the database'}")
+    def _watch(self) -> None:
+        cpu_time = time.process_time()
+        while self.waited_before + self._counted() < MAX_WAIT_SECONDS:
+            time.sleep(TICK_SECONDS)
+            cpu_time_before, cpu_time = cpu_time, time.process_time()
+            if not select.select([0], [], [], 0)[0]:  # the stage is still working
+                self.waited = self.waited_before = 0.0
+            elif cpu_time - cpu_time_before < TICK_SECONDS / 50 and not _waits_for_machine(self.thread):
+                self.waited += TICK_SECONDS
+        what = "the database" if store_location().database else "an answer"
+        _write_message(f"failed: it waited too long for {what}")
         os._exit(1)
 
 
-def _is_held_up(thread: int) -> bool:
-    """Whether a thread of this process waits for a processor or the disk, as far as the system tells."""
+def _waits_for_machine(thread: int | None) -> bool:
+    """Whether a thread of this process waits for a processor or the disk; False where the system does not say."""
     try:
         return Path(f"/proc/self/task/{thread}/stat").read_bytes().rpartition(b") ")[2][:1] in b"RD"
     except OSError:
         return False
 
 
-def _live(task: dict, unfinished: str) -> list[content.RunContent]:
+def _live_runs(task: dict[str, Any], unfinished_status: str) -> list[content.RunContent]:
     journals = [files.read_json_lines(Path(folder) / paths.JOURNAL) for folder in task["live"]]
-    return variant_content.training_runs(journals, len(journals), unfinished)
+    return variant_content.training_runs(journals, len(journals), unfinished_status)
 
 
-def _final(task: dict, outputs: Path) -> list[content.RunContent]:
+def _final_runs(task: dict[str, Any], outputs: Path) -> list[content.RunContent]:
     if task["stage"] == "prepare":
         return content.prepare_runs(outputs)
     if task["stage"] != "compare":
         return variant_content.variant_runs(outputs, task["variant"])
     names = sorted(path.stem for path in (outputs / paths.REPORTS / "metrics").iterdir())
-    return [
-        *content.comparison_runs(outputs),
-        *(run for name in names for run in variant_content.variant_runs(outputs, name)),
-    ]
+    variants = [run for name in names for run in variant_content.variant_runs(outputs, name)]
+    return [*content.comparison_runs(outputs), *variants]
 
 
-def _send(word: str) -> None:
-    with suppress(BrokenPipeError):  # a stage that is gone
-        os.write(1, f"{word}\n".encode())
+def _write_message(message: str) -> None:
+    with suppress(BrokenPipeError):  # the stage no longer exists
+        os.write(1, f"{message}\n".encode())
 
 
-def _show_life() -> None:
-    if select.select([], [1], [], 0)[1]:  # while the stage works nobody reads, and the pipe may fill up
-        _send(".")
+def _write_dot() -> None:
+    """A sign of life; not if the pipe is full, since the stage reads only when it has ended."""
+    if select.select([], [1], [], 0)[1]:
+        _write_message(".")
 
 
-def _heard(seconds: float | None) -> str | None:
-    """What the stage says within so many seconds; that it was killed, if its end of the pipe is gone."""
+def _read_message(seconds: float | None) -> str | None:
+    """The stage's message, if it comes within so many seconds; `killed` if the stage no longer exists."""
     ready, _, _ = select.select([0], [], [], seconds)
     return (os.read(0, 100).decode() or "killed") if ready else None
 

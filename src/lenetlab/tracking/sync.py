@@ -1,39 +1,66 @@
-"""MLflow as a view of the outputs: what it shows is rebuilt from the files that the stages wrote.
-
-The module `runs` makes records of them, and a `Store` sends what MLflow lacks of these. So publishing twice changes
-nothing, and an empty store is filled from the files alone. `follow` publishes beside a stage, `sync` later. A run is
-known by its fingerprint, kept as a tag; MLflow's own run ids are written nowhere.
-"""
+"""`lenetlab sync`: send MLflow what it lacks of the outputs, end runs left by a crash; read the record of a run."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lenetlab.errors import UserError
-from lenetlab.storage import paths
+from lenetlab.storage import files, paths
 from lenetlab.tracking import content, variant_content
-from lenetlab.tracking.store import open_store, plain_errors, store_place
+from lenetlab.tracking.connection import reporting_mlflow_errors, store_location
+from lenetlab.tracking.store import Store, milliseconds, open_store
 
-# On request.
+CRASHED_SECONDS = 600  # a RUNNING run without progress for so long was left by a crash
 
 
 def sync(variants: Sequence[str]) -> dict[str, int]:
-    """Publish what lies on disk and is not in MLflow yet, and end what a crash left RUNNING; returns what was new."""
-    outputs, resume = Path.cwd(), paths.resume_folder()
-    with plain_errors(), open_store(store_place()) as store:
-        store.put(*content.prepare_runs(outputs))
+    """Send what MLflow lacks of the outputs; returns how many runs, points and artifacts, and how many runs ended."""
+    outputs = Path.cwd()
+    with reporting_mlflow_errors(), open_store(store_location()) as store:
+        store.send(*content.prepare_runs(outputs))
         for variant in variants:
-            store.put(*variant_content.variant_runs(outputs, variant))
-        store.put(*content.comparison_runs(outputs))
-        store.end_the_dead(resume)
-        return dict(store.added)
+            store.send(*variant_content.variant_runs(outputs, variant))
+        store.send(*content.comparison_runs(outputs))
+        _end_crashed_runs(store)
+        return dict(store.sent)
+
+
+def _end_crashed_runs(store: Store) -> None:
+    """End RUNNING runs without progress, left by a crash or a power cut, as their journals say or as KILLED.
+
+    Progress is a start or an epoch of any seed of the variant, in the store or in the folder for resuming. If a
+    training was only slower than that, its real end replaces this one later.
+    """
+    families: dict[str, list[Any]] = {}  # runs of a variant and of its seeds
+    for run in store.search("attributes.status = 'RUNNING' and tags.stage = 'train'"):
+        families.setdefault(run.data.tags.get("mlflow.parentRunId", run.info.run_id), []).append(run)
+    for runs in families.values():
+        folders = [paths.resume_folder() / run.data.tags["fingerprint"] for run in runs]
+        journals = [files.read_json_lines(folder / paths.JOURNAL) for folder in folders]
+        last_progress = max(
+            *(journal[-1]["time"] for journal in journals if journal),
+            *(run.info.start_time / 1000 for run in runs),
+            *(point.timestamp / 1000 for run in runs for point in store.metric_history(run, "train_loss")),
+        )
+        if time.time() - last_progress < CRASHED_SECONDS:
+            continue
+        for run, journal in zip(runs, journals, strict=True):
+            if journal:
+                store.send(variant_content.seed_run(journal, "KILLED"))
+            else:
+                store.client.set_terminated(run.info.run_id, "KILLED", end_time=milliseconds(last_progress))
+            store.sent["ended"] += 1
 
 
 def recorded(run: str) -> dict[str, Any]:
-    """What MLflow's run of a seed, by its id or its name, tells of a training, from tags and metrics alone."""
-    with plain_errors(), open_store(store_place()) as store:
-        found = store.find(run)
+    """The record of a training, from tags and metrics of its MLflow run alone; `run` is the id or name of a seed's run.
+
+    The keys are the fields of `training.reproduction.TrainingRecord`.
+    """
+    with reporting_mlflow_errors(), open_store(store_location()) as store:
+        found = store.find_run(run)
         tags = found.data.tags
         missing = sorted({"identity", "seed", "fingerprint", "weights"} - set(tags))
         if missing:
@@ -46,6 +73,6 @@ def recorded(run: str) -> dict[str, Any]:
             "seed": int(tags["seed"]),
             "fingerprint": tags["fingerprint"],
             "weights": tags["weights"].split(),
-            "accuracy": store.curve(found, "train_accuracy"),
+            "accuracy": store.metric_values(found, "train_accuracy"),
             "origin": json.loads(tags.get("origin", "{}")),
         }

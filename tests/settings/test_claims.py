@@ -1,80 +1,63 @@
-"""What claims.yaml may state, and in which words a wrong file is refused."""
+"""claims.yaml: what is valid, what is rejected, and the error messages."""
 
 import json
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from lenetlab.errors import UserError
 from lenetlab.networks import build, custom_layers, layer_table
-from lenetlab.settings import claims, params
+from lenetlab.settings import claim_schema, claims, params, schema
 from lenetlab.statistics.claims import claim_text
+from tests.settings import example
+from tests.settings.statements import accuracy, entry, relation
 
-ROOT = Path(__file__).parents[2]
-STUDY = params.load(ROOT / "params.yaml")
-OURS = claims.load(ROOT / "claims.yaml", STUDY)
-
-
-# The reports' statements in their order; what counting decides has its verdict and the figure, the others have neither.
-TRUTH = {
-    "S0.1": ("refuted", "44,426"),
-    "S0.2": ("refuted", "c3 2,416; c3 reads 6"),
-    "S0.3": ("refuted", "42,166"),
-    "S0.4": ("confirmed", "49,950"),
-    "S0.5": ("refuted", "49,950 against 44,426 parameters"),
-    **dict.fromkeys(("S0.6", "S0.7", "S0.8", "S0.9", "S0.10")),
-    "S1.1": ("refuted", "61,706"),
-    "S1.2": ("refuted", "hidden1 60,475"),
-    "S1.3": ("refuted", "61,075"),
-    **dict.fromkeys(("S1.4", "S1.5", "S1.6", "S1.7")),
-    "S1.8": ("refuted", "at least 0.0185"),
-    "S2.1": ("refuted", "61,706"),
-    "S2.2": ("refuted", "c1 156; c3 2,416"),
-    "S2.3": ("refuted", "44,426; c5 reads 256"),
-    "S2.4": ("refuted", "61,706"),
-    "S2.5": ("refuted", "Linear 3; Conv2d 2"),
-    "S2.6": ("refuted", "2 BatchNorm2d (with weights), 2 Dropout (without weights)"),
-    **dict.fromkeys(("S2.7a", "S2.7b", "S2.7c", "S2.7d", "S2.8", "S2.9", "S2.10", "S2.11")),
-    "S2.12": ("refuted", "32 in both"),
-    "S2.13": None,
-    "S3.1a": ("confirmed", "61,706"),
-    "S3.1b": ("confirmed", "61,075"),
-    "S3.1c": ("confirmed", "61,706 against 61,075 parameters"),
-    "S4.1a": ("confirmed", "44,426"),
-    "S4.1b": ("confirmed", "469,160"),
-    "S4.2": ("refuted", "469,160 against 44,426 parameters"),
-    **dict.fromkeys(("S4.3", "S4.4", "S4.5a", "S4.5b", "S4.6", "S4.7")),
-}
+PROJECT = Path(__file__).parents[2]
 
 
-def entry(**keys: object) -> dict:
-    return {"id": "X1", "statement": "Said somewhere"} | keys
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> schema.Study:
+    return params.load(example.write_params(tmp_path_factory.mktemp("study")))
 
 
-def loaded(folder: Path, *entries: object) -> list[claims.Claim]:
+def load(folder: Path, study: schema.Study, *entries: object) -> list[claim_schema.Claim]:
     path = folder / "claims.yaml"
     path.write_text(json.dumps({"claims": entries}))  # JSON is YAML
-    return claims.load(path, STUDY)
+    return claims.load(path, study)
 
 
-def accuracy(variant: str = "lenet5", **keys: object) -> dict:
-    return entry(kind="accuracy", variant=variant, **keys)
+def test_each_form_is_recognised_by_its_keys(tmp_path, study):
+    forms = {
+        "CountClaim": entry(
+            kind="parameters", variant="mlp", value=61075, layers={"output": 600}, inputs={"output": 59}
+        ),
+        "SumClaim": entry(kind="parameters", terms=[1, 2], value=3),
+        "AccuracyClaim": accuracy(value=0.99, measure="train_accuracy", epoch=10, within=0.01),
+        "AccuraciesClaim": accuracy(values={"train_accuracy": 0.98, "test_accuracy": 0.97}, at_least=True),
+        "AccuracyRelationClaim": relation(expected="better", alone=["mlp"], parameters="fewer"),
+        "CountRelationClaim": relation(measure="parameters", expected="similar"),
+        "CountDifferenceClaim": relation(measure="parameters", difference=600),
+        "FigureRelationClaim": relation(measure=["gap", "epochs_to"], expected="less", accuracy=0.9),
+        "LayerCountClaim": entry(kind="structure", variant="mlp", layers={"Linear": 2}),
+        "AddedLayersClaim": entry(kind="structure", candidate="lenet5", baseline="mlp", added={"Conv2d": 2}),
+        "DifferentSettingClaim": entry(kind="structure", candidate="lenet5", baseline="mlp", differs="input.size"),
+        "LossClaim": entry(kind="loss", loss=0.1, accuracy=0.9, variant="mlp"),
+    }
+    loaded = load(tmp_path, study, *(statement | {"id": name} for name, statement in forms.items()))
+    assert [type(claim).__name__ for claim in loaded] == [claim.id for claim in loaded] == list(forms)
+    assert {form for forms in claim_schema.FORMS.values() for form in forms} == {type(claim) for claim in loaded}
 
 
-def relation(**keys: object) -> dict:
-    return entry(kind="relation", candidate="lenet5", baseline="mlp") | keys
+def test_one_measure_may_be_written_without_a_list(tmp_path, study):
+    (claim,) = load(tmp_path, study, relation(measure="gap", expected="less"))
+    assert claim.measure == ("gap",)
 
 
-@cache
-def layers_of(name: str) -> list[dict]:
-    definition = STUDY.variants[name]
-    return layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size)
-
-
-def test_the_statements_of_the_reports_are_all_there_once():
-    assert [claim.id for claim in OURS] == list(TRUTH)
-    assert len(OURS) == 46
+def errors_of(folder: Path, study: schema.Study, *entries: object) -> list[str]:
+    """The lines of the error, without the name of the file."""
+    with pytest.raises(UserError) as caught:
+        load(folder, study, *entries)
+    return [line.removeprefix(f"{folder / 'claims.yaml'}: ") for line in caught.value.problems]
 
 
 @pytest.mark.parametrize(
@@ -192,8 +175,8 @@ def test_the_statements_of_the_reports_are_all_there_once():
         ),
         (entry(kind=["loss"]), ".kind: ['loss'] is not allowed; allowed: parameters, accuracy"),
         (entry(), ".kind: missing; allowed: parameters, accuracy, relation, structure, loss"),
-        (accuracy(value=0.9, id=1.1), ".id: 1.1 is not allowed; allowed: text of its own, such as S0.1"),
-        (accuracy(value=0.9, id="a b"), ".id: 'a b' is not allowed; allowed: text of its own"),
+        (accuracy(value=0.9, id=1.1), ".id: 1.1 is not allowed; allowed: a text that no other statement has"),
+        (accuracy(value=0.9, id="a b"), ".id: 'a b' is not allowed; allowed: a text that no other"),
         (
             accuracy(value=0.9, statement=""),
             ".statement: '' is not allowed; allowed: a sentence of 1 to 300 characters",
@@ -201,77 +184,83 @@ def test_the_statements_of_the_reports_are_all_there_once():
         ("LeNet-5 is good", ": 'LeNet-5 is good' is not allowed; allowed: a block with the keys id, kind, statement"),
     ],
 )
-def test_an_error_names_key_value_and_what_is_allowed(tmp_path, wrong, line):
-    right = accuracy(id="right", value=0.9)
-    with pytest.raises(UserError) as caught:
-        loaded(tmp_path, right, wrong)
-    (problem,) = caught.value.problems
-    assert problem.startswith(f"{tmp_path / 'claims.yaml'}: claims[1]{line}")
+def test_an_error_names_key_value_and_what_is_allowed(tmp_path, study, wrong, line):
+    (problem,) = errors_of(tmp_path, study, accuracy(id="right", value=0.9), wrong)
+    assert problem.startswith(f"claims[1]{line}")
 
 
-def test_every_error_is_listed_at_once(tmp_path):
-    with pytest.raises(UserError) as caught:
-        loaded(
-            tmp_path,
-            accuracy(value=0.9),
-            {"kind": "accuracy", "variant": "mlpp", "value": 98, "within": 2, "colour": "red"},
-            accuracy(value=0.9),
-            7,
-            entry(kind="structure", variant="mlp", layers={"Conv3d": 1, "Linear": -1}),
-        )
-    keys = [
-        problem.removeprefix(f"{tmp_path / 'claims.yaml'}: claims").split(": ")[0] for problem in caught.value.problems
-    ]
+def test_all_errors_are_listed_at_once_and_equal_ones_in_one_line(tmp_path, study):
+    errors = errors_of(
+        tmp_path,
+        study,
+        accuracy(value=0.9),
+        {"kind": "accuracy", "variant": "mlpp", "value": 98, "within": 2, "colour": "red"},
+        accuracy(value=0.9),
+        7,
+        entry(kind="structure", variant="mlp", layers={"Conv3d": 1, "Linear": -1}),
+    )
+    keys = [error.removeprefix("claims").split(": ")[0] for error in errors]
     assert keys == [
         *("[1].id", "[1].statement", "[1].variant", "[1].within", "[1].value", "[1].colour"),
-        *("[2].id", "[3]", "[4].layers", "[4].layers.Linear", "[4].id"),
+        *("[2].id, claims[4].id", "[3]", "[4].layers", "[4].layers.Linear"),
     ]
-    assert "claims[2].id: 'X1' is that of claims[0]; allowed: each once" in str(caught.value)
+    assert "claims[2].id, claims[4].id: 'X1' is already used by claims[0]; allowed: each id once" in errors
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "empty or not a mapping; allowed: the key claims, with a list ([] for none)"),
+        ("", "empty or not a mapping; allowed: the key claims, with a list ([] for no statement)"),
         ("[1]", "empty or not a mapping; allowed: the key claims"),
         ("{}", "claims: missing; allowed: a list, [] for no statement"),
         ("claims:", "claims: None is not allowed; allowed: a list, [] for no statement"),
         ("claims: {a: 1}", "claims: {'a': 1} is not allowed; allowed: a list"),
         ("claims: []\nclaim: []", "claim: unknown key; allowed: claims"),
-        (
-            "claims: [{1: 2, kind: loss, id: a, statement: b, loss: 1, accuracy: 1}]",
-            "claims[0][1]: unknown key; allowed",
-        ),
-        ("claims: [", "not a YAML file: "),
-        ("claims: []\nclaims: []", "not a YAML file: the key 'claims' stands twice"),
+        ("claims: [{1: 2, kind: loss}]", "not valid YAML: line 1, column 11: the key 1 is not text; allowed: names"),
+        ("claims: [", "not valid YAML: line 1, column 10: "),
+        ("claims: []\nclaims: []", "not valid YAML: line 2, column 1: the key 'claims' appears twice"),
     ],
 )
-def test_what_is_no_list_of_statements_is_refused_in_a_sentence(tmp_path, content, problem):
+def test_a_file_without_a_list_of_statements_is_rejected_in_one_line(tmp_path, study, content, problem):
     path = tmp_path / "claims.yaml"
     path.write_text(content)
     with pytest.raises(UserError) as caught:
-        claims.load(path, STUDY)
+        claims.load(path, study)
     assert str(caught.value).startswith(f"{path}: {problem}")
     assert len(caught.value.problems) == 1
 
 
-@pytest.mark.parametrize("name", STUDY.variants)
-def test_the_layers_that_may_be_named_are_those_of_the_network(name):
-    table, definition = layers_of(name), STUDY.variants[name]
-    assert {layer["kind"] for layer in table} <= set(claims.KINDS_OF_LAYERS)
-    nameable = claims._names_of_layers(definition, reading=False)
-    assert set(nameable) <= {layer["name"] for layer in table}
-    assert set(nameable) >= {layer["name"] for layer in table if layer["parameters"]}
-    assert set(claims._names_of_layers(definition, reading=True)) <= set(nameable)
+def mlp_with_batch_norm(study: schema.Study) -> schema.Variant:
+    mlp = study.variants["mlp"]
+    return mlp.model_copy(update={"regularization": study.variants["lenet5-regularized"].regularization})
 
 
-def test_every_kind_of_layer_that_models_can_build_may_be_named():
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-regularized", "lenet5-1998", "mlp-28-60-40", "mlp with batch_norm"])
+def test_the_layers_that_a_statement_may_name_are_those_of_the_network(study, name):
+    variant = study.variants.get(name) or mlp_with_batch_norm(study)
+    table = layer_table.layer_table(build.build_network(variant, seed=0), variant.input.size)
+    assert {layer["kind"] for layer in table} <= set(claim_schema.LAYER_KINDS)
+    named = claim_schema.layers_with_counts(variant)
+    assert set(named) <= {layer["name"] for layer in table}
+    assert set(named) >= {layer["name"] for layer in table if layer["parameters"]}
+    assert set(claim_schema.layers_with_inputs(variant)) <= set(named)
+
+
+def test_a_statement_may_name_every_kind_of_layer_that_networks_can_have():
     kinds = {kind.__name__ for kind in (*custom_layers.ACTIVATIONS.values(), *custom_layers.POOLINGS.values())}
-    assert kinds <= set(claims.KINDS_OF_LAYERS)
+    assert kinds <= set(claim_schema.LAYER_KINDS)
 
 
-def test_every_key_is_explained_at_the_head_of_the_file():
-    head = (ROOT / "claims.yaml").read_text().partition("\nclaims:")[0]
-    keys = {key for forms in claims.FORMS.values() for form in forms for key in form.model_fields}
-    measures = [*claim_text.MEASURES, "seconds", "memory", "parameters"]
-    assert [word for word in (*keys, *claims.FORMS, *measures) if word not in head] == []
+# The claims.yaml of the project, to which users add statements.
+
+
+def test_the_statements_of_the_five_reports_are_valid():
+    loaded = claims.load(PROJECT / "claims.yaml", params.load(PROJECT / "params.yaml"))
+    assert {f"S{report}" for report in range(5)} <= {claim.id.partition(".")[0] for claim in loaded}
+
+
+def test_the_head_of_the_file_explains_every_key():
+    head = (PROJECT / "claims.yaml").read_text().partition("\nclaims:")[0]
+    keys = {key for forms in claim_schema.FORMS.values() for form in forms for key in form.model_fields}
+    words = (*keys, *claim_schema.FORMS, *claim_text.MEASURES, "seconds", "memory", "parameters")
+    assert [word for word in words if word not in head] == []

@@ -14,7 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from lenetlab.errors import UserError
 from lenetlab.settings.messages import one_line, printable_name, quoted
 
-MAX_BYTES = 200_000  # of a file; read in a few seconds
+MAX_BYTES = 100_000  # of a file; about nine times params.yaml, read in a few seconds at most
 MAX_DEPTH = 20  # blocks and lists within each other; params.yaml has six
 MAX_ALIASES = 100
 MAX_MERGED_KEYS = 10_000  # that merges (<<) may add to a block

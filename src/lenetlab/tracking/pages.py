@@ -31,7 +31,7 @@ def ui(port: int) -> None:
             raise UserError(f"port {port} cannot be used: {error.strerror}; choose another one") from None
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", location.uri, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
-    # By default MLflow answers to hosts like `10.*`, which may be a name (10.example.org): a foreign page could read runs.
+    # By default MLflow also answers to hosts like `10.*`. 10.example.org is one: a foreign page could read the runs.
     command += ["--allowed-hosts", "localhost:*,127.0.0.1:*"]
     # Job execution is for services that are not used here, and takes seconds to start.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}

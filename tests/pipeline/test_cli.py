@@ -1,138 +1,207 @@
-"""The command line, as a user types it."""
+"""The commands of lenetlab, called in this process as the program calls them."""
 
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lenetlab import cli, errors
+from tests.settings import example
+
 ROOT = Path(__file__).parents[2]
 
 
-def lenetlab(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    program = "from lenetlab import cli; cli.main()"
-    return subprocess.run([sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True)
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
 
 
-def edited(tmp_path: Path, *edits: tuple[str, str]) -> Path:
-    """A folder with our params.yaml, changed."""
-    text = (ROOT / "params.yaml").read_text()
-    for old, new in edits:
-        assert old in text
-        text = text.replace(old, new, 1)
-    (tmp_path / "params.yaml").write_text(text)
-    (tmp_path / "claims.yaml").write_text((ROOT / "claims.yaml").read_text())
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with settings and statements."""
+    write_settings(tmp_path)
+    (tmp_path / "claims.yaml").write_text(example.CLAIMS)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mnist.toml").touch()
     return tmp_path
 
 
-def test_check_says_what_will_be_done():
-    found = lenetlab("check")
-    assert (found.returncode, found.stderr) == (0, "")
-    assert "3 variants, 6 seeds each, 2 comparisons, 10 epochs" in found.stdout
+def write_settings(folder: Path, *edits: tuple[str, str]) -> None:
+    example.write_params(folder, ("device: auto", "device: cpu"), *edits)
 
 
-def test_check_says_what_a_family_can_tell():
-    """Six seeds each: a difference of 0.25 points in a family of two comparisons, by the typical spread."""
-    found = lenetlab("check")
-    assert "comparisons.headline: a difference of 0.25 percentage points is found with 80 % power" in found.stdout
+@pytest.fixture
+def lenetlab(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., Result]:
+    """Call it with the arguments of `lenetlab`, to run that in the folder `project`."""
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["lenetlab", *arguments])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            status = ended.code
+        return Result(status, *capsys.readouterr())
+
+    return run
+
+
+def test_check_prints_the_size_of_the_study(lenetlab):
+    result = lenetlab("check")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith(
+        "params.yaml is valid: 3 variants, 6 seeds each, 2 comparisons, 10 epochs, device cpu\n"
+    )
+
+
+def test_check_prints_what_a_family_can_detect(lenetlab):
+    """Six seeds each: a difference of 0.25 points in a family of two comparisons, by the typical variances."""
+    text = "comparisons.headline: a difference of 0.25 percentage points is detected with 80 % power"
+    assert text in lenetlab("check").out
 
 
 @pytest.mark.parametrize(
-    ("name", "left", "remedy"),
+    ("name", "content", "remedy"),
     [
-        ("dvc.lock", "", "git checkout dvc.lock, or, if git has none, rm dvc.lock;"),
+        ("dvc.lock", "", "git checkout dvc.lock, or, if git does not have it, rm dvc.lock;"),
         ("dvc.lock", "schema: '2.0'\nstages:\n  fetch:\n    cmd: 'pyth", "git checkout dvc.lock"),
         ("dvc.lock", "{", "git checkout dvc.lock"),
         (".dvc/tmp/rwlock", "", "rm .dvc/tmp/rwlock;"),
         (".dvc/tmp/rwlock", '{"read": {"/a": [', "rm .dvc/tmp/rwlock;"),
     ],
 )
-def test_check_tells_of_what_dvc_left_damaged(tmp_path, name, left, remedy):
-    folder = edited(tmp_path)
-    (folder / ".dvc" / "tmp").mkdir(parents=True)
-    (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
-    (folder / ".dvc" / "tmp" / "rwlock").write_text('{"read": {}, "write": {}}')
-    assert lenetlab("check", folder=folder).returncode == 0
-    (folder / name).write_text(left)
-    found = lenetlab("check", folder=folder)
-    assert found.returncode == 1
-    assert f"{name}: damaged, as DVC leaves it if it is killed while it writes; remedy: {remedy}" in found.stderr
+def test_check_finds_files_that_dvc_did_not_finish(project, lenetlab, name, content, remedy):
+    (project / ".dvc" / "tmp").mkdir(parents=True)
+    (project / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    (project / ".dvc" / "tmp" / "rwlock").write_text('{"read": {}, "write": {}}')
+    assert lenetlab("check").status == 0
+    (project / name).write_text(content)
+    result = lenetlab("check")
+    assert result.status == 1
+    assert f"{name}: incomplete, as if DVC was killed while writing it; remedy: {remedy}" in result.err
 
 
 @pytest.mark.parametrize(
     ("seeds", "comparisons", "needed"),
     [("[0]", 2, 5), ("[0, 1, 2]", 2, 5), ("[0, 1, 2, 3]", 2, 5), ("[0, 1, 2, 3, 4]", 7, 6)],
 )
-def test_check_says_before_training_what_cannot_succeed(tmp_path, seeds, comparisons, needed):
+def test_check_says_before_training_that_seeds_are_too_few(project, lenetlab, seeds, comparisons, needed):
     """Five seeds allow six comparisons in a family, four one, three none."""
-    more = ["mlp-28-60-40", "lenet5-28", "lenet5-average", "lenet5-tanh", "lenet5-bilinear"][: comparisons - 2]
-    pairs = "".join(f"    - {{candidate: {name}, baseline: lenet5}}\n" for name in more)
-    folder = edited(
-        tmp_path,
+    names = [f"extra{number}" for number in range(comparisons - 2)]
+    lenet5 = example.PARAMS.partition("  lenet5:\n")[2].partition("  mlp:\n")[0]
+    write_settings(
+        project,
         ("seeds: [0, 1, 2, 3, 4, 5]", f"seeds: {seeds}"),
-        ("  - mlp\n", "  - mlp\n" + "".join(f"  - {name}\n" for name in more)),
-        ("\nequivalence_margin", f"{pairs}\nequivalence_margin"),
+        ("  - mlp\n", "  - mlp\n" + "".join(f"  - {name}\n" for name in names)),
+        ("equivalence", "".join(f"    - {{candidate: {name}, baseline: mlp}}\n" for name in names) + "equivalence"),
+        ("variants:\n", "variants:\n" + "".join(f"  {name}:\n{lenet5}" for name in names)),
     )
-    found = lenetlab("check", folder=folder)
-    assert found.returncode == 0
-    assert "comparisons.headline: nothing can be found better or worse" in found.stdout
-    assert f"among {comparisons} comparisons; needed: {needed} seeds" in found.stdout
+    result = lenetlab("check")
+    assert result.status == 0
+    assert (
+        f"comparisons.headline: no verdict can be better or worse: with {seeds.count(',') + 1} seeds each, p cannot be"
+        f" below 0.05 among {comparisons} comparisons; needed: {needed} seeds"
+    ) in result.out
 
 
-def test_check_reads_the_statements_too(tmp_path):
-    folder = edited(tmp_path)
-    (folder / "claims.yaml").write_text("claims:\n  - {id: a, kind: guess, statement: b}\n")
-    found = lenetlab("check", folder=folder)
-    assert found.returncode == 1
-    assert "claims.yaml: claims[0].kind: 'guess' is not allowed" in found.stderr
+def test_check_lists_the_errors_of_both_files_and_of_the_source(project, lenetlab):
+    write_settings(project, ("data/mnist.toml", "my/digits"))
+    (project / "claims.yaml").write_text("claims:\n  - {id: a, kind: guess, statement: b}\n")
+    result = lenetlab("check")
+    assert result.status == 1
+    assert result.err.splitlines() == [
+        "error: params.yaml: data.source: 'my/digits' does not exist; allowed: a .toml file or a folder",
+        "claims.yaml: claims[0].kind: 'guess' is not allowed; allowed: parameters, accuracy, relation, structure, loss",
+    ]
 
 
-def test_check_tells_of_the_source_and_of_the_statements_at_once(tmp_path):
-    folder = edited(tmp_path, ("data/mnist.toml", "my/digits"))
-    (folder / "claims.yaml").unlink()
-    found = lenetlab("check", folder=folder)
-    assert found.returncode == 1
-    assert "data.source: 'my/digits' does not exist" in found.stderr
-    assert "claims.yaml: cannot be read: No such file or directory" in found.stderr
+def test_check_lists_all_errors_and_fails(project, lenetlab):
+    write_settings(project, ("epochs: 10", "epochs: 0"), ("  - mlp\n", "  - mpl\n"), ("momentum: 0.9", "momentum: 9"))
+    result = lenetlab("check")
+    assert (result.status, result.out) == (1, "")
+    for part in ("training.epochs: 0", "study[1]: 'mpl'", "training.momentum: 9"):
+        assert part in result.err
 
 
-def test_check_lists_every_error_and_fails(tmp_path):
-    folder = edited(tmp_path, ("epochs: 10", "epochs: 0"), ("  - mlp\n", "  - mpl\n"), ("device: auto", "device: tpu"))
-    found = lenetlab("check", folder=folder)
-    assert found.returncode == 1
-    assert found.stdout == ""
-    for part in ("training.epochs: 0", "study[1]: 'mpl'", "device: 'tpu'"):
-        assert part in found.stderr
-    assert "Traceback" not in found.stderr
+def test_check_finds_a_device_that_does_not_exist(project, lenetlab):
+    example.write_params(project, ("device: auto", "device: cuda:77"))
+    result = lenetlab("check")
+    assert result.status == 1
+    assert "device: 'cuda:77' is not on this machine; allowed here: auto, cpu" in result.err
 
 
-def test_check_finds_a_source_that_is_not_there(tmp_path):
-    found = lenetlab("check", folder=edited(tmp_path, ("data/mnist.toml", "my/digits")))
-    assert found.returncode == 1
-    assert "data.source: 'my/digits' does not exist" in found.stderr
+def test_check_without_files(project, lenetlab):
+    (project / "claims.yaml").unlink()
+    assert lenetlab("check").err == "error: claims.yaml: cannot be read: No such file or directory\n"
+    (project / "params.yaml").unlink()
+    result = lenetlab("check")
+    assert (result.status, result.err) == (1, "error: params.yaml: cannot be read: No such file or directory\n")
 
 
-def test_check_finds_a_device_that_is_not_there(tmp_path):
-    found = lenetlab("check", folder=edited(tmp_path, ("device: auto", "device: cuda:77")))
-    assert found.returncode == 1
-    assert "device: 'cuda:77' is not on this machine; allowed here: auto, cpu" in found.stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("mlp seed 0", "--variant", "mlp", "--seed", "0"),
+        ("--variant", "mlp"),
+        ("--seed", "0"),
+        ("x", "--seed", "0"),
+    ],
+)
+def test_reproduce_needs_a_run_or_a_variant_and_a_seed(lenetlab, arguments):
+    result = lenetlab("reproduce", *arguments)
+    assert (result.status, result.err) == (1, "error: reproduce: needs either RUN, or both --variant and --seed\n")
 
 
-def test_check_without_a_file(tmp_path):
-    found = lenetlab("check", folder=tmp_path)
-    assert (found.returncode, found.stderr) == (1, "error: params.yaml: cannot be read: No such file or directory\n")
+def test_a_wrong_command_has_exit_status_2(lenetlab):
+    result = lenetlab("chek")
+    assert result.status == 2
+    assert "No such command 'chek'" in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (errors.UserError("one", "two"), 1, "error: one\ntwo\n"),
+        (KeyboardInterrupt(), 130, "\nstopped; finished epochs are kept: the same command continues there\n"),
+        (MemoryError(), 1, "error: out of memory; remedy: a smaller batch_size"),
+        (RuntimeError("std::bad_alloc"), 1, "error: out of memory; remedy: a smaller batch_size"),
+        (
+            OSError(28, "", "runs/a\nb"),
+            1,
+            "error: 'runs/a\\nb': No space left on device; remedy: make room on that disk",
+        ),
+    ],
+)
+def test_an_error_that_a_user_can_correct_has_an_exit_status_and_no_traceback(capsys, error, status, text):
+    with pytest.raises(SystemExit) as ended, errors.reporting_errors():
+        raise error
+    assert ended.value.code == status
+    assert capsys.readouterr().err.startswith(text)
+
+
+def test_any_other_error_has_a_traceback():
+    with pytest.raises(ValueError, match="a defect"), errors.reporting_errors():
+        raise ValueError("a defect")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "evaluate", "compare"])
-def test_a_stage_run_by_itself_checks_params_yaml_too(tmp_path, stage):
-    folder = edited(tmp_path, ("epochs: 10", "epochs: 0"))
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "evaluate", "cost", "compare"])
+def test_a_stage_checks_params_yaml_too(project, stage):
+    write_settings(project, ("epochs: 10", "epochs: 0"))
+    before = sorted(project.iterdir())
     arguments = ["lenet5"] if stage in ("train", "evaluate") else []
     command = [sys.executable, ROOT / "stages" / f"{stage}.py", *arguments]
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert found.returncode == 1
-    assert "training.epochs: 0 is not allowed; allowed: a whole number from 1 to 1000" in found.stderr
-    assert "Traceback" not in found.stderr
-    assert sorted(path.name for path in folder.iterdir()) == ["claims.yaml", "data", "params.yaml"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "error: params.yaml: training.epochs: 0 is not allowed; allowed: a whole number from 1 to 1000\n"
+    )
+    assert sorted(project.iterdir()) == before

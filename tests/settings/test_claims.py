@@ -10,9 +10,20 @@ from lenetlab.networks import build, custom_layers, layer_table
 from lenetlab.settings import claim_schema, claims, params, schema
 from lenetlab.statistics.claims import claim_text
 from tests.settings import example
-from tests.settings.statements import accuracy, entry, relation
 
 PROJECT = Path(__file__).parents[2]
+
+
+def statement(**keys: object) -> dict:
+    return {"id": "X1", "statement": "Stated somewhere"} | keys
+
+
+def accuracy(variant: str = "lenet5", **keys: object) -> dict:
+    return statement(kind="accuracy", variant=variant, **keys)
+
+
+def relation(**keys: object) -> dict:
+    return statement(kind="relation", candidate="lenet5", baseline="mlp") | keys
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +39,22 @@ def load(folder: Path, study: schema.Study, *entries: object) -> list[claim_sche
 
 def test_each_form_is_recognised_by_its_keys(tmp_path, study):
     forms = {
-        "CountClaim": entry(
+        "CountClaim": statement(
             kind="parameters", variant="mlp", value=61075, layers={"output": 600}, inputs={"output": 59}
         ),
-        "SumClaim": entry(kind="parameters", terms=[1, 2], value=3),
+        "SumClaim": statement(kind="parameters", terms=[1, 2], value=3),
         "AccuracyClaim": accuracy(value=0.99, measure="train_accuracy", epoch=10, within=0.01),
         "AccuraciesClaim": accuracy(values={"train_accuracy": 0.98, "test_accuracy": 0.97}, at_least=True),
         "AccuracyRelationClaim": relation(expected="better", alone=["mlp"], parameters="fewer"),
         "CountRelationClaim": relation(measure="parameters", expected="similar"),
         "CountDifferenceClaim": relation(measure="parameters", difference=600),
         "FigureRelationClaim": relation(measure=["gap", "epochs_to"], expected="less", accuracy=0.9),
-        "LayerCountClaim": entry(kind="structure", variant="mlp", layers={"Linear": 2}),
-        "AddedLayersClaim": entry(kind="structure", candidate="lenet5", baseline="mlp", added={"Conv2d": 2}),
-        "DifferentSettingClaim": entry(kind="structure", candidate="lenet5", baseline="mlp", differs="input.size"),
-        "LossClaim": entry(kind="loss", loss=0.1, accuracy=0.9, variant="mlp"),
+        "LayerCountClaim": statement(kind="structure", variant="mlp", layers={"Linear": 2}),
+        "AddedLayersClaim": statement(kind="structure", candidate="lenet5", baseline="mlp", added={"Conv2d": 2}),
+        "DifferentSettingClaim": statement(kind="structure", candidate="lenet5", baseline="mlp", differs="input.size"),
+        "LossClaim": statement(kind="loss", loss=0.1, accuracy=0.9, variant="mlp"),
     }
-    loaded = load(tmp_path, study, *(statement | {"id": name} for name, statement in forms.items()))
+    loaded = load(tmp_path, study, *(keys | {"id": name} for name, keys in forms.items()))
     assert [type(claim).__name__ for claim in loaded] == [claim.id for claim in loaded] == list(forms)
     assert {form for forms in claim_schema.FORMS.values() for form in forms} == {type(claim) for claim in loaded}
 
@@ -97,36 +108,36 @@ def errors_of(folder: Path, study: schema.Study, *entries: object) -> list[str]:
             ".valeu: unknown key; allowed: id, kind, statement and variant, epoch, within,",
         ),
         (
-            entry(kind="parameters", variant="mlp", value=1.5),
+            statement(kind="parameters", variant="mlp", value=1.5),
             ".value: 1.5 is not allowed; allowed: a whole number from 1",
         ),
         (
-            entry(kind="parameters", variant="mlp"),
+            statement(kind="parameters", variant="mlp"),
             ": nothing is stated; allowed: value, layers or inputs, at least one",
         ),
         (
-            entry(kind="parameters", variant="lenet5", layers={"c2": 1}),
+            statement(kind="parameters", variant="lenet5", layers={"c2": 1}),
             ".layers: 'c2' is not allowed; allowed: c1, c3, c5, f6, output, s2, s4",
         ),
         (
-            entry(kind="parameters", variant="lenet5", inputs={"s2": 6}),
+            statement(kind="parameters", variant="lenet5", inputs={"s2": 6}),
             ".inputs: 's2' is not allowed; allowed: c1, c3, c5, f6, output",
         ),
         (
-            entry(kind="parameters", variant="mlp", layers={"c1": 156}),
+            statement(kind="parameters", variant="mlp", layers={"c1": 156}),
             ".layers: 'c1' is not allowed; allowed: hidden1, output",
         ),
         (
-            entry(kind="parameters", variant="lenet5", layers={"c1": "many"}),
+            statement(kind="parameters", variant="lenet5", layers={"c1": "many"}),
             ".layers.c1: 'many' is not allowed; allowed: whole numbers from 0, by name of layer",
         ),
         (
-            entry(kind="parameters", terms=[1, -2], value=3),
+            statement(kind="parameters", terms=[1, -2], value=3),
             ".terms[1]: -2 is not allowed; allowed: a list of one or more",
         ),
-        (entry(kind="parameters", terms=[1, 2]), ".value: missing; allowed: a whole number from 1"),
+        (statement(kind="parameters", terms=[1, 2]), ".value: missing; allowed: a whole number from 1"),
         (
-            entry(kind="parameters", terms=[1, 2], value=3, variant="mlp"),
+            statement(kind="parameters", terms=[1, 2], value=3, variant="mlp"),
             ".terms: unknown key; allowed: id, kind, statement and variant, value, layers, inputs; or terms, value",
         ),
         (
@@ -153,28 +164,28 @@ def errors_of(folder: Path, study: schema.Study, *entries: object) -> list[str]:
             ".baseline: 'lenet5' is compared with itself; allowed: another",
         ),
         (
-            entry(kind="structure", variant="mlp", layers={"Conv3d": 1}),
+            statement(kind="structure", variant="mlp", layers={"Conv3d": 1}),
             ".layers: 'Conv3d' is not allowed; allowed: whole",
         ),
         (
-            entry(kind="structure", variant="mlp"),
+            statement(kind="structure", variant="mlp"),
             ".layers: missing; allowed: whole numbers from 0, by kind of layer: Conv2d",
         ),
         (
-            entry(kind="structure", candidate="mlp", baseline="lenet5", differs="input"),
+            statement(kind="structure", candidate="mlp", baseline="lenet5", differs="input"),
             ".differs: 'input' is not allowed; allowed: one of input.size, input.resize,",
         ),
         (
-            entry(kind="loss", loss=-1, accuracy=0.5),
+            statement(kind="loss", loss=-1, accuracy=0.5),
             ".loss: -1 is not allowed; allowed: a number from 0 (nats per image",
         ),
-        (entry(kind="loss", loss=1), ".accuracy: missing; allowed: a fraction"),
+        (statement(kind="loss", loss=1), ".accuracy: missing; allowed: a fraction"),
         (
-            entry(kind="opinion"),
+            statement(kind="opinion"),
             ".kind: 'opinion' is not allowed; allowed: parameters, accuracy, relation, structure, loss",
         ),
-        (entry(kind=["loss"]), ".kind: ['loss'] is not allowed; allowed: parameters, accuracy"),
-        (entry(), ".kind: missing; allowed: parameters, accuracy, relation, structure, loss"),
+        (statement(kind=["loss"]), ".kind: ['loss'] is not allowed; allowed: parameters, accuracy"),
+        (statement(), ".kind: missing; allowed: parameters, accuracy, relation, structure, loss"),
         (accuracy(value=0.9, id=1.1), ".id: 1.1 is not allowed; allowed: a text that no other statement has"),
         (accuracy(value=0.9, id="a b"), ".id: 'a b' is not allowed; allowed: a text that no other"),
         (
@@ -197,7 +208,7 @@ def test_all_errors_are_listed_at_once_and_equal_ones_in_one_line(tmp_path, stud
         {"kind": "accuracy", "variant": "mlpp", "value": 98, "within": 2, "colour": "red"},
         accuracy(value=0.9),
         7,
-        entry(kind="structure", variant="mlp", layers={"Conv3d": 1, "Linear": -1}),
+        statement(kind="structure", variant="mlp", layers={"Conv3d": 1, "Linear": -1}),
     )
     keys = [error.removeprefix("claims").split(": ")[0] for error in errors]
     assert keys == [

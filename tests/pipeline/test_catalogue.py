@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import study, write
-from lenetlab.settings import claims, params, schema
+from lenetlab.settings import claim_schema, claims, params, schema
 from lenetlab.statistics import power
 from lenetlab.storage import files
 from tests.pipeline.projects import read_yaml, write_yaml
@@ -53,7 +53,9 @@ def test_every_statement_about_accuracies_has_its_comparison_declared(whole):
     declared = {(pair.candidate, pair.baseline) for pairs in whole.comparisons.values() for pair in pairs}
     declared |= {(baseline, candidate) for candidate, baseline in declared}
     needed = [
-        claim for claim in claims.load(ROOT / "claims.yaml", whole) if isinstance(claim, claims.AccuracyRelationClaim)
+        claim
+        for claim in claims.load(ROOT / "claims.yaml", whole)
+        if isinstance(claim, claim_schema.AccuracyRelationClaim)
     ]
     assert needed
     for claim in needed:
@@ -128,7 +130,7 @@ def test_the_pages_say_what_the_tables_say(tables):
     settings = params.load(ROOT / "params.yaml")
     assert (study.TABLES / "README.md").read_text() == study.page(tables, settings)
     document = (ROOT / "docs" / "statistics.md").read_text()
-    assert document == write.replaced(document, "example", study.example(tables))
+    assert document == write.replace_section(document, "example", study.example(tables))
 
 
 def test_tables_are_kept_from_the_outputs_of_a_study(tmp_path):

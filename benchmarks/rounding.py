@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import write
 from lenetlab.data import dataset
-from lenetlab.settings import params
+from lenetlab.settings import params, schema
 from lenetlab.storage import files, paths
 from lenetlab.training import devices, execution, loop, run_files
 
@@ -55,8 +55,16 @@ def short_losses() -> dict[str, list[float]]:
         if definition.regularization.batch_norm:
             rules = definition.regularization.model_copy(update={"augmentation": "affine", "label_smoothing": 0.1})
             definition = definition.model_copy(update={"regularization": rules})
-        changes = {"epochs": 4, "batch_size": 16, "schedule": "one-cycle", "learning_rate": 0.05}
-        settings = study.training.model_copy(update=changes)
+        settings = schema.Training(
+            images=0,
+            epochs=4,
+            batch_size=16,
+            optimizer="sgd",
+            learning_rate=0.05,
+            momentum=0.9,
+            schedule="one-cycle",
+            weight_averaging=0.0,
+        )
         runs = [run_files.TrainingJob(definition, settings, seed, {}, {}) for seed in SEEDS]
         state = loop.initial_state(runs, torch.device("cpu"))
         epochs = [loop.train_epoch(runs[0], state, digits)[0] for _ in range(settings.epochs)]

@@ -16,7 +16,7 @@ def main(variant: str) -> None:
     from lenetlab.training import execution
 
     plan = execution.plan_training(study, variant, dataset.load(paths.PREPARED_TRAIN))
-    with beside_stage.follow("train", variant, live=plan.folders):
+    with beside_stage.publishing("train", variant, live=plan.folders):
         execution.train_variant(plan, paths.RUNS / variant, paths.JOURNALS / variant)
 
 

@@ -1,1 +1,1 @@
-"""The stage train: seeds of a variant, trained side by side."""
+"""The stage train: train the seeds of a variant side by side."""

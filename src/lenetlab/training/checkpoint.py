@@ -1,8 +1,11 @@
-"""What resuming needs, saved whole after every epoch and loaded again. Nothing is unpickled.
+"""Checkpoints: everything that resuming a training needs, saved after every epoch.
 
-In the folder of a run, an epoch leaves `epoch-EE.safetensors`, its weights; `state-EE.safetensors`, all that a step
-changes; and last `progress-EE.json`, the journal so far and the digests of all these files. An epoch is finished when
-that manifest stands. Two states are kept, so that there is one to go back to.
+The folder of a job holds these files for epoch EE:
+  epoch-EE.safetensors   the weights that are evaluated
+  state-EE.safetensors   all tensors that a step changes: weights, statistics of batch normalisation, optimizer buffers
+  progress-EE.json       a manifest, written last: the journal so far and the SHA-256 of all these files
+An epoch counts as finished once its manifest exists. The last two states are kept, so that training can go back to the
+epoch before if a file is damaged. Nothing is pickled.
 """
 
 import sys
@@ -20,30 +23,31 @@ from lenetlab.storage import files, manifests
 from lenetlab.storage.digests import sha256
 from lenetlab.training import group, optimizer
 
-KEPT = 2  # states and manifests
+STATES_KEPT = 2
 
 
 @dataclass
 class TrainingState:
-    """Trainings of a group, all at the same epoch.
+    """A group of trainings, all at the same epoch. The lists have one entry per member.
 
-    Order, augmentation, dropout and schedule follow from seed and epoch, so none is kept.
+    It holds no random state: the order of images, augmentation, dropout and the learning rate follow from seed, epoch
+    and step.
     """
 
     network: group.NetworkGroup
     optimizer: optimizer.Optimizer
-    seeds: list[int]  # a member's each
-    epoch: int = 0  # epochs that are finished
-    journals: list[list[dict[str, Any]]] = field(default_factory=list)  # what `journals/` will hold, a member's each
-    digests: list[dict[str, str]] = field(default_factory=list)  # of the weights of all epochs by name, a member's each
+    seeds: list[int]
+    epoch: int = 0  # finished epochs
+    journals: list[list[dict[str, Any]]] = field(default_factory=list)  # events, as in `journals/V/seed-N.jsonl`
+    digests: list[dict[str, str]] = field(default_factory=list)  # SHA-256 of the weights of each epoch, by file name
 
     def evaluated_network(self) -> group.NetworkGroup:
-        """The networks as they are measured and kept, with averaged weights where these are asked for."""
-        return self.network.with_weights(self.optimizer.averaged())
+        """The network that is evaluated and kept: with averaged weights if the settings ask for them."""
+        return self.network.with_weights(self.optimizer.averaged_weights())
 
-    def member(self, index: int) -> dict[str, torch.Tensor]:
-        """Views of all that one member's training has changed so far."""
-        tensors = {f"model.{name}": value for name, value in self.network.member(index).items()}
+    def member_tensors(self, index: int) -> dict[str, torch.Tensor]:
+        """All tensors of a member that training changes, by name. They are views: writing to them changes the state."""
+        tensors = {f"model.{name}": value for name, value in self.network.member_state(index).items()}
         return tensors | {f"optimizer.{name}": value[index] for name, value in self.optimizer.buffers.items()}
 
 
@@ -51,49 +55,50 @@ def weights_name(epoch: int) -> str:
     return f"epoch-{epoch:02}.safetensors"
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Into a model of the same shapes and types. UserError if the file is damaged or another network's."""
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load weights into a network. Raises UserError if the file is damaged or belongs to another network."""
     try:
         tensors = safetensors.torch.load(path.read_bytes())
-        for name, own in model.state_dict().items():
-            if name in tensors and tensors[name].dtype != own.dtype:
-                raise ValueError(f"{name} is of {tensors[name].dtype}, not of {own.dtype}")
-        model.load_state_dict(tensors)
+        for name, value in network.state_dict().items():
+            if name in tensors and tensors[name].dtype != value.dtype:
+                raise ValueError(f"{name} has type {tensors[name].dtype} instead of {value.dtype}")
+        network.load_state_dict(tensors)
     except (OSError, RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: not the weights of this network ({why}); remedy: dvc checkout --force") from None
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: not the weights of this network ({reason}); remedy: dvc checkout --force") from None
 
 
 def save(state: TrainingState, index: int, folder: Path) -> None:
-    """Keep the epoch that a member has just finished; from its manifest on the epoch counts."""
-    weights, rest = weights_name(state.epoch), f"state-{state.epoch:02}.safetensors"
-    state.digests[index][weights] = _write(state.evaluated_network().member(index), folder / weights)
-    digests = {**state.digests[index], rest: _write(state.member(index), folder / rest)}
-    manifests.write_manifest(_manifest(folder, state.epoch), digests, epoch=state.epoch, journal=state.journals[index])
-    for epoch, manifest in _manifests(folder).items():
-        if epoch <= state.epoch - KEPT:
-            (folder / f"state-{epoch:02}.safetensors").unlink(missing_ok=True)
-            manifest.unlink()  # last, since it is what tells that there is something to remove
+    """Save the epoch that a member has just finished, and remove its states before the last two."""
+    weights, rest = weights_name(state.epoch), _state_name(state.epoch)
+    state.digests[index][weights] = _write_tensors(state.evaluated_network().member_state(index), folder / weights)
+    digests = {**state.digests[index], rest: _write_tensors(state.member_tensors(index), folder / rest)}
+    manifest = _manifest_path(folder, state.epoch)
+    manifests.write_manifest(manifest, digests, epoch=state.epoch, journal=state.journals[index])
+    for epoch, old_manifest in _manifests_by_epoch(folder).items():
+        if epoch <= state.epoch - STATES_KEPT:
+            (folder / _state_name(epoch)).unlink(missing_ok=True)
+            old_manifest.unlink()  # last: without it, a state that was left behind would never be removed
 
 
-def load(state: TrainingState, index: int, folder: Path) -> None:
-    """Bring a member of a freshly started `state` to the last finished epoch in `folder`, if there is any."""
-    epoch = epochs_done(folder)
+def restore(state: TrainingState, index: int, folder: Path) -> None:
+    """Bring a member of a new `state` to the last intact epoch in `folder`, if there is one."""
+    epoch = last_intact_epoch(folder)
     if epoch:
-        progress = manifests.read_manifest(_manifest(folder, epoch))
-        saved = safetensors.torch.load((folder / f"state-{epoch:02}.safetensors").read_bytes())
-        for name, value in state.member(index).items():
-            value.copy_(saved[name])
-        state.epoch, state.journals[index] = epoch, progress["journal"]
-        state.digests[index] = {name: digest for name, digest in progress["files"].items() if name.startswith("epoch")}
+        manifest = manifests.read_manifest(_manifest_path(folder, epoch))
+        tensors = safetensors.torch.load((folder / _state_name(epoch)).read_bytes())
+        for name, value in state.member_tensors(index).items():
+            value.copy_(tensors[name])
+        state.epoch, state.journals[index] = epoch, manifest["journal"]
+        state.digests[index] = {name: digest for name, digest in manifest["files"].items() if name.startswith("epoch")}
 
 
-def epochs_done(folder: Path) -> int:
-    """How many epochs of a training stand finished there, each file as it was written.
+def last_intact_epoch(folder: Path) -> int:
+    """The last finished epoch of which every file has its recorded SHA-256; 0 if there is none.
 
-    A damaged file is named, and with every manifest that counts on it removed, so that it is not met again.
+    Prints a warning for a damaged file and removes every manifest that lists it, so that it is reported only once.
     """
-    for epoch, manifest in sorted(_manifests(folder).items(), reverse=True):
+    for epoch, manifest in sorted(_manifests_by_epoch(folder).items(), reverse=True):
         try:
             manifests.read_manifest(manifest)
         except manifests.Damaged as damage:
@@ -104,17 +109,20 @@ def epochs_done(folder: Path) -> int:
     return 0
 
 
-def _manifest(folder: Path, epoch: int) -> Path:
+def _state_name(epoch: int) -> str:
+    return f"state-{epoch:02}.safetensors"
+
+
+def _manifest_path(folder: Path, epoch: int) -> Path:
     return folder / f"progress-{epoch:02}.json"
 
 
-def _manifests(folder: Path) -> dict[int, Path]:
-    """By epoch."""
+def _manifests_by_epoch(folder: Path) -> dict[int, Path]:
     return {int(path.stem.partition("-")[2]): path for path in folder.glob("progress-*.json")}
 
 
-def _write(tensors: dict[str, torch.Tensor], path: Path) -> str:
-    """The digest of what was meant to be written, whatever the disk made of it."""
+def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> str:
+    """Write a file; returns the SHA-256 of the content in memory, so that a write error of the disk is noticed."""
     content = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
     files.write_bytes(path, content)
     return sha256(content)

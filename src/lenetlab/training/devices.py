@@ -1,4 +1,4 @@
-"""Which device computes, pinned so that the same seed gives the same bits, and what to call it."""
+"""Choose and describe the device that computes, and make its results repeatable bit for bit."""
 
 import ctypes
 import os
@@ -12,17 +12,18 @@ import torch.utils.deterministic
 
 from lenetlab.errors import UserError
 
-NUMERICS = "float32"  # all arithmetic; TF32 and reduced precision are off
+NUMERICS = "float32"  # of all arithmetic: TF32 and reduced precision are off
 
-# MKL must give the same bits wherever in memory a matrix lies. MKL reads this at its first product, so it is set here.
-# `make_deterministic` may run later than that.
+# With this setting, MKL's results do not depend on memory alignment. MKL reads it at its first product, which can come
+# before make_deterministic is called.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
 def resolve(requested: str) -> torch.device:
-    """The device that `device` in params.yaml asks for; `auto` is cuda if there is one, else cpu. UserError if absent.
+    """The device for the value of `device` in params.yaml; `auto` is cuda if available, else cpu.
 
-    `auto` never means mps: networks this small train faster on the CPU, and there the bits repeat.
+    Raises UserError if this machine does not have it. `auto` never means mps: these small networks train faster on the
+    CPU, and only there do the bits repeat.
     """
     if requested == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -39,7 +40,7 @@ def resolve(requested: str) -> torch.device:
 
 
 def is_available(requested: str) -> bool:
-    """Whether a device that params.yaml may ask for is on this machine."""
+    """Whether this machine has the device that a value of `device` in params.yaml asks for."""
     try:
         resolve(requested)
     except UserError:
@@ -48,54 +49,55 @@ def is_available(requested: str) -> bool:
 
 
 def make_deterministic() -> None:
-    """One thread and deterministic algorithms, for this process: other numbers of threads give other bits.
+    """Use one thread and deterministic algorithms in this process; other numbers of threads give other bits.
 
-    Freed memory is kept for the next step, which needs as much again: to ask the system for it costs up to half a step.
+    Also keeps freed memory in the process: every step needs the same amount again, and getting it from the system
+    takes up to half the time of a step.
     """
     _keep_freed_memory()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode(
-        "error"
-    )  # use_deterministic_algorithms does the same, and loads a compiler for 4 s
-    torch.utils.deterministic.fill_uninitialized_memory = False  # no operation here reads memory before it is written
+    # torch.use_deterministic_algorithms does the same, but imports a compiler, which takes 4 s.
+    torch.set_deterministic_debug_mode("error")
+    # No operation here reads memory before it is written, so it need not be filled.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # absent from the stubs
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
 
 def describe(device: torch.device) -> str:
-    """The hardware in words, such as `cpu: AMD EPYC 9B14 (AVX512)`: what decides how sums are rounded."""
+    """The hardware, such as `cpu: AMD EPYC 9B14 (AVX512)`: it decides how sums are rounded."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"{device.type}: {_processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that this process held at once, on the GPU if that is the device, else in main memory."""
+    """The most bytes that this process held at once: GPU memory for a CUDA device, else main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, kilobytes elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage reports bytes on macOS, kilobytes on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _keep_freed_memory() -> None:
-    allocator = ctypes.CDLL(None)
-    if hasattr(allocator, "mallopt"):  # glibc has it
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGE = -1, -3, 2**31 - 1
-        allocator.mallopt(M_TRIM_THRESHOLD, LARGE)
-        allocator.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGE)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Many runs: in this process or side by side in several, with the same bits either way."""
+"""Train all seeds of a variant, in this process or in several; the bits are the same either way."""
 
 import shutil
 import sys
@@ -15,136 +15,147 @@ from lenetlab.data import dataset
 from lenetlab.errors import UserError
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema
-from lenetlab.storage import files, paths, provenance
-from lenetlab.storage.locks import locked
+from lenetlab.storage import files, locks, paths, provenance
 from lenetlab.training import checkpoint, devices, loop, parallel, run_files
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The runs of one variant, and the folder of each in which its progress outlives a stopped stage."""
+    """The training jobs of one variant, one per seed."""
 
     variant: str
     jobs: tuple[run_files.TrainingJob, ...]
-    folders: dict[int, Path]  # by seed
+    folders: dict[int, Path]  # by seed: where the progress of its job is kept, so that it can be resumed
     prepared: dataset.Prepared
     device: torch.device
 
 
 def plan_training(study: schema.Study, variant: str, prepared: dataset.Prepared) -> TrainingPlan:
-    """What training a variant means here. UserError if the device is not to be had, or there are too few images."""
+    """The jobs of a variant on the prepared training data.
+
+    Raises UserError if the device is not available or the settings ask for more training images than there are.
+    """
     devices.make_deterministic()
-    where = devices.resolve(study.device)
-    images, most = int((prepared.splits == "training").sum()), study.training_of(variant).images
-    if most > images:
+    device = devices.resolve(study.device)
+    definition, settings = study.variants[variant], study.training_of(variant)
+    images = int((prepared.splits == "training").sum())
+    if settings.images > images:
         raise UserError(
-            f"params.yaml: training.images: {most} for {variant}, which is more than there are; allowed: 0 to {images}"
+            f"params.yaml: training.images: {settings.images} for {variant} is more than there are;"
+            f" allowed: 0 to {images}"
         )
-    definition = study.variants[variant]
     normalization = prepared.normalization(definition.input)
-    identity = provenance.identity(study, variant, prepared.digest, torch.__version__, where.type, devices.NUMERICS)
-    origin = {**provenance.origin(), "device": devices.describe(where), "threads": torch.get_num_threads()}
+    identity = provenance.identity(study, variant, prepared.digest, torch.__version__, device.type, devices.NUMERICS)
+    origin = {**provenance.origin(), "device": devices.describe(device), "threads": torch.get_num_threads()}
     common = {
         "parent_fingerprint": provenance.fingerprint(identity),
         "identity": identity,
         "parameters": layer_table.parameter_count(build.build_network(definition, seed=0)),
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
-    runs, folders = [], {}
+    jobs, folders = [], {}
     for seed in study.seeds:
-        name = provenance.fingerprint(identity, seed)
-        record = {"variant": variant, "seed": seed, "fingerprint": name, **common}
-        runs.append(run_files.TrainingJob(definition, study.training_of(variant), seed, record, origin))
-        folders[seed] = paths.resume_folder() / name
-    return TrainingPlan(variant, tuple(runs), folders, prepared, where)
+        fingerprint = provenance.fingerprint(identity, seed)
+        record = {"variant": variant, "seed": seed, "fingerprint": fingerprint, **common}
+        jobs.append(run_files.TrainingJob(definition, settings, seed, record, origin))
+        folders[seed] = paths.resume_folder() / fingerprint
+    return TrainingPlan(variant, tuple(jobs), folders, prepared, device)
 
 
 def train_variant(plan: TrainingPlan, runs: Path, journals: Path) -> None:
-    """Train every seed of the plan that is not finished yet; then its outputs stand in `runs` and `journals`, whole."""
+    """Train the seeds of a plan that are not finished, and write the results of all seeds to `runs` and `journals`."""
     train_unfinished([plan])
-    with files.writing_folder(runs) as outputs, files.writing_folder(journals) as logs:
-        for run in plan.jobs:
-            folder, name = plan.folders[run.seed], paths.seed_name(run.seed)
+    with files.writing_folder(runs) as run_folders, files.writing_folder(journals) as journal_files:
+        for job in plan.jobs:
+            folder, name = plan.folders[job.seed], paths.seed_name(job.seed)
             record = files.read_json(folder / paths.RUN_RECORD)
-            (outputs / name).mkdir()
-            for kept_file in (*record["files"], paths.RUN_RECORD):
-                shutil.copyfile(folder / kept_file, outputs / name / kept_file)
-            shutil.copyfile(folder / paths.JOURNAL, logs / f"{name}.jsonl")
+            (run_folders / name).mkdir()
+            for file in (*record["files"], paths.RUN_RECORD):
+                shutil.copyfile(folder / file, run_folders / name / file)
+            shutil.copyfile(folder / paths.JOURNAL, journal_files / f"{name}.jsonl")
 
 
 def train_unfinished(plans: Sequence[TrainingPlan]) -> None:
-    """Train what is not finished yet of these plans; the folder of each run then holds all of it.
+    """Train the jobs of these plans that are not finished. After that, the folder of every job holds all its files.
 
-    The seeds of one plan are shared out among the processes; of several plans, each is a process's task as a whole.
-    Ctrl-C loses no finished epoch: the next call goes on there. While another process trains the same, this one waits.
+    The jobs of a single plan are distributed over the processes; of several plans, each goes to one process. Ctrl-C
+    loses no finished epoch: the next call resumes there. While another process trains the same, this one waits. All
+    plans have the same data and device.
     """
-    with ExitStack() as locks:
-        for plan in sorted(plans, key=_lock):  # in one order, so that no two processes wait for each other
-            locks.enter_context(locked(_lock(plan), _waiting_message(plan.variant)))
-        _finish(plans)
+    with ExitStack() as stack:
+        # Always in the same order, so that no two processes wait for each other.
+        for plan in sorted(plans, key=_lock_path):
+            message = f"{plan.variant}: another process trains it; waiting for that"
+            stack.enter_context(locks.locked(_lock_path(plan), _print_once(message)))
+        _train_locked(plans)
 
 
-def _lock(plan: TrainingPlan) -> Path:
+def _lock_path(plan: TrainingPlan) -> Path:
     return paths.resume_folder() / f"{plan.jobs[0].record['parent_fingerprint']}.lock"
 
 
-def _waiting_message(variant: str) -> Callable[[], None]:
-    return cache(lambda: print(f"{variant}: another process trains it; waiting for that", file=sys.stderr))
+def _print_once(message: str) -> Callable[[], None]:
+    return cache(lambda: print(message, file=sys.stderr))
 
 
-def _finish(plans: Sequence[TrainingPlan]) -> None:
-    waiting = [list(_waiting(plan)) for plan in plans]
-    name, runs = plans[0].variant, [run for plan in plans for run in plan.jobs]
-    kept = len(runs) - sum(map(len, waiting))
-    if kept:
-        what = "seeds" if len(plans) == 1 else "trainings"
-        print(f"{name}: {kept} of {len(runs)} {what} were done before and are kept", file=sys.stderr)
-    if kept == len(runs):
+def _train_locked(plans: Sequence[TrainingPlan]) -> None:
+    """Train the unfinished jobs, with a progress bar; the caller holds the locks of the plans."""
+    name, jobs = plans[0].variant, sum(len(plan.jobs) for plan in plans)
+    unfinished = [_unfinished_jobs(plan) for plan in plans]
+    remaining = sum(map(len, unfinished))
+    if remaining < jobs:
+        kind = "seeds" if len(plans) == 1 else "trainings"
+        print(f"{name}: {jobs - remaining} of {jobs} {kind} were finished before and are kept", file=sys.stderr)
+    if not remaining:
         return
-    data, where = plans[0].prepared, plans[0].device
+    prepared, device = plans[0].prepared, plans[0].device
 
-    @cache  # what plans have in common is read once
-    def digits(part: str, form: schema.InputSettings, most: int) -> dataset.Digits:
-        return data.digits(part, form, data.normalization(form), where, most)
+    @cache  # plans may have inputs in common
+    def digits(split: str, form: schema.InputSettings, limit: int) -> dataset.Digits:
+        return prepared.digits(split, form, prepared.normalization(form), device, limit)
 
-    processes, several = parallel.process_count(where, len(runs) - kept), sum(map(bool, waiting)) > 1
+    processes = parallel.process_count(device, remaining)
+    several_plans = sum(map(bool, unfinished)) > 1
     tasks = [
         task
-        for plan, part in zip(plans, waiting, strict=True)
-        for task in _tasks(plan, part, 1 if several else processes, digits)
+        for plan, jobs_of_plan in zip(plans, unfinished, strict=True)
+        for task in _group_tasks(plan, jobs_of_plan, 1 if several_plans else processes, digits)
     ]
-    done = sum(epochs for part in waiting for _, epochs in part)
-    epochs = sum(run.training.epochs for part in waiting for run, _ in part)
-    with tqdm(total=epochs, initial=done, desc=name, unit="epoch", dynamic_ncols=True) as bar:
+    epochs_before = sum(epochs for jobs_of_plan in unfinished for _, epochs in jobs_of_plan)
+    epochs = sum(job.training.epochs for jobs_of_plan in unfinished for job, _ in jobs_of_plan)
+    with tqdm(total=epochs, initial=epochs_before, desc=name, unit="epoch", dynamic_ncols=True) as bar:
         for _, event in parallel.run_tasks(tasks, min(processes, len(tasks))):
             if event["event"] == "epoch":
                 bar.update()
                 bar.set_postfix_str(f"loss {event['train_loss']:.4f}", refresh=False)
 
 
-def _waiting(plan: TrainingPlan) -> Iterator[tuple[run_files.TrainingJob, int]]:
-    """The runs that are not finished, and how many epochs of each are."""
-    for run in plan.jobs:
-        folder = plan.folders[run.seed]
-        if not run_files.is_finished(folder):
-            yield run, checkpoint.epochs_done(folder)
+def _unfinished_jobs(plan: TrainingPlan) -> list[tuple[run_files.TrainingJob, int]]:
+    """The jobs that are not finished, each with its number of finished epochs."""
+    folders = ((job, plan.folders[job.seed]) for job in plan.jobs)
+    return [(job, checkpoint.last_intact_epoch(path)) for job, path in folders if not run_files.is_finished(path)]
 
 
-def _tasks(
+def _group_tasks(
     plan: TrainingPlan,
-    waiting: Sequence[tuple[run_files.TrainingJob, int]],
+    unfinished: Sequence[tuple[run_files.TrainingJob, int]],
     processes: int,
-    digits: Callable[..., dataset.Digits],
+    digits: Callable[[str, schema.InputSettings, int], dataset.Digits],
 ) -> Iterator[parallel.Task]:
-    """The trainings of a plan, shared out among so many processes; their digits are read before these are forked."""
-    if not waiting:
+    """Tasks that train the unfinished jobs of a plan in groups, enough for all processes.
+
+    The digits are loaded here, before processes are forked, so that these share them.
+    """
+    if not unfinished:
         return
-    form, most = plan.jobs[0].variant.input, plan.jobs[0].training.images
-    known, unseen = digits("training", form, most), digits("validation", form, 0)
+    first = plan.jobs[0]
+    training = digits("training", first.variant.input, first.training.images)
+    validation = digits("validation", first.variant.input, 0)
 
-    def task(runs: Sequence[run_files.TrainingJob]) -> parallel.Task:
-        return lambda: loop.train_jobs(runs, known, unseen, [plan.folders[run.seed] for run in runs])
+    def task(jobs: Sequence[run_files.TrainingJob]) -> parallel.Task:
+        return lambda: loop.train_jobs(jobs, training, validation, [plan.folders[job.seed] for job in jobs])
 
-    for epoch in sorted({done for _, done in waiting}):  # one that was stopped may have left its seeds an epoch apart
-        alike = [run for run, done in waiting if done == epoch]
-        yield from (task(runs) for runs in parallel.split_evenly(alike, processes, plan.device))
+    # The members of a group are at the same epoch; a stopped group may have left its seeds one epoch apart.
+    for epoch in sorted({epochs for _, epochs in unfinished}):
+        jobs = [job for job, epochs in unfinished if epochs == epoch]
+        yield from map(task, parallel.split_evenly(jobs, processes, plan.device))

@@ -1,7 +1,8 @@
-"""Several seeds of one network, computed together; each keeps weights, images and bits of its own.
+"""Networks of several seeds computed together; each member keeps its own weights, images and bits.
 
-What is computed is read off the layers of the plain network in `models`, the one definition of it. Together costs about
-half of one after the other on a CPU, whose libraries like many channels (docs/performance.md), and less on a GPU.
+A group reads the layers of the plain networks in lenetlab.networks, so these stay the only definition. On a CPU,
+computing members together takes about half the time of one after another, because its libraries are faster with many
+channels (docs/performance.md); a GPU gains more.
 """
 
 import copy
@@ -12,47 +13,50 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lenetlab.networks import custom_layers, lenet, mlp
+from lenetlab.networks import build, custom_layers
 from lenetlab.training import autograd_functions
 
 T = TypeVar("T")
 
-# Members, by type of device. A CPU's kernels round for one member otherwise than for several, and a GPU's may do so for
-# every number: so that no bit depends on it, a group is filled to the least with copies that nobody reads.
+# Members of a group, by device type. The minimum makes bits independent of the size of the group: a CPU's kernels round
+# differently for one member than for two to six, and a GPU's may do so for every number.
 MIN_MEMBERS = {"cpu": 2, "cuda": 8, "mps": 8}
-
 MAX_MEMBERS = {"cpu": 6, "cuda": 8, "mps": 8}
 
 
 def pad_to_minimum(members: Sequence[T], device: torch.device) -> list[T]:
-    """The members, and as many copies of the last as a group on this device needs."""
+    """The members followed by copies of the last one, up to MIN_MEMBERS. The results of the copies are unused."""
     return [*members, *[members[-1]] * (MIN_MEMBERS[device.type] - len(members))]
 
 
 class NetworkGroup:
-    """Networks of one shape as one: images (members, N, 1, size, size) to logits (members, N, 10)."""
+    """Networks of the same shape, computed as one.
 
-    def __init__(self, networks: Sequence[lenet.LeNet5 | mlp.MLP]) -> None:
+    `weights` and `statistics` hold parameters and buffers by their names in a network's state_dict, stacked along a
+    first dimension for the members. The only buffers are the running statistics of batch normalisation.
+    """
+
+    def __init__(self, networks: Sequence[build.Network]) -> None:
         self.size = len(networks)
-        self.layers = _activated_late(list(networks[0].layers.named_children()))
+        self.layers = _activate_after_pooling(list(networks[0].layers.named_children()))
         states = [network.state_dict() for network in networks]
-        trained = {name for name, _ in networks[0].named_parameters()}
+        trainable = {name for name, _ in networks[0].named_parameters()}
         stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
-        self.weights = {name: value.requires_grad_() for name, value in stacked.items() if name in trained}
-        self.statistics = {name: value for name, value in stacked.items() if name not in trained}  # of normalisation
+        self.weights = {name: value.requires_grad_() for name, value in stacked.items() if name in trainable}
+        self.statistics = {name: value for name, value in stacked.items() if name not in trainable}
 
     def with_weights(self, weights: dict[str, torch.Tensor]) -> "NetworkGroup":
-        """The same networks, and the same statistics, with other weights."""
+        """The same group with other weights; it shares layers and statistics with this one."""
         twin = copy.copy(self)
         twin.weights = weights
         return twin
 
-    def member(self, index: int) -> dict[str, torch.Tensor]:
-        """The `state_dict` of one network; its tensors are views, so what is copied into them changes the group."""
+    def member_state(self, index: int) -> dict[str, torch.Tensor]:
+        """The state_dict of one member. Its tensors are views: writing to them changes the group."""
         return {name: value.detach()[index] for name, value in (self.weights | self.statistics).items()}
 
     def dropout_layers(self) -> dict[str, tuple[int, float]]:
-        """Width and rate of every dropout layer, by name."""
+        """Width and dropout rate of every dropout layer, by its name."""
         found, width = {}, 0
         for name, layer in self.layers:
             width = layer.out_features if isinstance(layer, nn.Linear) else width
@@ -60,75 +64,102 @@ class NetworkGroup:
                 found[name] = (width, layer.p)
         return found
 
-    def training_logits(self, images: torch.Tensor, kept: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits in training mode. `kept`: by dropout layer, bool (members, N, width), what is not set to zero."""
-        return self._forward(images, kept)
+    def training_logits(self, images: torch.Tensor, keep_masks: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Logits (members, N, 10) in training mode of images (members, N, 1, size, size).
+
+        `keep_masks` has a bool tensor (members, N, width) by name of the dropout layer: which units are kept.
+        """
+        return self._forward(images, keep_masks)
 
     @torch.inference_mode()
-    def evaluation_logits(self, images: torch.Tensor, batch: int = 250) -> torch.Tensor:
-        """Logits (members, N, 10) in evaluation mode of images (N, 1, size, size) that all members share."""
-        parts = images.split(batch)
-        return torch.cat([self._forward(part.expand(self.size, *part.shape), None) for part in parts], dim=1)
+    def evaluation_logits(self, images: torch.Tensor, batch_size: int = 250) -> torch.Tensor:
+        """Logits (members, N, 10) in evaluation mode of images (N, 1, size, size), the same for all members."""
+        batches = torch.split(images, batch_size)
+        logits = [self._forward(batch.expand(self.size, *batch.shape), None) for batch in batches]
+        return torch.cat(logits, dim=1)
 
-    def _forward(self, flow: torch.Tensor, kept: dict[str, torch.Tensor] | None) -> torch.Tensor:
-        """Maps are held as (N, members × channels, H, W) in channels-last layout, vectors as (members, N, width)."""
+    def _forward(self, values: torch.Tensor, keep_masks: dict[str, torch.Tensor] | None) -> torch.Tensor:
+        """Logits in training mode, or in evaluation mode if `keep_masks` is None.
+
+        Between layers, maps are (N, members × channels, H, W) in channels-last layout and vectors (members, N, width).
+        """
         if isinstance(self.layers[0][1], nn.Conv2d):
-            flow = flow.squeeze(2).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)
+            values = values.squeeze(2).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)
         for name, layer in self.layers:
             match layer:
                 case nn.Conv2d() | custom_layers.PartialConv2d():
-                    weight, bias = (self.weights[f"layers.{name}.{part}"] for part in ("weight", "bias"))
+                    weight, bias = self._weight_and_bias(name)
                     kernels = weight if isinstance(layer, nn.Conv2d) else layer.full_weight(weight)
-                    flow = functional.conv2d(flow, kernels.flatten(0, 1), bias.flatten(), groups=self.size)
+                    values = functional.conv2d(values, kernels.flatten(0, 1), bias.flatten(), groups=self.size)
                 case nn.BatchNorm2d() | nn.BatchNorm1d():
-                    flow = self._normalised(name, layer, flow, training=kept is not None)
+                    values = self._batch_norm(name, layer, values, training=keep_masks is not None)
                 case custom_layers.Subsampling():
-                    sums = 4 * functional.avg_pool2d(flow, 2).permute(0, 2, 3, 1)
-                    weight, bias = (self.weights[f"layers.{name}.{part}"].flatten() for part in ("weight", "bias"))
-                    flow = autograd_functions.Scale.apply(sums, weight, bias).permute(0, 3, 1, 2)
+                    sums = 4 * functional.avg_pool2d(values, 2).permute(0, 2, 3, 1)
+                    weight, bias = self._weight_and_bias(name)
+                    scaled = autograd_functions.Scale.apply(sums, weight.flatten(), bias.flatten())
+                    values = scaled.permute(0, 3, 1, 2)
                 case nn.MaxPool2d():
-                    flow = autograd_functions.MaxPool.apply(flow.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-                case nn.Flatten() if flow.dim() == 4:
-                    flow = flow.unflatten(1, (self.size, -1)).transpose(0, 1).flatten(2)
+                    values = autograd_functions.MaxPool.apply(values.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+                case nn.Flatten() if values.dim() == 4:
+                    values = torch.unflatten(values, 1, (self.size, -1)).transpose(0, 1).flatten(2)
                 case nn.Flatten():
-                    flow = flow.flatten(2)
+                    values = values.flatten(2)
                 case nn.Linear():
-                    weight, bias = (self.weights[f"layers.{name}.{part}"] for part in ("weight", "bias"))
-                    flow = torch.baddbmm(bias.unsqueeze(1), flow, weight.transpose(1, 2))
+                    weight, bias = self._weight_and_bias(name)
+                    values = torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
                 case nn.Dropout():
-                    flow = flow if kept is None else flow * kept[name] / (1 - layer.p)
-                case _:  # activations, average pooling and fixed codes know nothing of members
-                    flow = layer(flow)
-        return flow
+                    values = values if keep_masks is None else values * keep_masks[name] / (1 - layer.p)
+                case _:  # activations, average pooling and digit codes act on each value or map by itself
+                    values = layer(values)
+        return values
 
-    def _normalised(self, name: str, layer: nn.Module, flow: torch.Tensor, training: bool) -> torch.Tensor:
-        weight, bias = (self.weights[f"layers.{name}.{part}"] for part in ("weight", "bias"))
-        mean, variance = (self.statistics[f"layers.{name}.running_{which}"] for which in ("mean", "var"))
+    def _batch_norm(
+        self, name: str, layer: nn.BatchNorm1d | nn.BatchNorm2d, values: torch.Tensor, training: bool
+    ) -> torch.Tensor:
+        weight, bias = self._weight_and_bias(name)
+        mean, variance = (self.statistics[f"layers.{name}.running_{key}"] for key in ("mean", "var"))
         maps = isinstance(layer, nn.BatchNorm2d)
         if training and maps:
-            values, batch_mean, batch_variance = autograd_functions.BatchNorm.apply(
-                flow.permute(0, 2, 3, 1), weight.flatten(), bias.flatten(), layer.eps
+            outputs, batch_mean, batch_variance = autograd_functions.BatchNorm.apply(
+                values.permute(0, 2, 3, 1), weight.flatten(), bias.flatten(), layer.eps
             )
-            self._follow(name, layer, batch_mean.view_as(mean), batch_variance.view_as(mean), values[..., 0].numel())
-            return values.permute(0, 3, 1, 2)
+            count = outputs[..., 0].numel()
+            self._update_statistics(name, layer, batch_mean.view_as(mean), batch_variance.view_as(mean), count)
+            normalized: torch.Tensor = outputs.permute(0, 3, 1, 2)
+            return normalized
         if training:
-            mean, variance = flow.mean(1), flow.var(1, correction=0)
-            self._follow(name, layer, mean.detach(), variance.detach(), flow.shape[1])
+            mean, variance = values.mean(1), values.var(1, correction=0)
+            self._update_statistics(name, layer, mean.detach(), variance.detach(), values.shape[1])
         scale = weight / (variance + layer.eps).sqrt()
         shift = bias - mean * scale
         if maps:
-            return flow * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
-        return flow * scale.unsqueeze(1) + shift.unsqueeze(1)
+            return values * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+        return values * scale.unsqueeze(1) + shift.unsqueeze(1)
 
-    def _follow(self, name: str, layer: nn.Module, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
-        """The running statistics, from those of a batch of so many values; the variance is the unbiased one."""
-        for which, value in (("mean", mean), ("var", variance * (count / max(count - 1, 1)))):
-            self.statistics[f"layers.{name}.running_{which}"].mul_(1 - layer.momentum).add_(value * layer.momentum)
+    def _update_statistics(
+        self,
+        name: str,
+        layer: nn.BatchNorm1d | nn.BatchNorm2d,
+        mean: torch.Tensor,
+        variance: torch.Tensor,
+        count: int,
+    ) -> None:
+        """Move the running statistics towards those of a batch of `count` values; its `variance` is the biased one."""
+        assert layer.momentum is not None  # noqa: S101  None would mean a cumulative average, which no network asks for
+        for key, value in (("mean", mean), ("var", variance * (count / max(count - 1, 1)))):
+            self.statistics[f"layers.{name}.running_{key}"].mul_(1 - layer.momentum).add_(value * layer.momentum)
         self.statistics[f"layers.{name}.num_batches_tracked"] += 1
 
+    def _weight_and_bias(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of a layer, with the members as the first dimension."""
+        return self.weights[f"layers.{name}.weight"], self.weights[f"layers.{name}.bias"]
 
-def _activated_late(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
-    """Activations never fall, so the largest of four is activated, not all four: the same value for less work."""
+
+def _activate_after_pooling(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """Swap an activation with the max-pooling or flattening that follows it.
+
+    Activations are monotonic, so the activated maximum is the maximum of the activated values; there are fewer of them.
+    """
     order = list(layers)
     for place in range(len(order) - 1):
         (_, layer), (_, following) = order[place : place + 2]

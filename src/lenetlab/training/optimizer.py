@@ -1,8 +1,10 @@
-"""SGD and AdamW over the weights of a group, in torch.optim's own arithmetic, and the weights' moving average.
+"""SGD and AdamW for the weights of a group of networks, their moving average, and the learning rate of each step.
 
-These are the functions behind its classes; a process's first instance of a class imports torch's compiler, for 5 s.
+The arithmetic is that of torch.optim. This calls the functions behind its classes, because the first instance of such a
+class imports torch's compiler, which takes 5 seconds.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,8 +13,12 @@ from torch.optim.sgd import sgd
 
 from lenetlab.settings import schema
 
+WARM_UP = 0.3  # share of the steps in which the rate of one-cycle rises
+
 
 class Optimizer:
+    """Changes `weights` in place. `buffers` holds its state by name, such as `momentum.layers.c1.weight`."""
+
     def __init__(self, settings: schema.Training, weight_decay: float, weights: dict[str, torch.Tensor]) -> None:
         self.settings, self.weight_decay, self.weights = settings, weight_decay, weights
         kinds = ("momentum",) if settings.optimizer == "sgd" else ("first_moment", "second_moment")
@@ -24,27 +30,68 @@ class Optimizer:
         if settings.weight_averaging:
             self.buffers |= {f"average.{name}": value.detach().clone() for name, value in weights.items()}
 
-    def averaged(self) -> dict[str, torch.Tensor]:
-        """The weights that count: their exponential moving average, or where none is asked for, themselves."""
+    def averaged_weights(self) -> dict[str, torch.Tensor]:
+        """The exponential moving average of the weights; without `weight_averaging` the weights themselves."""
         return {name: self.buffers.get(f"average.{name}", value) for name, value in self.weights.items()}
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[torch.Tensor], rate: float, earlier: int) -> None:
-        """Change the weights; `earlier` counts the steps before this one."""
+    def step(self, gradients: Sequence[torch.Tensor], learning_rate: float, steps_before: int) -> None:
+        """Update the weights. `gradients` are in the order of the weights; `steps_before` counts earlier steps."""
         weights = [value.detach() for value in self.weights.values()]
-        common = {"foreach": False, "fused": False, "lr": rate, "weight_decay": self.weight_decay, "maximize": False}
         if self.settings.optimizer == "sgd":
-            momentum = self._buffers("momentum")
-            sgd(weights, gradients, momentum, momentum=self.settings.momentum, dampening=0, nesterov=False, **common)
+            sgd(
+                weights,
+                list(gradients),
+                [*self._buffers("momentum")],
+                foreach=False,
+                fused=False,
+                weight_decay=self.weight_decay,
+                momentum=self.settings.momentum,
+                lr=learning_rate,
+                dampening=0,
+                nesterov=False,
+                maximize=False,
+            )
         else:
-            steps = [torch.tensor(float(earlier)) for _ in weights]
-            moments = self._buffers("first_moment"), self._buffers("second_moment")
-            betas = {"beta1": self.settings.momentum, "beta2": 0.999}
-            adamw(weights, gradients, *moments, [], steps, amsgrad=False, eps=1e-8, **betas, **common)
+            adamw(
+                weights,
+                list(gradients),
+                self._buffers("first_moment"),
+                self._buffers("second_moment"),
+                [],
+                [torch.tensor(float(steps_before)) for _ in weights],
+                foreach=False,
+                fused=False,
+                amsgrad=False,
+                beta1=self.settings.momentum,
+                beta2=0.999,
+                lr=learning_rate,
+                weight_decay=self.weight_decay,
+                eps=1e-8,
+                maximize=False,
+            )
         if self.settings.weight_averaging:
-            decay = min(self.settings.weight_averaging, (1 + earlier) / (10 + earlier))  # the first weights fade soon
+            # At the start the decay is smaller, so that the initial weights soon have no influence.
+            decay = min(self.settings.weight_averaging, (1 + steps_before) / (10 + steps_before))
             for average, value in zip(self._buffers("average"), weights, strict=True):
                 average.lerp_(value, 1 - decay)
 
     def _buffers(self, kind: str) -> list[torch.Tensor]:
         return [self.buffers[f"{kind}.{name}"] for name in self.weights]
+
+
+def learning_rate(settings: schema.Training, step: int, steps: int) -> float:
+    """The rate of `step`, counted from 0, in a training of `steps` steps.
+
+    `one-cycle` (Smith & Topin 2018) rises from 1/25 of the configured rate to that rate and then falls to 1/250000 of
+    it, both along half a cosine, as torch's OneCycleLR does.
+    """
+    if settings.schedule == "cosine":
+        return settings.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+    if settings.schedule == "one-cycle":
+        start, peak, end = settings.learning_rate / 25, settings.learning_rate, settings.learning_rate / 25e4
+        peak_step = WARM_UP * steps - 1
+        if step <= peak_step:
+            return peak + (start - peak) * (1 + math.cos(math.pi * step / peak_step)) / 2
+        return end + (peak - end) * (1 + math.cos(math.pi * (step - peak_step) / (steps - 1 - peak_step))) / 2
+    return settings.learning_rate

@@ -1,4 +1,4 @@
-"""A recorded training, made again from its record alone, and compared with it bit for bit."""
+"""Train a recorded run again from its record alone, and compare the weights bit for bit."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,40 +15,45 @@ from lenetlab.storage import code, files, manifests, paths, provenance
 from lenetlab.training import devices, execution, run_files
 
 VERSIONS = ("torch", "numpy", "python")
-# Two processors round differently, and training makes much of little. With AVX2 in place of AVX-512, training accuracy
-# of lenet5, mlp and lenet5-regularized changed by 0.0013 at most in any of ten epochs, and with another seed by
-# 0.0018 to 0.0119 (docs/reliability.md).
-TOLERANCE = 0.004  # of training accuracy, in every epoch
+# The largest difference of training accuracy, in any epoch, that rounding on other hardware may cause. For lenet5, mlp
+# and lenet5-regularized it was at most 0.0013 over ten epochs with AVX2 instead of AVX-512, and 0.0018 to 0.0119 with
+# another seed (docs/reliability.md).
+TOLERANCE = 0.004
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What a record tells of one training: all that decides its bits, and what came out."""
+    """What is recorded about one training: everything that decides its bits, and its results."""
 
     identity: dict[str, Any]
     seed: int
     fingerprint: str
-    weights: list[str]  # of each epoch, the digest or how it begins
-    accuracy: list[float]  # of each epoch, on the training images as they were met
+    weights: list[str]  # SHA-256 of the weights of each epoch, or its first digits
+    accuracy: list[float]  # of each epoch, on the batches in training mode
     origin: Mapping[str, Any]  # commit, versions, hardware, as far as they are known
 
 
 @dataclass(frozen=True)
 class Reproduction:
+    """The comparison of a repeated training with its record."""
+
     outcome: Literal["identical", "equal within tolerance on other hardware", "different"]
-    epoch: int | None  # the first whose weights differ
-    farthest: float  # difference of training accuracy in any epoch
-    reasons: list[str]  # what is not as it was recorded
+    epoch: int | None  # the first epoch with different weights
+    accuracy_difference: float  # largest difference of training accuracy in any epoch
+    reasons: list[str]  # differences of code, data, settings, versions and hardware
 
 
 def read_record(folder: Path, journal: Path) -> TrainingRecord:
-    """What stands on disk of a training, such as `runs/mlp/seed-0` and `journals/mlp/seed-0.jsonl`."""
+    """The record from files, such as `runs/mlp/seed-0` and `journals/mlp/seed-0.jsonl`.
+
+    Raises UserError if a file is missing or damaged.
+    """
     try:
         record = manifests.read_manifest(folder / paths.RUN_RECORD)
     except manifests.Damaged as damage:
         raise UserError(f"{damage}; remedy: dvc checkout --force, or dvc repro") from None
-    weights = sorted((name for name in record["files"] if name.startswith("epoch")), key=_epoch)
-    starts = [line for line in files.read_json_lines(journal) if line["event"] == "start"]
+    weights = sorted((name for name in record["files"] if name.startswith("epoch")), key=_epoch_of_file)
+    starts = [event for event in files.read_json_lines(journal) if event["event"] == "start"]
     return TrainingRecord(
         identity=record["identity"],
         seed=record["seed"],
@@ -60,94 +65,103 @@ def read_record(folder: Path, journal: Path) -> TrainingRecord:
 
 
 def reproduce(record: TrainingRecord, study: schema.Study, prepared_folder: Path) -> Reproduction:
-    """Train again what `record` describes, in a folder of its own, and compare. `study` is only asked for the device.
+    """Train the recorded run again in a folder of its own, and compare. Of `study` only the device may be used.
 
-    UserError if the record does not agree with its own fingerprint, or tells of what this code does not know.
+    Raises UserError if the record does not match its fingerprint or has settings that this code does not know.
     """
     if provenance.fingerprint(record.identity, record.seed) != record.fingerprint:
-        raise UserError("the record does not agree with its own fingerprint: it was changed after the training")
-    prepared = dataset.load(prepared_folder)
-    plan = execution.plan_training(_as_recorded(record, study), record.identity["variant"], prepared)
-    run = plan.jobs[0]
-    folder = paths.repository_root() / ".lenetlab" / "reproduce" / run.record["fingerprint"]
+        raise UserError("the record does not match its own fingerprint: it was changed after the training")
+    recorded_study = _study_of_record(record, study)
+    plan = execution.plan_training(recorded_study, record.identity["variant"], dataset.load(prepared_folder))
+    folder = paths.repository_root() / ".lenetlab" / "reproduce" / plan.jobs[0].record["fingerprint"]
     execution.train_unfinished([replace(plan, folders={record.seed: folder})])
-    found = read_record(folder, folder / paths.JOURNAL)
-    shutil.rmtree(folder)  # it was kept only to go on from, and another time all is to be made anew
-    return compare(record, found)
+    repeated = read_record(folder, folder / paths.JOURNAL)
+    shutil.rmtree(folder)  # it served only to resume; the next call must train everything again
+    return compare(record, repeated)
 
 
-def compare(record: TrainingRecord, found: TrainingRecord) -> Reproduction:
-    """How what was `found` compares with the record."""
-    epoch = _first_different(record.weights, found.weights)
-    reasons = list(_reasons(record, found))
-    farthest = max((abs(a - b) for a, b in zip(record.accuracy, found.accuracy, strict=False)), default=0.0)
+def compare(record: TrainingRecord, repeated: TrainingRecord) -> Reproduction:
+    epoch = _first_difference(record.weights, repeated.weights)
+    reasons = list(_differences(record, repeated))
+    accuracies = zip(record.accuracy, repeated.accuracy, strict=False)
+    accuracy_difference = max((abs(before - after) for before, after in accuracies), default=0.0)
     if epoch is None:
-        return Reproduction("identical", None, farthest, reasons)
-    same_recipe = all(record.identity[key] == found.identity[key] for key in ("data", "code", "definition", "training"))
-    elsewhere = any(reason.startswith((*VERSIONS, "hardware")) for reason in reasons)
-    if same_recipe and elsewhere and len(record.weights) == len(found.weights) and farthest <= TOLERANCE:
-        return Reproduction("equal within tolerance on other hardware", epoch, farthest, reasons)
-    return Reproduction("different", epoch, farthest, reasons)
+        return Reproduction("identical", None, accuracy_difference, reasons)
+    same_recipe = all(
+        record.identity[key] == repeated.identity[key] for key in ("data", "code", "definition", "training")
+    )
+    explained = any(reason.startswith((*VERSIONS, "hardware")) for reason in reasons)
+    same_length = len(record.weights) == len(repeated.weights)
+    if same_recipe and explained and same_length and accuracy_difference <= TOLERANCE:
+        return Reproduction("equal within tolerance on other hardware", epoch, accuracy_difference, reasons)
+    return Reproduction("different", epoch, accuracy_difference, reasons)
 
 
-def summary(record: TrainingRecord, found: Reproduction) -> str:
-    """The verdict as a line, and a line for each thing that is not as it was recorded."""
-    what = f"{record.identity['variant']}, seed {record.seed}: {found.outcome}"
-    if found.outcome == "identical":
-        what += f"; the weights of all {len(record.weights)} epochs are the same, bit for bit"
+def summary(record: TrainingRecord, result: Reproduction) -> str:
+    """The outcome in one line, and a line for each difference from the record."""
+    verdict = f"{record.identity['variant']}, seed {record.seed}: {result.outcome}"
+    if result.outcome == "identical":
+        verdict += f"; the weights of all {len(record.weights)} epochs are the same, bit for bit"
     else:
-        what += f", first at epoch {found.epoch}; training accuracy is at most {100 * found.farthest:.2f} points apart"
-    unknown = [] if found.reasons or found.epoch is None else ["nothing that is recorded explains it: faulty hardware?"]
-    heading = ["not as it was recorded:"] if found.reasons else []
-    return "\n".join([what, *heading, *(f"  {reason}" for reason in found.reasons), *unknown])
+        points = f"{100 * result.accuracy_difference:.2f} points"
+        verdict += f", first at epoch {result.epoch}; training accuracy differs by at most {points}"
+    lines = [verdict]
+    if result.reasons:
+        lines += ["differences from the record:", *(f"  {reason}" for reason in result.reasons)]
+    elif result.epoch is not None:
+        lines.append("no difference from the record explains this: faulty hardware?")
+    return "\n".join(lines)
 
 
-def _as_recorded(record: TrainingRecord, study: schema.Study) -> schema.Study:
-    """A study of that one training; on this machine's usual device, where it has none of the recorded type."""
-    name, type_ = record.identity["variant"], record.identity["device"]
+def _study_of_record(record: TrainingRecord, study: schema.Study) -> schema.Study:
+    """A study of the recorded run alone; its device is `auto` if this machine has none of the recorded type."""
+    name, device = record.identity["variant"], record.identity["device"]
     try:
         definition = schema.Variant.model_validate(record.identity["definition"])
         settings = schema.Training.model_validate(record.identity["training"])
     except ValidationError as error:
         commit = record.origin.get("commit")
         raise UserError(
-            f"the record was made by other code, whose settings this one does not know ({error.error_count()} of them);"
+            f"the record was made by other code: this code does not know {error.error_count()} of its settings;"
             f" remedy: git checkout {commit or 'the commit that made it'}"
         ) from None
-    one = {"study": (name,), "seeds": (record.seed,), "comparisons": {}, "training": settings}
-    one |= {"variants": {name: definition}, "device": type_ if devices.is_available(type_) else "auto"}
-    return study.model_copy(update=one)
+    changes: dict[str, Any] = {"study": (name,), "seeds": (record.seed,), "comparisons": {}, "training": settings}
+    changes |= {"variants": {name: definition}, "device": device if devices.is_available(device) else "auto"}
+    return study.model_copy(update=changes)
 
 
-def _first_different(one: Sequence[str], other: Sequence[str]) -> int | None:
-    """The first epoch, from 1, of which the digests differ as far as both are known, or which one of them lacks."""
-    for epoch, (first, second) in enumerate(zip(one, other, strict=False), start=1):
-        if not (first.startswith(second) or second.startswith(first)):
+def _first_difference(recorded: Sequence[str], repeated: Sequence[str]) -> int | None:
+    """The first epoch, from 1, with different digests or with only one digest; None if there is none.
+
+    A digest equals another if one of them begins with the other.
+    """
+    for epoch, (before, after) in enumerate(zip(recorded, repeated, strict=False), start=1):
+        if not (before.startswith(after) or after.startswith(before)):
             return epoch
-    return None if len(one) == len(other) else min(len(one), len(other)) + 1
+    return None if len(recorded) == len(repeated) else min(len(recorded), len(repeated)) + 1
 
 
-def _reasons(record: TrainingRecord, found: TrainingRecord) -> Iterator[str]:
-    """All that is not as it was recorded, a line each."""
-    then, now = record.identity, found.identity
+def _differences(record: TrainingRecord, repeated: TrainingRecord) -> Iterator[str]:
+    """What is not as it was recorded: code, data, settings, versions and hardware; a line for each."""
+    then, now = record.identity, repeated.identity
     if then["code"] != now["code"]:
         changed = code.changed_since(record.origin.get("commit"))
-        yield f"code: other than that of the record{', in ' + ', '.join(changed) if changed else ''}"
+        yield f"code: not that of the record{': ' + ', '.join(changed) + ' changed' if changed else ''}"
     if then["data"] != now["data"]:
         yield f"data: {now['data'][:12]} instead of {then['data'][:12]}"
     for key in ("definition", "training"):
         if then[key] != now[key]:
-            yield f"parameters: {key} is read otherwise by this code"
+            yield f"parameters: this code reads {key} differently"
     for key in VERSIONS:
-        before, after = record.origin.get(key), found.origin[key]
+        before, after = record.origin.get(key), repeated.origin[key]
         if before not in (None, after):
             yield f"{key}: {after} instead of {before}"
     if "torch" not in record.origin and then["torch"] != now["torch"]:
         yield f"torch: {now['torch']} instead of {then['torch']}"
-    before, after = record.origin.get("device", then["device"]), found.origin["device"]
+    before, after = record.origin.get("device", then["device"]), repeated.origin["device"]
     if before not in (after, after.partition(":")[0]):
         yield f"hardware: {after} instead of {before}"
 
 
-def _epoch(name: str) -> int:
+def _epoch_of_file(name: str) -> int:
     return int(name.removeprefix("epoch-").removesuffix(".safetensors"))

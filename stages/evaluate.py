@@ -12,7 +12,7 @@ from lenetlab.tracking import beside_stage
 def main(variant: str) -> None:
     study = params.load(paths.PARAMS)
     study.require(variant)  # before anything is written
-    with beside_stage.follow("evaluate", variant), files.writing_folder(paths.EVALUATIONS / variant) as outputs:
+    with beside_stage.publishing("evaluate", variant), files.writing_folder(paths.EVALUATIONS / variant) as outputs:
         # Imported here: torch and matplotlib load while the process beside this one loads MLflow.
         from lenetlab.evaluation import curves, evaluate, mistakes
         from lenetlab.report import figures, style

@@ -11,7 +11,7 @@ from lenetlab.tracking import beside_stage
 
 def main() -> None:
     data = params.load(paths.PARAMS).data
-    with beside_stage.follow("prepare"):
+    with beside_stage.publishing("prepare"):
         prepare.prepare(
             paths.RAW,
             paths.PREPARED_TRAIN,

@@ -343,7 +343,7 @@ class Case:
             self.break_it("at the start")
             self.grow(1)
             folders = {seed: self.folder / "resume" / str(seed) for seed in (0, 1)}
-            self.stack.enter_context(beside_stage.follow("train", "mlp", live=folders))
+            self.stack.enter_context(beside_stage.publishing("train", "mlp", live=folders))
 
     def grow(self, epochs: int) -> None:
         for seed in (0, 1):

@@ -320,16 +320,16 @@ def test_a_stage_is_followed_while_it_trains_and_resumes(root, resume, capfd):
         wait_for(lambda: all_runs(root)["mlp seed 0"].info.status == "RUNNING")
         raise KeyboardInterrupt
 
-    with pytest.raises(RuntimeError), beside_stage.follow("train", "mlp", resume):
+    with pytest.raises(RuntimeError), beside_stage.publishing("train", "mlp", resume):
         fail_in_the_second_epoch()
     assert {run.info.status for run in all_runs(root).values()} == {"FAILED"}
 
     first = all_runs(root)["mlp seed 0"].info.run_id
-    with pytest.raises(KeyboardInterrupt), beside_stage.follow("train", "mlp", resume):
+    with pytest.raises(KeyboardInterrupt), beside_stage.publishing("train", "mlp", resume):
         interrupt()
     wait_for(lambda: {run.info.status for run in all_runs(root).values()} == {"KILLED"})  # nobody waits for that
 
-    with beside_stage.follow("train", "mlp", resume):
+    with beside_stage.publishing("train", "mlp", resume):
         make_training(root, "mlp")
     found = shown(root)
     assert {run["status"][0] for run in found.values()} == {"FINISHED"}
@@ -342,11 +342,11 @@ def test_a_stage_is_followed_while_it_trains_and_resumes(root, resume, capfd):
 @pytest.mark.slow
 def test_every_stage_is_followed(root, capfd):
     make_all(root)
-    with beside_stage.follow("prepare"):
+    with beside_stage.publishing("prepare"):
         pass
-    with beside_stage.follow("evaluate", "lenet5-regularized"):
+    with beside_stage.publishing("evaluate", "lenet5-regularized"):
         pass
-    with beside_stage.follow("compare"):
+    with beside_stage.publishing("compare"):
         pass
     on_the_way = shown(root)
     assert set(sync.sync(list(VARIANTS)).values()) == {0}
@@ -359,7 +359,7 @@ def test_a_killed_stage_leaves_no_run_running(root, resume):
     write_journal(resume[0] / "journal.jsonl", journal("mlp", 0, 3, until=1, end=None))
     script = (
         "import sys, time; from pathlib import Path; from lenetlab.tracking import beside_stage\n"
-        "with beside_stage.follow('train', 'mlp', {0: Path(sys.argv[1])}): time.sleep(100)"
+        "with beside_stage.publishing('train', 'mlp', {0: Path(sys.argv[1])}): time.sleep(100)"
     )
     stage = subprocess.Popen([sys.executable, "-c", script, str(resume[0])], cwd=root)
     try:
@@ -380,7 +380,7 @@ def test_processes_that_open_a_new_store_at_once_do_not_clash(tmp_path, monkeypa
         make_training(tmp_path, variant)
     with contextlib.ExitStack() as stack:
         for variant in VARIANTS:
-            stack.enter_context(beside_stage.follow("train", variant))
+            stack.enter_context(beside_stage.publishing("train", variant))
     assert len(all_runs(tmp_path)) == 9
     assert capfd.readouterr().err == ""
 

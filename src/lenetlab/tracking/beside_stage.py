@@ -16,22 +16,14 @@ SILENCE_SECONDS = 60  # without a message, after which the stage gives up the pu
 
 
 @contextmanager
-def follow(stage: str, variant: str | None = None, live: Mapping[int, Path] | None = None) -> Iterator[None]:
+def publishing(stage: str, variant: str | None = None, live: Mapping[int, Path] | None = None) -> Iterator[None]:
     """Publish in another process what the block writes; no fault of that process stops the block.
 
     `live`: by seed, the folders whose journals grow while the block trains; their epochs are published as they finish.
     If the block fails, is interrupted or killed, runs that were RUNNING end as FAILED or KILLED.
     """
     folders = [str(folder.absolute()) for folder in (live or {}).values()]
-    task = json.dumps({"stage": stage, "variant": variant, "live": folders})
-    publisher = subprocess.Popen(
-        [sys.executable, "-m", "lenetlab.tracking.publisher", task],
-        bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C goes to the stage, which tells the publisher
-    )
+    publisher = start_publisher(json.dumps({"stage": stage, "variant": variant, "live": folders}))
     try:
         yield
     except BaseException as error:
@@ -50,10 +42,22 @@ def follow(stage: str, variant: str | None = None, live: Mapping[int, Path] | No
         )
 
 
+def start_publisher(task: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "lenetlab.tracking.publisher", task],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C goes to the stage, which tells the publisher
+    )
+
+
 def _finish(publisher: "subprocess.Popen[bytes]", outcome: str, wait_seconds: float) -> str | None:
     """Tell the publisher how the block ended, and wait until it is done; returns what failed there.
 
-    It may be silent for `wait_seconds`. After a block that failed, it then finishes on its own: it has little to do.
+    After `wait_seconds` without a message the publisher is killed; if the block failed, it finishes on its own instead,
+    because it has little left to do.
     """
     assert publisher.stdin  # noqa: S101  a pipe; for the type checker
     assert publisher.stdout  # noqa: S101

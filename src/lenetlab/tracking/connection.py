@@ -1,7 +1,7 @@
-"""Where MLflow's store is, and a client whose errors and waiting times are bounded.
+"""Where MLflow's store is, MLflow's settings, and a client that reports every answer.
 
-mlflow is imported inside functions: the import takes 3 to 4 s, more than most stages, so it happens in a process beside
-the stage.
+mlflow is imported inside functions: the import takes 3 to 4 s, longer than most stages, so it happens in a process
+beside the stage.
 """
 
 import os
@@ -16,8 +16,8 @@ from typing import Any
 from lenetlab.errors import UserError
 from lenetlab.storage import paths
 
-MAX_WAIT_SECONDS = 4  # that the publisher waits for servers and locks in all, once its stage has ended
-FREE_WAIT_SECONDS = 0.5  # of waiting for one answer do not count
+MAX_WAIT_SECONDS = 4  # for servers and locks, in all, once the stage has ended; publisher.WaitLimit counts them
+FREE_WAIT_SECONDS = 0.5  # an answer that takes no longer does not count
 # A hanging server costs 3 s instead of minutes. No telemetry, no migration log, no addresses on the screen.
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
@@ -27,7 +27,7 @@ SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
-OnAnswer = Callable[..., None]  # called after every answer; optionally with the seconds that the next one may take
+OnAnswer = Callable[..., None]  # called after every answer; its argument, if any: seconds that the next one may take
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ class Client:
                 answer = getattr(self.client, name)(*arguments, **options)
             except (self.mlflow.exceptions.MlflowException, SQLAlchemyError, OSError):
                 raise
-            except (
-                Exception
-            ) as error:  # of any kind: the client parses the page of a proxy as if it were MLflow's answer
+            except Exception as error:  # of any kind: the client takes the page of a proxy for MLflow's answer
                 raise OSError(f"an answer that is not MLflow's ({type(error).__name__}: {error})") from error
             self.on_answer()
             return answer

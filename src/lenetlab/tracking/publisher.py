@@ -74,8 +74,8 @@ class WaitLimit:
     """Ends this process once its stage is over and it has waited `MAX_WAIT_SECONDS` for something outside.
 
     It sleeps while a server hangs or another process locks the database. Waiting for a processor or the disk on a busy
-    machine does not count. An answer that takes longer than allowed counts in full, an earlier one not at all: a
-    server may be a little slow, but not very slow.
+    machine does not count. An answer that takes longer than allowed counts in full, any other not at all: a server may
+    be a little slow, but not very slow.
     """
 
     def __init__(self) -> None:
@@ -141,8 +141,8 @@ def _write_dot() -> None:
         _write_message(".")
 
 
-def _read_message(seconds: float | None) -> str | None:
-    """The stage's message, if it comes within so many seconds; `killed` if the stage no longer exists."""
+def _read_message(seconds: float) -> str | None:
+    """The stage's message if it comes within `seconds`, otherwise None; `killed` if the stage no longer exists."""
     ready, _, _ = select.select([0], [], [], seconds)
     return (os.read(0, 100).decode() or "killed") if ready else None
 

@@ -12,22 +12,22 @@ from lenetlab.tracking import content, variant_content
 from lenetlab.tracking.connection import reporting_mlflow_errors, store_location
 from lenetlab.tracking.store import Store, milliseconds, open_store
 
-CRASHED_SECONDS = 600  # a RUNNING run without progress for so long was left by a crash
+CRASHED_SECONDS = 600  # without progress, after which a RUNNING run was left by a crash
 
 
 def sync(variants: Sequence[str]) -> dict[str, int]:
     """Send what MLflow lacks of the outputs; returns how many runs, points and artifacts, and how many runs ended."""
-    outputs = Path.cwd()
+    outputs, resume = Path.cwd(), paths.resume_folder()  # the block below works in the folder of the store
     with reporting_mlflow_errors(), open_store(store_location()) as store:
         store.send(*content.prepare_runs(outputs))
         for variant in variants:
             store.send(*variant_content.variant_runs(outputs, variant))
         store.send(*content.comparison_runs(outputs))
-        _end_crashed_runs(store)
+        _end_crashed_runs(store, resume)
         return dict(store.sent)
 
 
-def _end_crashed_runs(store: Store) -> None:
+def _end_crashed_runs(store: Store, resume: Path) -> None:
     """End RUNNING runs without progress, left by a crash or a power cut, as their journals say or as KILLED.
 
     Progress is a start or an epoch of any seed of the variant, in the store or in the folder for resuming. If a
@@ -37,13 +37,12 @@ def _end_crashed_runs(store: Store) -> None:
     for run in store.search("attributes.status = 'RUNNING' and tags.stage = 'train'"):
         families.setdefault(run.data.tags.get("mlflow.parentRunId", run.info.run_id), []).append(run)
     for runs in families.values():
-        folders = [paths.resume_folder() / run.data.tags["fingerprint"] for run in runs]
+        folders = [resume / run.data.tags["fingerprint"] for run in runs]
         journals = [files.read_json_lines(folder / paths.JOURNAL) for folder in folders]
-        last_progress = max(
-            *(journal[-1]["time"] for journal in journals if journal),
-            *(run.info.start_time / 1000 for run in runs),
-            *(point.timestamp / 1000 for run in runs for point in store.metric_history(run, "train_loss")),
-        )
+        times = [journal[-1]["time"] for journal in journals if journal]
+        times += [run.info.start_time / 1000 for run in runs]
+        times += [point.timestamp / 1000 for run in runs for point in store.metric_history(run, "train_loss")]
+        last_progress = max(times)
         if time.time() - last_progress < CRASHED_SECONDS:
             continue
         for run, journal in zip(runs, journals, strict=True):

@@ -1,0 +1,95 @@
+"""Statements, evaluations and outcomes to check statements against, in a folder of a test."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from lenetlab.networks import build, layer_table
+from lenetlab.settings import claims, schema
+from lenetlab.statistics import comparison
+from lenetlab.statistics.claims import answers
+from tests.statistics.examples import make_study
+
+STUDY = make_study()
+EPOCHS = 3
+
+
+def with_study(*names: str) -> schema.Study:
+    return STUDY.model_copy(update={"study": names})
+
+
+def statement(**keys: object) -> dict:
+    return {"id": "X1", "statement": "Stated somewhere"} | keys
+
+
+def accuracy(variant: str = "lenet5", **keys: object) -> dict:
+    return statement(kind="accuracy", variant=variant, **keys)
+
+
+def relation(**keys: object) -> dict:
+    return statement(kind="relation", candidate="lenet5", baseline="mlp") | keys
+
+
+def load_claims(folder: Path, *statements: dict) -> list[claims.Claim]:
+    path = folder / "claims.yaml"
+    path.write_text(json.dumps({"claims": statements}))  # JSON is YAML
+    return claims.load(path, STUDY)
+
+
+@cache
+def layers_of(name: str) -> list[dict]:
+    definition = STUDY.variants[name]
+    return layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size)
+
+
+def write_evaluation(
+    folder: Path,
+    name: str,
+    training_set: Mapping[str, Sequence[float]] | None = None,
+    diverged: Sequence[int] = (),
+    **columns: Sequence[object],
+) -> None:
+    """The files of an evaluation that statements are checked against.
+
+    A column of curves.csv has an entry per seed: a value, or a list with a value per epoch. `training_set`: loss and
+    accuracy on the training images in evaluation mode, per seed; an old evaluation has none.
+    """
+    defaults = dict.fromkeys(
+        (f"{part}_{measure}" for part in ("train", "validation", "test") for measure in ("loss", "accuracy")), 0.5
+    )
+    (count,) = {len(values) for values in columns.values()}
+    lines = [",".join(("seed", "epoch", *defaults))]
+    for seed in range(count):
+        for epoch in range(1, EPOCHS + 1):
+            cells = {key: columns[key][seed] if key in columns else default for key, default in defaults.items()}
+            row = [cell[epoch - 1] if isinstance(cell, list) else cell for cell in cells.values()]
+            lines.append(",".join(map(str, (seed, epoch, *row))))
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "curves.csv").write_text("\n".join(lines) + "\n")
+    record = {"variant": name, "layers": layers_of(name)}
+    record["diverged"] = {str(seed): {"epoch": 1, "step": 12} for seed in diverged}
+    if training_set:
+        seeds = {str(seed): {key: values[seed] for key, values in training_set.items()} for seed in range(count)}
+        record["training_set"] = seeds
+    (folder / name / "variant.json").write_text(json.dumps(record))
+
+
+def answer(
+    folder: Path,
+    stated: dict,
+    study: Sequence[str] = (),
+    outcomes: Sequence[comparison.Outcome] = (),
+    costs: Mapping[str, Mapping[str, object]] | None = None,
+) -> answers.Answer:
+    """The answer to one statement, from the evaluations in the folder and a study of these variants."""
+    (found,) = answers.decide(load_claims(folder, stated), with_study(*study), outcomes, folder, costs or {})
+    return found
+
+
+def outcome(candidate: str, baseline: str, verdict: str, difference: float | None = 0.0) -> comparison.Outcome:
+    """With the fields that statements use; the others are None."""
+    fields = dict.fromkeys(field.name for field in dataclasses.fields(comparison.Outcome))
+    used = {"candidate": candidate, "baseline": baseline, "verdict": verdict, "difference": difference}
+    return comparison.Outcome(**fields | used | {"reason": f"{verdict}, as tested"})

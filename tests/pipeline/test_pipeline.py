@@ -401,7 +401,7 @@ def test_a_matched_width_follows_the_other_variant_after_the_remedy(finished, tm
     edit(project, shrink)
     assert not {"train@mlp", "evaluate@mlp"} & set(due(project))
     log = run(project, "python", "stages/compare.py", status=1)
-    assert "evaluations/mlp: made from other settings than those of params.yaml" in log
+    assert "evaluations/mlp: made with other settings than those in params.yaml" in log
     assert "dvc repro --force --single-item train@mlp, then dvc repro" in log
     run(project, "dvc", "repro", "--force", "--single-item", "train@mlp")
     assert stages_run(run(project, "dvc", "repro", "evaluate@mlp")) == ["evaluate@mlp"]

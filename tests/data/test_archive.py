@@ -241,6 +241,10 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
         python_tar((tar_info("1_1.png", pax_headers={"size": "9"}), b"")),
         "damaged: invalid extended header at byte 512",
     ),
+    "path of all members": (
+        with_checksum(replaced(python_tar((tar_info("1_1.png", pax_headers={"path": "2_2.png"}), b"")), 156, b"g")),
+        "damaged: invalid extended header at byte 512",
+    ),
     "attributes without end": (
         python_tar((tar_info("1_1.png", pax_headers={"comment": "x"}), b"")).replace(b"comment=x\n", b"comment=xy"),
         "damaged: invalid extended header at byte 512",

@@ -43,7 +43,7 @@ REJECTED_TYPES = {
     b"6": "a pipe",
     b"S": "a sparse file",
 }
-WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size the header gives
+WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # even if the header gives a size
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 
 PLAIN_PATH = re.compile(r"[0-9]{1,9}_[0-9]\.png")  # nearly every path; only the others need the checks below

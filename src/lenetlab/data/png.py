@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 
 SIDE = 28  # pixels
-FILTERED_SIZE = SIDE * (1 + SIDE)  # bytes of an image in a PNG file: a filter type stands before each row
-BATCH = 4096  # images whose filters are undone together; so many fit into a processor's cache
+FILTERED_SIZE = SIDE * (1 + SIDE)  # bytes of an image in a PNG file: each row starts with its filter type
+BATCH = 4096  # images whose filters are undone together; they fit into the cache of a processor
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">8sI4sIIBBBBBI")

@@ -88,5 +88,6 @@ def test_a_smaller_selection_is_part_of_a_larger_one(prepared):
     )
     found = [{image.numpy().tobytes() for image in digits.images} for digits in (*selections, whole)]
     assert [len(digits) for digits in selections] == [100, 400, len(whole)]
+    assert found[0] != {image.numpy().tobytes() for image in whole.images[:100]}  # shuffled
     assert found[0] < found[1] < found[2] == found[3]
     assert sorted(selections[2].labels.tolist()) == sorted(whole.labels.tolist())

@@ -63,6 +63,15 @@ def test_seeds_needed_are_the_fewest_with_80_percent_power():
     assert power.seeds_needed(VarianceComponents((0.0, 0.0), 0.0), 10_000, 24, margin) == 7
 
 
+def test_seeds_needed_are_enough_for_the_margin_and_for_no_difference():
+    """In a large family, Holm's correction makes the margin harder to find; in a small one, equivalence is harder."""
+    components, margin = VarianceComponents((0.001**2, 0.001**2), 0.0003**2), 0.002
+    for comparisons, harder, easier in ((20, margin, 0.0), (1, 0.0, margin)):
+        by_truth = [power.seeds_needed(components, 10_000, comparisons, margin, [truth]) for truth in (harder, easier)]
+        assert by_truth[0] > by_truth[1]
+        assert power.seeds_needed(components, 10_000, comparisons, margin) == by_truth[0]
+
+
 def test_the_power_of_equivalence_is_that_of_simulated_studies():
     """Differences with known variance; the 90 % interval must lie within the margin."""
     generator = np.random.default_rng(0)

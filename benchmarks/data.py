@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lenetlab.data import archive, images, prepare, sources
+from lenetlab.data import archive, image_files, prepare, sources
 
 ROOT = Path(__file__).parents[1]
 FRACTIONS = (1, 2, 4)  # 1/N of the training images, to measure how time grows with their number
@@ -30,7 +30,7 @@ def make(work: Path, train: int, test: int) -> None:
             _cut(raw, archives, train // fraction, test)
         prepare_folder(archives, work / f"prepared-{fraction}", validation=0)
     for part, name in (("train", "train"), ("test", "t10k")):
-        found = images.read_archive(work / "stored" / f"{part}.tar", [])
+        found = image_files.read_archive(work / "stored" / f"{part}.tar", [])
         loose, own = work / "loose" / part, work / "torchvision" / "MNIST" / "raw"
         loose.mkdir(parents=True)
         own.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lenetlab.data import archive, images, png, prepare, sources
+from lenetlab.data import archive, image_files, png, prepare, sources
 from lenetlab.storage import files
 from tests.data.formats import divided, flip_bit, pillow_pixels, pillow_png, tar, with_header_checksum
 from tests.storage.fuzzing import all_files, apply_changes, byte_changes, check_peak_memory, error_lines, few_examples
@@ -200,7 +200,7 @@ def test_an_error_of_fetch_or_prepare_leaves_no_output(
 BOMBS = """
 import io, sys, tarfile, zlib
 from pathlib import Path
-from lenetlab.data import archive, images, png
+from lenetlab.data import archive, image_files, png
 from tests.data.formats import with_header_checksum
 
 path, scale = Path(sys.argv[1]), int(sys.argv[2])
@@ -236,7 +236,7 @@ def compressed_zeros(size):
 
 def problems_of(path):
     problems = []
-    images.read_archive(path, problems)
+    image_files.read_archive(path, problems)
     return problems
 
 
@@ -406,7 +406,7 @@ unusual_names = (
 
 
 def number_and_label(name: str) -> tuple[int, int] | None:
-    """As `images.parse_name`, but without regular expressions; None for an invalid name."""
+    """As `image_files.parse_name`, but without regular expressions; None for an invalid name."""
     digits, _, rest = name.partition("_")
     plain = set("0123456789")
     valid = 1 <= len(digits) <= 9 and set(digits) <= plain and rest[:1] in plain and rest[1:] == ".png" and rest[:1]
@@ -433,7 +433,7 @@ def test_any_names_in_an_archive(folder, count, names):
             packed.addfile(info, io.BytesIO(content))
     path, problems = folder / "train.tar", []
     path.write_bytes(stream.getvalue())
-    found = images.read_archive(path, problems)
+    found = image_files.read_archive(path, problems)
     for line in problems:
         assert line.startswith(f"{path}: ")
         assert line.isprintable()

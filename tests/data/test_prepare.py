@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenetlab.data import images, png, prepare, sources
+from lenetlab.data import image_files, png, prepare, sources
 from lenetlab.errors import UserError
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256
@@ -226,7 +226,7 @@ def test_zero_validation_images(tmp_path):
 def split(labels: list[int] | np.ndarray, pixels: np.ndarray, validation: int, seed: int = 0) -> np.ndarray:
     digests = np.array([sha256(image.tobytes()) for image in pixels], dtype=object)
     numbers = np.arange(len(labels))
-    whole = images.Images(names=numbers, numbers=numbers, labels=np.array(labels), pixels=pixels, digests=digests)
+    whole = image_files.Images(names=numbers, numbers=numbers, labels=np.array(labels), pixels=pixels, digests=digests)
     return prepare.split(whole, validation, seed)
 
 

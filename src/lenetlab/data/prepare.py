@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenetlab.data import archive
-from lenetlab.data.images import Images, read_archive
+from lenetlab.data.image_files import Images, read_archive
 from lenetlab.errors import UserError
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenetlab.data import images, png
+from lenetlab.data import image_files, png
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256
 from tests.data.formats import pillow_png, tar
@@ -17,7 +17,7 @@ DIGITS = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
 def test_a_file_name_gives_number_and_label(number, label, zeros):
     digits = "0" * min(zeros, 9 - len(str(number))) + str(number)
 
-    assert images.parse_name(f"{digits}_{label}.png") == (number, label)
+    assert image_files.parse_name(f"{digits}_{label}.png") == (number, label)
 
 
 INVALID_NAMES = [
@@ -30,13 +30,13 @@ INVALID_NAMES = [
 @pytest.mark.parametrize("name", INVALID_NAMES)
 def test_other_file_names_are_rejected(name):
     with pytest.raises(ValueError, match=r"invalid file name; allowed: \{number\}_\{label\}\.png"):
-        images.parse_name(name)
+        image_files.parse_name(name)
 
 
 @pytest.mark.parametrize("label", ["10", "55", "05"])
 def test_labels_other_than_0_to_9_are_rejected(label):
     with pytest.raises(ValueError, match=f"the label {label} is not a single digit; allowed: 0 to 9"):
-        images.parse_name(f"00001_{label}.png")
+        image_files.parse_name(f"00001_{label}.png")
 
 
 def test_the_images_of_an_archive_are_ordered_by_number(tmp_path):
@@ -44,7 +44,7 @@ def test_the_images_of_an_archive_are_ordered_by_number(tmp_path):
     names = ["10_3.png", "00009_0.png", "2_9.png"]
     files.write_bytes(path, tar((name, png.encode(DIGITS[place])) for place, name in enumerate(names)))
 
-    found = images.read_archive(path, problems)
+    found = image_files.read_archive(path, problems)
 
     assert problems == []
     assert found.names.tolist() == names[::-1]
@@ -66,7 +66,7 @@ def test_all_errors_are_listed_and_valid_images_are_read(tmp_path):
     }
     files.write_bytes(path, tar(contents.items()))
 
-    found = images.read_archive(path, problems)
+    found = image_files.read_archive(path, problems)
 
     assert [line.split("; ")[0] for line in problems] == [
         "an earlier problem",
@@ -88,5 +88,5 @@ def test_an_archive_without_images(tmp_path, content, problem):
     path, problems = tmp_path / "train.tar", []
     files.write_bytes(path, content)
 
-    assert len(images.read_archive(path, problems).names) == 0
+    assert len(image_files.read_archive(path, problems).names) == 0
     assert problems == [f"{path}: {problem}"]

@@ -27,7 +27,7 @@ ORIGIN = {
 ANSWERS = [
     Answer("S0.1", "parameters", "LeNet-5 has 44,526 parameters", "refuted", "44,426", "it has 100 fewer"),
     Answer("S0.4", "parameters", "The MLP has 49,950", "confirmed", "49,950", "its layers add up to it"),
-    Answer("S2.9", "relation", "It takes | longer", "undecided", "–", "no time was measured; run `make <b>`"),
+    Answer("S2.9", "relation", "It takes | longer", "undecided", "–", "no time <was> measured; run `make <b>`"),
 ]
 
 Diverged = Mapping[str, Mapping[int, int]]  # by variant and seed: the epoch

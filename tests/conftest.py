@@ -132,7 +132,7 @@ def without_mlflow(no_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an empty MLflow store: creating one takes longer than the tests that use it."""
     folder = tmp_path_factory.mktemp("store")
     with open_store(StoreLocation(f"sqlite:///{folder}/mlflow.db", folder, folder / "mlflow.db")):

@@ -59,8 +59,8 @@ def test_a_run_is_repeated_identically_from_its_record_alone(trained, prepared, 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from MLflow's dependencies
-def test_a_record_in_mlflow_is_enough(trained, prepared, template, tmp_path, monkeypatch):
-    root = shutil.copytree(template, tmp_path / "root")
+def test_a_record_in_mlflow_is_enough(trained, prepared, empty_store, tmp_path, monkeypatch):
+    root = shutil.copytree(empty_store, tmp_path / "root")
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("DVC_ROOT", str(root))

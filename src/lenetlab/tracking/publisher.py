@@ -81,7 +81,7 @@ class WaitLimit:
     def __init__(self) -> None:
         self.waited = self.waited_before = 0.0  # seconds: for the present answer, and for those that took too long
         self.allowed = FREE_WAIT_SECONDS
-        self.thread = threading.main_thread().native_id
+        self.thread = threading.get_native_id()  # the one that waits for answers
         threading.Thread(target=self._watch, daemon=True).start()
 
     def on_answer(self, allowed: float = FREE_WAIT_SECONDS) -> None:
@@ -107,7 +107,7 @@ class WaitLimit:
         os._exit(1)
 
 
-def _waits_for_machine(thread: int | None) -> bool:
+def _waits_for_machine(thread: int) -> bool:
     """Whether a thread of this process waits for a processor or the disk; False where the system does not say."""
     try:
         return Path(f"/proc/self/task/{thread}/stat").read_bytes().rpartition(b") ")[2][:1] in b"RD"

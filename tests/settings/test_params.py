@@ -189,6 +189,14 @@ def test_no_key_of_the_file_may_be_missing(tmp_path, key):
         params.load(path)
 
 
+def test_a_key_that_is_not_unicode_is_rejected(tmp_path):
+    error = error_of(tmp_path, ("device: auto", 'device: auto\n"\\ud800": 1'))
+    assert error == (
+        f"{tmp_path}/params.yaml: '\\ud800' is not allowed; allowed: a block with the keys device, seeds, study,"
+        " comparisons, equivalence_margin, data, training, cost, sensitivity, variants"
+    )
+
+
 @pytest.mark.parametrize("content", ["", "[1, 2]", "just text", "# only a comment\n"])
 def test_a_file_that_is_not_a_mapping_is_rejected(tmp_path, content):
     path = tmp_path / "params.yaml"

@@ -31,7 +31,8 @@ def file_error(path: Path, problems: Iterable[Problem]) -> UserError:
     keys_by_text: dict[str, dict[str, None]] = {}
     for problem in problems:
         keys_by_text.setdefault(problem.text, {})[key_path(problem.place)] = None
-    lines = [f"{path}: {_shortened(list(keys), MAX_KEYS)}: {text}" for text, keys in keys_by_text.items()]
+    places = {text: _shortened(list(filter(None, keys)), MAX_KEYS) for text, keys in keys_by_text.items()}
+    lines = [f"{path}: {keys}: {text}" if keys else f"{path}: {text}" for text, keys in places.items()]
     more = [f"{path}: and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
     return UserError(*lines[:MAX_LINES], *more)
 

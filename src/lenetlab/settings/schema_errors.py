@@ -49,7 +49,7 @@ def _json_schema(model: type[StrictModel]) -> JsonSchema:
 
 def _follow(schema: JsonSchema, location: Place) -> tuple[Place, list[JsonSchema]]:
     """The place without the branches of unions, which pydantic adds to it; and the schema at each of its steps."""
-    place, nodes = [], [_resolve(schema, schema)]
+    place, nodes = [], [{"properties": schema["properties"]}]
     for step in location:
         node = nodes[-1]
         if "anyOf" in node or "oneOf" in node:

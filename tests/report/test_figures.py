@@ -168,6 +168,12 @@ def test_the_forest_has_titles_and_only_known_intervals():
     assert ids(parse(figures.forest([unknown]), "f"), "f-interval") == []
 
 
+def test_the_forest_draws_both_intervals_in_percentage_points():
+    lines = {line.get_gid(): list(line.get_xdata()) for line in figures.forest([COMPARISON]).axes[0].get_lines()}
+    assert lines["interval_seeds-0"] == pytest.approx([1.2, 1.5])
+    assert lines["interval-0"] == pytest.approx([1.1, 1.6])
+
+
 def test_a_confusion_matrix_shows_every_count():
     shown = texts(drawing("confusion"))
     assert shown.count("90") == 10

@@ -331,7 +331,7 @@ def test_sensitivity_is_measured_kept_and_shown(finished, tmp_path):
     assert (project / "reports" / "figures" / "sensitivity.svg").is_file()
 
 
-NOT_MEASURED = "Not measured with these data and settings yet"
+NOT_MEASURED = "Not measured yet with the present data and settings"
 
 
 @pytest.fixture(scope="module")

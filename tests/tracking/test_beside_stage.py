@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from lenetlab.tracking import beside_stage, sync
+from lenetlab.tracking import beside_stage, store, sync
 from tests.tracking.outputs import VARIANTS, journal, make_all, make_training, write_journal
 from tests.tracking.stores import read_content, runs_by_name, statuses, wait_for, working_in
 
@@ -95,4 +96,26 @@ def test_processes_that_create_a_store_at_the_same_time_do_not_clash(tmp_path, c
         for variant in VARIANTS:
             stack.enter_context(beside_stage.publishing("train", variant))
     assert len(statuses(tmp_path)) == 9
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("forked_publishers")
+def test_processes_that_publish_the_same_runs_do_not_create_them_twice(study, resume, monkeypatch, capfd):
+    search = store.Store.search
+
+    def search_and_pause(self: store.Store, condition: str) -> list:
+        """So that another process can search before this one creates what it has not found."""
+        found = search(self, condition)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(store.Store, "search", search_and_pause)
+    for seed, folder in resume.items():
+        write_journal(folder / "journal.jsonl", journal("mlp", seed, 3, until=1, end=None))
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(beside_stage.publishing("train", "mlp", resume))
+        wait_for(lambda: "mlp seed 1" in statuses(study))
+        make_training(study, "mlp")
+    assert statuses(study) == {"mlp": "FINISHED", "mlp seed 0": "FINISHED", "mlp seed 1": "FINISHED"}
     assert capfd.readouterr().err == ""

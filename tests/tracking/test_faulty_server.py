@@ -96,7 +96,7 @@ class Case:
         return f"{self.name} {self.begins}{', then repaired' * self.is_repaired}"
 
     @contextlib.contextmanager
-    def working(self, through_proxy: bool = True) -> Iterator[None]:
+    def working(self, through_proxy: bool = True) -> Iterator[pytest.MonkeyPatch]:
         """The block works in the folder of the case, with its store and data."""
         with working_in(self.folder) as patch:
             patch.setattr(outputs, "DATA", self.data)
@@ -104,7 +104,7 @@ class Case:
                 patch.setenv("MLFLOW_TRACKING_URI", f"http://user:{PASSWORD}@127.0.0.1:{self.proxy.port}")
             elif self.server:
                 patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{self.server.port}")
-            yield
+            yield patch
 
     def start(self, folder: Path, server: Server, empty_store: Path) -> None:
         self.folder, self.data = folder, sha256(str(folder).encode())
@@ -138,35 +138,22 @@ class Case:
             self.errors = capfd.readouterr().err
         self._repair()
 
-    def runs(self) -> tuple[Any, list[Any]]:
-        """MLflow's client and the runs of the case, read from the database itself."""
-        client = stores.open_client(self.server.folder if self.server else self.folder)
-        return client, stores.find_runs(client, f"tags.data = '{self.data[:12]}'")
+    def runs(self, client: Any) -> list[Any]:
+        """MLflow's runs of the case."""
+        return stores.find_runs(client, f"tags.data = '{self.data[:12]}'")
 
-    def content(self) -> list[dict]:
-        """All that MLflow holds of the runs; two runs of the same name would both be there."""
-        artifacts = self.server.folder / "artifacts" if self.server else self.folder
-        found = stores.describe(*self.runs(), lambda uri: artifacts / uri.removeprefix("mlflow-artifacts:/"))
+    def content(self, store: Path, artifacts: Path) -> list[dict]:
+        """All that a store holds of the case; two runs of the same name would both be there."""
+        client = stores.open_client(store)
+        found = stores.describe(
+            client, self.runs(client), lambda uri: artifacts / uri.removeprefix("mlflow-artifacts:/")
+        )
         return sorted(found, key=lambda run: (run["name"], run["status"]))
 
-    def content_without_fault(self, empty_store: Path) -> list[dict]:
-        """The same, after all runs were removed and published again."""
-        client, runs = self.runs()
-        if self.server:
-            for run in runs:
-                client.delete_run(run.info.run_id)
-        else:
-            self.folder = self.folder.rename(self.folder.with_name("again"))  # MLflow keeps the database open
-            shutil.rmtree(self.folder / "mlruns")
-            for path in self.folder.glob("mlflow.db*"):
-                path.unlink()
-            shutil.copy(empty_store / "mlflow.db", self.folder)
-        with self.working(through_proxy=False):
-            sync.sync(["mlp"])
-        return self.content()
-
-    def problems(self, usual_seconds: float, empty_store: Path) -> list[str]:
-        """How the stage and its record differ from what they must be."""
+    def problems(self, usual_seconds: float, reference: Path) -> list[str]:
+        """How the stage and its record differ from what they must be; `reference` is a store without faults."""
+        store = self.server.folder if self.server else self.folder
+        artifacts = store / "artifacts" if self.server else store
         problems, lines = [], self.errors.splitlines()
         if self.seconds > usual_seconds + ALLOWED_SECONDS:
             problems.append(f"it cost {self.seconds - usual_seconds:.1f} s")
@@ -174,15 +161,17 @@ class Case:
             problems.append(f"wrong warnings: {lines}")
         if any(word in self.errors for word in ("user", *PASSWORD.split("@"))):
             problems.append(f"the warning shows user or password: {lines}")
-        before = self.content()
-        with self.working(through_proxy=False):
+        before = self.content(store, artifacts)
+        with self.working(through_proxy=False) as patch:
             sync.sync(["mlp"])
-            after = self.content()
+            after = self.content(store, artifacts)
             if set(sync.sync(["mlp"]).values()) != {0}:
                 problems.append("a second sync found something to send")
+            patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{reference}/mlflow.db")
+            sync.sync(["mlp"])
         if not lines and before != after:
             problems.append("the record was not complete, without a warning")
-        if after != self.content_without_fault(empty_store):
+        if after != self.content(reference, reference):
             problems.append("the record differs from one that was published without a fault")
         return [f"{self}: {problem}" for problem in problems]
 
@@ -248,7 +237,8 @@ def run_cases(cases: list[Case], server: Server, empty_store: Path, folder: Path
         case.start(folder / str(number) / "study", server, empty_store)
     for case in cases:
         if case.begins != "at the start":
-            wait_for(lambda case=case: len(case.runs()[1]) == 3)
+            client = stores.open_client(case.server.folder if case.server else case.folder)
+            wait_for(lambda case=case, client=client: len(case.runs(client)) == 3)
         elif case.fault not in (None, "refused"):
             wait_for(lambda case=case: case.proxy.broken)
     for case in cases:
@@ -260,11 +250,12 @@ def run_cases(cases: list[Case], server: Server, empty_store: Path, folder: Path
 
 def test_no_fault_delays_a_stage_or_damages_its_record(server, empty_store, tmp_path, count, large, capfd):
     problems, costs, cases = [], [], many_cases() if large else few_cases()
+    reference = shutil.copytree(empty_store, tmp_path / "reference")
     for start in range(0, len(cases), CASES_AT_A_TIME):
         batch = cases[start : start + CASES_AT_A_TIME]
         run_cases(batch, server, empty_store, tmp_path / str(start), capfd)
         for case in batch:
-            problems += case.problems(cases[0].seconds, empty_store)
+            problems += case.problems(cases[0].seconds, reference)
             costs.append(f"{case.seconds - cases[0].seconds:+.1f} s, {case}: {case.errors.strip()}")
             count("tracking faults")
             if case.proxy:

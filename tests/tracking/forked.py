@@ -76,7 +76,7 @@ def _run(work: Callable[[], object], stdin: int, stdout: int, errors: Path) -> N
         stderr = os.open(errors, os.O_WRONLY | os.O_CREAT, 0o644)
         for target, source in enumerate((stdin, stdout, stderr)):
             os.dup2(source, target)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(3, 65536)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores Ctrl-C
         warnings.resetwarnings()
@@ -94,7 +94,7 @@ def _run(work: Callable[[], object], stdin: int, stdout: int, errors: Path) -> N
 
 
 def start_publisher(task: str) -> ForkedProcess:
-    """In place of `beside_stage.start_publisher`. What publishers import is imported here, once for all."""
+    """In place of `beside_stage.start_publisher`. What publishers import is imported here, once."""
     import_mlflow()
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import scipy.special  # noqa: F401

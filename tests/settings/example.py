@@ -1,4 +1,4 @@
-"""A small params.yaml and claims.yaml, so that tests do not depend on what a user writes into those of the project."""
+"""A small params.yaml, a claims.yaml and statements, so that tests do not depend on the files that users edit."""
 
 from pathlib import Path
 
@@ -107,3 +107,15 @@ def write_params(folder: Path, *edits: tuple[str, str]) -> Path:
     path = folder / "params.yaml"
     path.write_text(replace_once(PARAMS + MORE_VARIANTS, *edits))
     return path
+
+
+def statement(**keys: object) -> dict:
+    return {"id": "X1", "statement": "Stated somewhere"} | keys
+
+
+def accuracy(variant: str = "lenet5", **keys: object) -> dict:
+    return statement(kind="accuracy", variant=variant, **keys)
+
+
+def relation(**keys: object) -> dict:
+    return statement(kind="relation", candidate="lenet5", baseline="mlp") | keys

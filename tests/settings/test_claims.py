@@ -10,20 +10,9 @@ from lenetlab.networks import build, custom_layers, layer_table
 from lenetlab.settings import claim_schema, claims, params, schema
 from lenetlab.statistics.claims import claim_text
 from tests.settings import example
+from tests.settings.example import accuracy, relation, statement
 
 PROJECT = Path(__file__).parents[2]
-
-
-def statement(**keys: object) -> dict:
-    return {"id": "X1", "statement": "Stated somewhere"} | keys
-
-
-def accuracy(variant: str = "lenet5", **keys: object) -> dict:
-    return statement(kind="accuracy", variant=variant, **keys)
-
-
-def relation(**keys: object) -> dict:
-    return statement(kind="relation", candidate="lenet5", baseline="mlp") | keys
 
 
 @pytest.fixture(scope="module")

@@ -20,18 +20,6 @@ def with_study(*names: str) -> schema.Study:
     return STUDY.model_copy(update={"study": names})
 
 
-def statement(**keys: object) -> dict:
-    return {"id": "X1", "statement": "Stated somewhere"} | keys
-
-
-def accuracy(variant: str = "lenet5", **keys: object) -> dict:
-    return statement(kind="accuracy", variant=variant, **keys)
-
-
-def relation(**keys: object) -> dict:
-    return statement(kind="relation", candidate="lenet5", baseline="mlp") | keys
-
-
 def load_claims(folder: Path, *statements: dict) -> list[claims.Claim]:
     path = folder / "claims.yaml"
     path.write_text(json.dumps({"claims": statements}))  # JSON is YAML

@@ -11,16 +11,8 @@ from lenetlab.errors import UserError
 from lenetlab.settings import claims
 from lenetlab.statistics.claims import answers
 from lenetlab.storage import files
-from tests.statistics.statements import (
-    STUDY,
-    accuracy,
-    answer,
-    load_claims,
-    relation,
-    statement,
-    with_study,
-    write_evaluation,
-)
+from tests.settings.example import accuracy, relation, statement
+from tests.statistics.statements import STUDY, answer, load_claims, with_study, write_evaluation
 
 ROOT = Path(__file__).parents[2]
 

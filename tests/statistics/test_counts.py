@@ -5,7 +5,8 @@ import pytest
 from lenetlab.settings import schema
 from lenetlab.statistics.claims import answers
 from lenetlab.storage import files
-from tests.statistics.statements import STUDY, answer, load_claims, relation, statement, write_evaluation
+from tests.settings.example import relation, statement
+from tests.statistics.statements import STUDY, answer, load_claims, write_evaluation
 
 LENET5 = "the network has 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706 parameters"
 

@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 from lenetlab.evaluation import divergence
 from lenetlab.statistics import intervals
 from lenetlab.statistics.claims import answers
-from tests.statistics.statements import (
-    accuracy,
-    answer,
-    load_claims,
-    outcome,
-    relation,
-    statement,
-    with_study,
-    write_evaluation,
-)
+from tests.settings.example import accuracy, relation, statement
+from tests.statistics.statements import answer, load_claims, outcome, with_study, write_evaluation
 
 SIX = [0.985, 0.986, 0.987, 0.988, 0.989, 0.990]  # mean 0.9875, deviation 0.00187083
 LOW, HIGH = [0.10, 0.11, 0.12, 0.13, 0.14, 0.15], [0.20, 0.21, 0.22, 0.23, 0.24, 0.25]

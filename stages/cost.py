@@ -1,10 +1,13 @@
 """Measure what each variant costs, one after another, on an idle machine: python stages/cost.py"""
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's code, whichever is installed
 
 from lenetlab.errors import reporting_errors
 from lenetlab.settings import command_line, params
-from lenetlab.storage import files, paths
+from lenetlab.storage import dependencies, files, paths
 
 IDLE_SHARE = 0.95  # of its time a measured process has a processor if the machine is idle, at least
 
@@ -27,6 +30,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with reporting_errors():
+    with reporting_errors(), dependencies.unchanged():
         command_line.stage_arguments(sys.argv)
         main()

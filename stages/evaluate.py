@@ -1,11 +1,14 @@
 """Evaluate one variant's runs on the test images: python stages/evaluate.py VARIANT"""
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's code, whichever is installed
 
 from lenetlab.errors import reporting_errors
 from lenetlab.evaluation import divergence
 from lenetlab.settings import command_line, params
-from lenetlab.storage import files, paths
+from lenetlab.storage import dependencies, files, paths
 from lenetlab.tracking import beside_stage
 
 
@@ -35,5 +38,5 @@ def main(variant: str) -> None:
 
 
 if __name__ == "__main__":
-    with reporting_errors():
+    with reporting_errors(), dependencies.unchanged():
         main(*command_line.stage_arguments(sys.argv, "VARIANT"))

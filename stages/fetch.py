@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's code, whichever is installed
+
 from lenetlab.data import sources
 from lenetlab.errors import reporting_errors
 from lenetlab.settings import command_line, params
-from lenetlab.storage import paths
+from lenetlab.storage import dependencies, paths
 
 
 def main() -> None:
@@ -15,6 +17,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with reporting_errors():
+    with reporting_errors(), dependencies.unchanged():
         command_line.stage_arguments(sys.argv)
         main()

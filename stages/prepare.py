@@ -1,11 +1,14 @@
 """Check all images, split off validation images, write index, pixels and profile: python stages/prepare.py"""
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's code, whichever is installed
 
 from lenetlab.data import prepare
 from lenetlab.errors import reporting_errors
 from lenetlab.settings import command_line, params
-from lenetlab.storage import paths
+from lenetlab.storage import dependencies, paths
 from lenetlab.tracking import beside_stage
 
 
@@ -28,6 +31,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with reporting_errors():
+    with reporting_errors(), dependencies.unchanged():
         command_line.stage_arguments(sys.argv)
         main()

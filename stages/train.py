@@ -1,10 +1,13 @@
 """Train a variant with every seed: python stages/train.py VARIANT"""
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's code, whichever is installed
 
 from lenetlab.errors import reporting_errors
 from lenetlab.settings import command_line, params
-from lenetlab.storage import paths
+from lenetlab.storage import dependencies, paths
 from lenetlab.tracking import beside_stage
 
 
@@ -21,5 +24,5 @@ def main(variant: str) -> None:
 
 
 if __name__ == "__main__":
-    with reporting_errors():
+    with reporting_errors(), dependencies.unchanged():
         main(*command_line.stage_arguments(sys.argv, "VARIANT"))

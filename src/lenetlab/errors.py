@@ -69,11 +69,12 @@ def reporting_errors() -> Iterator[None]:
     """For programs: print an error that the user can correct without a traceback, exit status 1; Ctrl-C: status 130.
 
     A stage ends when its `dvc repro` is killed, also if that happened before this call: its parent is then another
-    process, which is not in the process group that DVC shares with its stages.
+    process, which is not in the process group that DVC shares with its stages. A stage that leads a group was started
+    in one of its own.
     """
     if "DVC_STAGE" in os.environ:
         die_with_parent()
-        if os.getpgid(os.getppid()) != os.getpgrp():
+        if os.getpgrp() not in (os.getpid(), os.getpgid(os.getppid())):
             raise SystemExit("error: the `dvc repro` that started this stage has ended")
     try:
         yield

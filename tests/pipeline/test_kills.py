@@ -131,7 +131,7 @@ def test_kills_at_random_times_lose_nothing_and_leave_no_process(project, undist
             way = chance.choice(list(SIGNALS))
             SIGNALS[way](process)
             process.wait()
-            assert ended(project, "stages/", 10), way
+            assert ended(project, "stages/", 60), way
             remove_what_dvc_damaged(project)
             count("dvc repro killed at a random time")
             kills += 1
@@ -168,12 +168,38 @@ def wait_until_it_trains(project: Path) -> None:
     raise AssertionError("no epoch was finished within a minute")
 
 
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_stage_ends_with_its_dvc_whichever_shell_starts_it(project, monkeypatch, shell):
+    """Debian's /bin/sh waits for its last command; bash replaces itself with it."""
+    monkeypatch.setenv("SHELL", shell)
+    edit(project, lambda content: content["training"].update(epochs=1000))
+    process = started(project, "dvc", "repro", f"train@{VARIANT}")
+    wait_until_it_trains(project)
+    process.kill()
+    process.wait()
+    assert ended(project, "stages/", 60)
+
+
+LEFT_ALONE = """
+import os, subprocess, sys
+
+subprocess.Popen(sys.argv[1:])
+os._exit(0)
+"""
+
+
 def test_a_stage_ends_if_its_dvc_was_killed_before_it_started(tmp_path):
-    """An orphan's new parent is in another process group; so is the parent of a group with one process."""
+    """An orphan's new parent is in another process group."""
     words, environ = [sys.executable, ROOT / "stages" / "fetch.py"], environment() | {"DVC_STAGE": "fetch"}
-    done = subprocess.run(words, cwd=tmp_path, env=environ, process_group=0, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (1, "error: the `dvc repro` that started this stage has ended\n")
-    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    command = [sys.executable, "-c", LEFT_ALONE, *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, process_group=0, capture_output=True, text=True)
+    assert done.stderr == "error: the `dvc repro` that started this stage has ended\n"
+
+
+@pytest.mark.parametrize("options", [{}, {"process_group": 0}, {"start_new_session": True}])
+def test_a_stage_starts_in_the_group_of_its_parent_and_in_one_of_its_own(tmp_path, options):
+    words, environ = [sys.executable, ROOT / "stages" / "fetch.py"], environment() | {"DVC_STAGE": "fetch"}
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, **options)
     assert "params.yaml" in done.stderr  # it started, and misses this file
 
 
@@ -183,7 +209,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_continue(project, tmp_path, count):
         process = started(project, "dvc", "repro", f"train@{VARIANT}", log=log)
         wait_until_it_trains(project)
         os.killpg(process.pid, signal.SIGINT)
-        assert ended(project, "stages/", 10)
+        assert ended(project, "stages/", 60)
         assert process.wait(timeout=60) != 0
     said = (tmp_path / "log").read_text()
     assert "stopped; finished epochs are kept: the same command continues there" in said

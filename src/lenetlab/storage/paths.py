@@ -10,7 +10,7 @@ SAMPLES = Path("data/prepared/samples.png")  # outside PREPARED_TRAIN, so that a
 RUNS, JOURNALS, EVALUATIONS = Path("runs"), Path("journals"), Path("evaluations")  # a folder per variant in each
 COSTS, SENSITIVITY = Path("costs.json"), Path("docs/sensitivity.json")
 REPORTS = Path("reports")
-DVC_LOCK, DVC_RWLOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
+DVC_STAGES, DVC_LOCK, DVC_RWLOCK = Path("dvc.yaml"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 # File names in these folders.
 PROFILE = "profile.json"

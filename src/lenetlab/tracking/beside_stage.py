@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lenetlab.storage import code
 from lenetlab.tracking.connection import store_location, without_password
 
 SILENCE_SECONDS = 60  # without a message, after which the stage gives up the publisher: its imports can take as long
@@ -43,9 +44,12 @@ def publishing(stage: str, variant: str | None = None, live: Mapping[int, Path] 
 
 
 def start_publisher(task: str) -> "subprocess.Popen[bytes]":
+    """It runs the same code as this process: a stage runs that of its project, whichever is installed."""
+    search = os.pathsep.join([str(code.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-m", "lenetlab.tracking.publisher", task],
         bufsize=0,
+        env=os.environ | {"PYTHONPATH": search},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

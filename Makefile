@@ -11,17 +11,25 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# An environment holds its own path: one that was copied or moved here would run the code of the other folder.
+FOREIGN := $(shell test -e $(STAMP) && ! grep -qxF -- "$(CURDIR)/$(VENV)" $(STAMP) && echo remove-foreign)
+
 setup: $(STAMP)  ## create .venv and install the locked packages
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml $(FOREIGN)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "lenetlab needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "setting up $(VENV) (about 6 GB, once)"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv
-	@$(VENV)/bin/uv pip sync --quiet --python $(VENV)/bin/python --require-hashes requirements.lock
-	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
-	@touch $@
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/python -m uv pip sync --quiet --python $(VENV)/bin/python --require-hashes requirements.lock
+	@$(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@echo "$(CURDIR)/$(VENV)" > $@
+
+.PHONY: remove-foreign
+remove-foreign:
+	@echo "$(VENV) was made for another folder: making it anew"
+	@rm -rf $(VENV)
 
 check: setup  ## check params.yaml and claims.yaml, and list every error
 	@lenetlab check

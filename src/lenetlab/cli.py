@@ -8,7 +8,7 @@ import click
 
 from lenetlab.errors import UserError, reporting_errors
 from lenetlab.settings import claims, params
-from lenetlab.storage import files, paths
+from lenetlab.storage import code, files, paths
 from lenetlab.tracking import pages
 from lenetlab.tracking import sync as publishing
 
@@ -17,7 +17,12 @@ MNIST_TEST_IMAGES = 10_000
 
 @click.group(help="Train LeNet-5 and other networks, and say whether each difference is real. `dvc repro` runs it all.")
 def commands() -> None:
-    pass
+    package = Path("src/lenetlab")
+    if package.is_dir() and not package.samefile(code.PACKAGE):
+        raise UserError(
+            f"lenetlab: runs the code in {code.PACKAGE}, but this folder has its own in {package}; remedy: make setup,"
+            " then source .venv/bin/activate"
+        )
 
 
 @commands.command(help="Check params.yaml and claims.yaml, and print how large a difference the study can detect.")

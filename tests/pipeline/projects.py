@@ -17,17 +17,18 @@ USER = {"USER": "mmustermann", "LOGNAME": "mmustermann", "FAKE_SECRET_TOKEN": "h
 AUTHOR = ("Maxi Mustermann", "maxi@example.org")
 
 
-def environment() -> dict[str, str]:
-    """That of a user, with the environment's own python first."""
+def environment(project: Path = ROOT) -> dict[str, str]:
+    """That of a user of a project: its code, and the python of this environment."""
+    search = os.pathsep.join([str(project / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
-    return {**kept, **USER, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    path = f"{BIN}:{os.environ['PATH']}"
+    return {**kept, **USER, "PATH": path, "PYTHONPATH": search, "DVC_NO_ANALYTICS": "1"}
 
 
 def run(folder: Path, *command: str, status: int = 0) -> str:
     """What a command prints, both streams."""
-    done = subprocess.run(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
-    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, env=environment(folder), timeout=600, **streams)
     assert done.returncode == status, done.stdout
     return done.stdout
 

@@ -74,6 +74,31 @@ def test_a_damaged_journal_is_reported(paths):
         collected(paths)
 
 
+@pytest.mark.parametrize("key", ["code", "torch", "device", "numerics"])
+def test_variants_trained_under_different_conditions_are_rejected(paths, key):
+    """An edit while a stage runs does it: DVC takes the digest of the code after the command."""
+    names = example.make_study(TWO).study
+    identity = files.read_json(paths.evaluations / "mlp" / "variant.json")["identity"]
+    edit_record(paths, "mlp", identity={**identity, key: "another0123456789"})
+    with pytest.raises(UserError) as caught:
+        collected(paths)
+    (problem,) = caught.value.problems
+    assert f"the variants were trained with different {key}: " in problem
+    assert "mlp with another01234;" in problem or "mlp with another01234, " in problem
+    assert all(name in problem for name in names)
+    assert "dvc repro --force --single-item train@" in problem
+    assert "train@mlp" in problem
+
+
+def test_the_remedy_trains_what_the_present_code_did_not(paths, monkeypatch):
+    identity = files.read_json(paths.evaluations / "mlp" / "variant.json")["identity"]
+    edit_record(paths, "mlp", identity={**identity, "code": "new"})
+    monkeypatch.setattr(collect.code, "code_digest", lambda _: "new")
+    others = " ".join(f"train@{name}" for name in example.make_study(TWO).study if name != "mlp")
+    with pytest.raises(UserError, match=rf"--single-item {others}, then dvc repro$"):
+        collected(paths)
+
+
 def test_an_evaluation_with_other_settings_or_data_is_rejected(paths):
     """DVC reruns a variant if its own block changes, but not if that of its `match_parameters` does."""
     study = example.make_study(TWO)

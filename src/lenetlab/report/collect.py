@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lenetlab.statistics import difference, intervals
 from lenetlab.statistics.calibration import calibration
 from lenetlab.statistics.claims.answers import Answer
 from lenetlab.statistics.comparison import Outcome
-from lenetlab.storage import paths, provenance, stage_outputs
+from lenetlab.storage import code, paths, provenance, stage_outputs
 
 HARDEST_IMAGES = 24  # as many as fit on a printed page
 DISAGREEMENTS = 8  # for each variant of a comparison; one row
@@ -48,7 +49,7 @@ def collect(
 ) -> model.Report:
     """Read the outputs of the study's variants; ignore those of other variants.
 
-    UserError if a file is missing or damaged, or if an evaluation was made with other settings or other data.
+    UserError if a file is missing or damaged, or if evaluations do not belong together: other settings, data or code.
     """
     names, evaluations = study.study, sources.evaluations
     costs = inputs.read_costs(sources.costs, names)
@@ -59,7 +60,7 @@ def collect(
         _variant_summary(evaluations / name, index, predictions[name], misread[name], costs["variants"][name])
         for index, name in enumerate(names)
     ]
-    _check_settings_and_data(study, variants, evaluations)
+    _check_same_conditions(study, variants, evaluations)
     return model.Report(
         variants=variants,
         outcomes=list(outcomes),
@@ -137,8 +138,8 @@ def _variant_summary(
     )
 
 
-def _check_settings_and_data(study: schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path) -> None:
-    """UserError unless every evaluation was made with the present settings, and all with the same data.
+def _check_same_conditions(study: schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path) -> None:
+    """UserError unless every evaluation was made with the present settings, and all with the same data and code.
 
     DVC reruns a variant if its own block in params.yaml changes, but not if that of its `match_parameters` does.
     """
@@ -148,12 +149,30 @@ def _check_settings_and_data(study: schema.Study, variants: Sequence[model.Varia
         if {key: variant.record["identity"][key] for key in recipe} != recipe:
             problems.append(
                 f"{evaluations / variant.name}: made with other settings than those in params.yaml;"
-                f" remedy: dvc repro --force --single-item train@{variant.name}, then dvc repro"
+                f" remedy: {_train_again(variant.name)}"
             )
     if len({(variant.record["identity"]["data"], variant.record["test_data"]) for variant in variants}) > 1:
         problems.append(f"{evaluations}: not all variants were made with the same data; remedy: dvc repro")
+    present = {"code": code.code_digest(code.TRAINER), "torch": version("torch")}
+    for key in ("code", "torch", "device", "numerics"):
+        names_by_value: dict[str, list[str]] = {}
+        for variant in variants:
+            names_by_value.setdefault(variant.record["identity"][key], []).append(variant.name)
+        if len(names_by_value) > 1:
+            groups = (f"{' and '.join(names)} with {value[:12]}" for value, names in names_by_value.items())
+            commonest = max(names_by_value, key=lambda value: len(names_by_value[value]))
+            kept = names_by_value.get(present.get(key, commonest), [])
+            others = [variant.name for variant in variants if variant.name not in kept]
+            problems.append(
+                f"{evaluations}: the variants were trained with different {key}: {', '.join(groups)};"
+                f" remedy: {_train_again(*others)}"
+            )
     if problems:
         raise UserError(*problems)
+
+
+def _train_again(*names: str) -> str:
+    return f"dvc repro --force --single-item {' '.join(f'train@{name}' for name in names)}, then dvc repro"
 
 
 def _commonest_mistake(confusion: np.ndarray) -> tuple[int, int, int] | None:

@@ -22,7 +22,8 @@ $(STAMP): requirements.lock pyproject.toml $(FOREIGN)
 	@echo "setting up $(VENV) (about 6 GB, once)"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@$(VENV)/bin/python -m uv pip sync --quiet --python $(VENV)/bin/python --require-hashes requirements.lock
+	@# Compiled once here, since Python does not keep what it compiles where PYTHONDONTWRITEBYTECODE is set.
+	@$(VENV)/bin/python -m uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes requirements.lock
 	@$(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	@echo "$(CURDIR)/$(VENV)" > $@
 

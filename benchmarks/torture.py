@@ -60,6 +60,14 @@ KINDS = {  # kind of case, as the tests count it: what was done, what had to hol
         "too little memory for the batch; a worker process is killed",
         "one message with the remedy; the next run continues",
     ),
+    "copies": (
+        "a copied project, a temporary experiment; other code is installed",
+        "a stage runs the code of its own folder; `lenetlab` refuses to run other code",
+    ),
+    "edits meanwhile": (
+        "code, data or settings change while a stage runs",
+        "the stage fails and names what changed; DVC records nothing",
+    ),
     "params.yaml": ("any types, ranges, keys, tags, aliases, nesting and bytes", ONE_MESSAGE),
     "claims.yaml": ("as above", ONE_MESSAGE),
     "declarations": ("as above, in `data/mnist.toml`", ONE_MESSAGE),

@@ -31,30 +31,35 @@ def run_with_installed_code(folder: Path, *command: str, status: int = 0) -> str
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 def test_a_copied_project_runs_its_own_code_also_beside_a_stage(copied, count):
     source = copied / "src/lenetlab/tracking/publisher.py"
     source.write_text(source.read_text().replace("import gc\n", "import gc\nopen('publisher-of-copy', 'w').close()\n"))
     log = run_with_installed_code(copied, "dvc", "repro", "--force", "--single-item", "train@mlp")
     assert f"code of {copied}/src/lenetlab/storage/locks.py" in log
     assert (copied / "publisher-of-copy").exists()
-    count("copied project")
+    count("copies")
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 def test_an_experiment_in_another_folder_runs_the_code_there(copied, count):
     """Queued and temporary experiments run in a copy of the project: the one that the edit was queued with."""
     run(copied, "git", "add", "dvc.lock")  # with it, the experiment finds the prepared images in the cache
     log = run_with_installed_code(copied, "dvc", "exp", "run", "--temp", "--single-item", "train@mlp")
     assert f"code of {copied}/.dvc/tmp/exps/" in log
     assert f"code of {copied}/src" not in log
-    count("experiment in a copy")
+    count("copies")
 
 
-def test_the_command_line_refuses_to_run_the_code_of_another_project(copied):
+@pytest.mark.slow  # it copies a finished project
+@pytest.mark.torture
+def test_the_command_line_refuses_to_run_the_code_of_another_project(copied, count):
     log = run_with_installed_code(copied, "lenetlab", "check", status=1)
     assert log.startswith(f"error: lenetlab: runs the code in {ROOT}/src/lenetlab, but this folder has its own")
     assert "remedy: make setup" in log
     assert "is valid" in run(copied, "lenetlab", "check")
+    count("copies")
 
 
 @pytest.fixture
@@ -83,6 +88,7 @@ def set_dropout_of_lenet5(content: dict) -> None:
     content["variants"]["lenet5"]["regularization"]["dropout"] = 0.1
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -103,7 +109,7 @@ def test_a_stage_fails_if_what_it_depends_on_changes_meanwhile(stage, count, cha
         change(stage)
     with dependencies.unchanged():
         pass
-    count("edit while a stage runs")
+    count("edits meanwhile")
 
 
 def test_other_edits_do_not_disturb_a_stage(stage, monkeypatch):
@@ -118,6 +124,7 @@ def test_other_edits_do_not_disturb_a_stage(stage, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.usefixtures("without_mlflow")
 def test_dvc_does_not_record_code_that_was_edited_while_it_ran(finished, tmp_path, count):
     project = copy_of(finished, tmp_path / "project")
@@ -128,7 +135,7 @@ def test_dvc_does_not_record_code_that_was_edited_while_it_ran(finished, tmp_pat
     log = run(project, "dvc", "repro", "--single-item", "fetch", status=255)
     assert "error: src/lenetlab/data/sources.py: changed while the stage ran" in log
     assert (project / "dvc.lock").read_bytes() == locked
-    count("edit while a stage runs")
+    count("edits meanwhile")
 
 
 @pytest.mark.parametrize(("made_for", "anew"), [("{folder}/.venv", False), ("/elsewhere/.venv", True), ("", True)])

@@ -4,7 +4,6 @@ import csv
 import multiprocessing
 import shutil
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from lenetlab.data import prepare
 from lenetlab.errors import UserError, reporting_errors
 from lenetlab.evaluation import sensitivity
 from lenetlab.settings import params, schema
-from lenetlab.storage import code, files, provenance
+from lenetlab.storage import files, provenance
 from lenetlab.training import checkpoint, devices, execution, loop
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
@@ -142,14 +141,10 @@ def test_a_scaled_network_has_whole_units_and_at_least_one(width, units):
 # What is trained, and what the record says about it.
 
 
-CODE_DIGEST = cache(code.code_digest)  # the code does not change, and every point needs its digest
-
-
 def isolate(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     """Runs are kept below `root`, and everything is trained in this process."""
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.setattr(devices, "cores", lambda: 1)
-    monkeypatch.setattr(code, "code_digest", CODE_DIGEST)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def collect(
         _variant_summary(evaluations / name, index, predictions[name], misread[name], costs["variants"][name])
         for index, name in enumerate(names)
     ]
-    _check_same_conditions(study, variants, evaluations)
+    _check_same_conditions(study, variants, evaluations, origin.get("torch"))
     return model.Report(
         variants=variants,
         outcomes=list(outcomes),
@@ -138,8 +137,12 @@ def _variant_summary(
     )
 
 
-def _check_same_conditions(study: schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path) -> None:
+def _check_same_conditions(
+    study: schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path, torch_version: str | None
+) -> None:
     """UserError unless every evaluation was made with the present settings, and all with the same data and code.
+
+    `torch_version` is the present one.
 
     DVC reruns a variant if its own block in params.yaml changes, but not if that of its `match_parameters` does.
     """
@@ -153,7 +156,7 @@ def _check_same_conditions(study: schema.Study, variants: Sequence[model.Variant
             )
     if len({(variant.record["identity"]["data"], variant.record["test_data"]) for variant in variants}) > 1:
         problems.append(f"{evaluations}: not all variants were made with the same data; remedy: dvc repro")
-    present = {"code": code.code_digest(code.TRAINER), "torch": version("torch")}
+    present = {"code": code.code_digest(code.TRAINER), "torch": torch_version}
     for key in ("code", "torch", "device", "numerics"):
         names_by_value: dict[str, list[str]] = {}
         for variant in variants:
@@ -161,7 +164,7 @@ def _check_same_conditions(study: schema.Study, variants: Sequence[model.Variant
         if len(names_by_value) > 1:
             groups = (f"{' and '.join(names)} with {value[:12]}" for value, names in names_by_value.items())
             commonest = max(names_by_value, key=lambda value: len(names_by_value[value]))
-            kept = names_by_value.get(present.get(key, commonest), [])
+            kept = names_by_value.get(present.get(key) or commonest, [])
             others = [variant.name for variant in variants if variant.name not in kept]
             problems.append(
                 f"{evaluations}: the variants were trained with different {key}: {', '.join(groups)};"

@@ -3,6 +3,8 @@
 import ast
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ def modules_reached(*modules: str) -> list[str]:
 
     Importing `a.b.c` also runs `a` and `a.b`. Imports inside functions count.
     """
-    return sorted(_parse_with_imports(*modules))
+    return sorted(_read_with_imports(*modules))
 
 
 def code_digest(module: str) -> str:
     """SHA-256 of the code of a module and of all modules it imports; comments and docstrings do not count."""
-    return sha256_json({name: _without_docstrings(tree) for name, tree in _parse_with_imports(module).items()})
+    return sha256_json({name: source.digest for name, source in _read_with_imports(module).items()})
 
 
 def changed_since(commit: str | None, module: str = TRAINER) -> list[str]:
@@ -40,17 +42,30 @@ def command_output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 
 
-def _parse_with_imports(*modules: str) -> dict[str, ast.Module]:
-    """Syntax trees, by name, of these modules and of all modules of this package that they import."""
-    trees: dict[str, ast.Module] = {}
+@dataclass(frozen=True)
+class _Source:
+    digest: str  # of its syntax tree, without docstrings
+    imports: tuple[str, ...]  # full names
+
+
+def _read_with_imports(*modules: str) -> dict[str, _Source]:
+    """These modules and all modules of this package that they import, by name."""
+    sources: dict[str, _Source] = {}
     pending = list(modules)
     while pending:
         name = pending.pop()
-        if name not in trees and (source := _source_file(name)):
-            tree = trees[name] = ast.parse(source.read_bytes())
+        if name not in sources and (file := _source_file(name)):
             parent = name.rpartition(".")[0]
-            pending += [parent, *_imported_names(tree, name if source.name == "__init__.py" else parent)]
-    return trees
+            sources[name] = _parse(file.read_bytes(), name if file.name == "__init__.py" else parent)
+            pending += [parent, *sources[name].imports]
+    return sources
+
+
+@cache  # parsing takes most of the time
+def _parse(content: bytes, package: str) -> _Source:
+    tree = ast.parse(content)
+    imports = tuple(_imported_names(tree, package))
+    return _Source(sha256_json(_without_docstrings(tree)), imports)
 
 
 def _source_file(module: str) -> Path | None:

@@ -7,7 +7,7 @@ import pytest
 
 from lenetlab.errors import UserError
 from lenetlab.storage import dependencies
-from tests.pipeline.projects import ROOT, copy_of, edit, environment, make_small, run
+from tests.pipeline.projects import ROOT, copy_of, edit, environment, make_small, read_yaml, run, write_yaml
 
 SAY_WHERE = "import sys\nprint('code of', __file__, file=sys.stderr)\n"
 
@@ -110,6 +110,14 @@ def test_a_stage_fails_if_what_it_depends_on_changes_meanwhile(stage, count, cha
     with dependencies.unchanged():
         pass
     count("edits meanwhile")
+
+
+def test_params_of_another_file_count(stage):
+    content = read_yaml(stage / "dvc.yaml")
+    content["stages"]["train"]["params"].append({"more.yaml": ["key"]})
+    write_yaml(content, stage / "dvc.yaml")
+    with pytest.raises(UserError, match=r"^more.yaml: changed"), dependencies.unchanged():
+        (stage / "more.yaml").write_text("key: 1\n")
 
 
 def test_other_edits_do_not_disturb_a_stage(stage, monkeypatch):

@@ -44,8 +44,13 @@ def _state(stage: str) -> dict[str, Any]:
     def resolve(text: str) -> str:
         return re.sub(r"\$\{(.+?)\}", lambda found: str(_value(names, found[1])), text)
 
-    state = {f"{paths.PARAMS}: {key}": _value(values, key) for key in map(resolve, declared.get("params", ()))}
-    for dependency in map(resolve, declared["deps"]):
+    params = declared.get("params", [])
+    other_files = [
+        name for entry in params if isinstance(entry, dict) for name in entry
+    ]  # such as `- more.yaml: [key]`
+    keys = [resolve(entry) for entry in params if isinstance(entry, str)]
+    state = {f"{paths.PARAMS}: {key}": _value(values, key) for key in keys}
+    for dependency in map(resolve, [*declared["deps"], *other_files]):
         state |= {str(path): _size_and_time(path) for path in _files(Path(dependency))}
     return state
 

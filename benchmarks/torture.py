@@ -34,6 +34,11 @@ KINDS = {  # kind of case, as the tests count it: what was done, what had to hol
         "an operation fails while one file or folder is written",
         "the old content or the new one, and an error that names the file",
     ),
+    "writing: Ctrl-C": ("KeyboardInterrupt before or after every operation while a folder is written", OLD_OR_NEW),
+    "several containers": (
+        "two processes, of which neither sees the other, write one file",
+        "neither removes what the other is writing",
+    ),
     "controls: a part of the state left out": (
         "resumed without weights, optimizer, epoch, journal, image order, dropout, augmentation or schedule",
         "the test notices that the bits differ",

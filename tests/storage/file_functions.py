@@ -15,27 +15,31 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
 
+from lenetlab.storage import exchange
 from tests.storage.layer import Layer, Operation
 from tests.storage.unsynced import inode_of
 
 
 @contextmanager
 def replaced_by(layer: Layer) -> Iterator[None]:
-    """In this block, `open` and the functions of `os` report to the layer."""
+    """In this block, `open`, the functions of `os` and `exchange` report to the layer."""
     replacements = {name: replace(layer, _REAL[name]) for name, replace in _REPLACEMENTS.items()}
     layer_open = partial(_open, layer)
     try:
         for name, function in replacements.items():
             setattr(os, name, function)
         builtins.open = io.open = layer_open
+        exchange.exchange = partial(_exchange, layer)
         yield
     finally:
         for name in replacements:
             setattr(os, name, _REAL[name])
         builtins.open = io.open = _REAL_OPEN
+        exchange.exchange = _REAL_EXCHANGE
 
 
 _REAL_OPEN = io.open
+_REAL_EXCHANGE = exchange.exchange
 _REPLACEMENTS: dict[str, Callable] = {}  # by the name of a function of `os`
 _REAL: dict[str, Callable] = {}
 
@@ -320,6 +324,18 @@ def _os_rename(
             layer.unsynced.renamed(old, new, kept)
 
     return do() if relative is None else layer.perform(Operation("rename", relative), do, names=(src, None, dst))
+
+
+def _exchange(layer: Layer, first: Any, second: Any) -> bool:
+    relative = layer.relative(_full_path(second))
+
+    def do() -> bool:
+        done = _REAL_EXCHANGE(first, second)
+        if done and layer.unsynced:
+            layer.unsynced.exchanged(_full_path(first), _full_path(second))
+        return done
+
+    return do() if relative is None else layer.perform(Operation("rename", relative), do, names=(first, None, second))
 
 
 @_replaces("unlink", "remove", "rmdir")

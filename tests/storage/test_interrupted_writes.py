@@ -4,15 +4,18 @@ import errno
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lenetlab.storage import files
-from tests.storage import faults
+from lenetlab.storage import exchange, files
+from tests.storage import faults, file_functions
 from tests.storage.faults import Error, Kill, PowerCut
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
@@ -56,8 +59,12 @@ def check_faults(
     make_old: Callable[[], None],
     large: bool,
     count: Callable[[str], None],
+    between: tuple[None, ...] = (),
 ) -> None:
-    """Interrupt `write`, which makes `path`, by each fault; `state` must then be the old or the new one."""
+    """Interrupt `write`, which makes `path`, by each fault; `state` must then be the old or the new one.
+
+    With `between` (None,) it may also be absent.
+    """
 
     def start() -> None:
         shutil.rmtree(below, ignore_errors=True)
@@ -68,7 +75,6 @@ def check_faults(
     old = state(path)
     operations = faults.record_operations(write, below)
     new = state(path)
-    between = (None,) if old is not None and path.is_dir() else ()  # there is a moment between two folders
     for at, fault in selected(operations, large):
         start()
         outcome = faults.run_with_fault(write, at=at, fault=fault, below=below)
@@ -128,19 +134,106 @@ def write_folder(path: Path) -> None:
         shutil.copyfile(folder / "plain", folder / "deep" / "er" / "copy")
 
 
+def make_old_folder(path: Path) -> None:
+    (path / "deep").mkdir(parents=True)
+    for name in ("old", "deep/old"):
+        (path / name).write_bytes(OLD)
+
+
+@pytest.fixture
+def without_exchange(monkeypatch) -> None:
+    """As on a file system that cannot exchange two names."""
+    monkeypatch.setattr(exchange, "exchange", lambda *_: False)
+    monkeypatch.setattr(file_functions, "_REAL_EXCHANGE", lambda *_: False)
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_folder_is_the_old_or_the_new_one_after_every_fault(below, exists, count, large):
-    """Or absent, if the fault happens between removing the old and naming the new one; never a part of one."""
     path = below / "new" / "folder"
-
-    def make_old() -> None:
-        if exists:
-            (path / "deep").mkdir(parents=True)
-            for name in ("old", "deep/old"):
-                (path / name).write_bytes(OLD)
-
+    make_old = (lambda: make_old_folder(path)) if exists else lambda: None
     check_faults(lambda: write_folder(path), below, path, tree, make_old, large, count)
     assert tree(path).keys() == {"atomic", "plain", "deep", "deep/er", "deep/er/copy"}
+
+
+@pytest.mark.usefixtures("without_exchange")
+def test_a_folder_may_be_absent_between_two_renames(below, count, large):
+    path = below / "new" / "folder"
+    check_faults(
+        lambda: write_folder(path), below, path, tree, lambda: make_old_folder(path), large, count, between=(None,)
+    )
+
+
+@pytest.mark.usefixtures("without_exchange")
+def test_the_next_writer_puts_a_folder_back_that_a_kill_has_left_aside(below):
+    path = below / "folder"
+    make_old_folder(path)
+    old = tree(path)
+    operations = faults.record_operations(lambda: write_folder(path), below)
+    shutil.rmtree(path)
+    make_old_folder(path)
+    at = max(place for place, operation in enumerate(operations) if operation == ("rename", "folder"))
+    assert faults.run_with_fault(lambda: write_folder(path), at=at, fault=Kill(), below=below).killed
+    assert tree(path) is None
+    with pytest.raises(ZeroDivisionError), files.writing_folder(path):
+        raise ZeroDivisionError
+    assert tree(path) == old
+    assert list(below.iterdir()) == [path]
+
+
+class CtrlC:
+    """KeyboardInterrupt before or after an operation."""
+
+    def __init__(self, after: bool) -> None:
+        self.after = after
+
+    def strike(self, _layer: object, _operation: object, do: Callable, *_: object) -> None:
+        if self.after:
+            do()
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("exchanges", [False, True])
+def test_ctrl_c_leaves_the_old_folder_or_the_new_one(below, request, count, exchanges, after):
+    if not exchanges:
+        request.getfixturevalue("without_exchange")
+    path = below / "folder"
+    make_old_folder(path)
+    old = tree(path)
+    operations = faults.record_operations(lambda: write_folder(path), below)
+    new = tree(path)
+    for at, operation in enumerate(operations):
+        if operation.kind == "open" and after:
+            continue  # nobody would close the stream
+        shutil.rmtree(below)
+        make_old_folder(path)
+        with suppress(KeyboardInterrupt), faults.injected(at, CtrlC(after), below=below):
+            write_folder(path)
+        assert tree(path) in (old, new), operation
+        write_folder(path)
+        assert tree(path) == new
+        assert list(below.iterdir()) == [path]
+        count("writing: Ctrl-C")
+
+
+@pytest.mark.parametrize("container", [[], ["unshare", "--pid", "--fork"]], ids=["process", "container"])
+def test_two_writers_leave_each_others_files_alone(below, count, container):
+    """In a container of its own a process does not see the others: their ids do not say whether they live."""
+    if container and subprocess.run([*container, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no permission for a container")
+    path = below / "file"
+    write = (
+        f"import pathlib; from lenetlab.storage import files; files.write_bytes(pathlib.Path({str(path)!r}), {NEW!r})"
+    )
+    with files.writing(path) as stream:
+        stream.write(OLD)
+        (temporary,) = below.iterdir()
+        subprocess.run([*container, sys.executable, "-c", write], check=True)
+        assert set(below.iterdir()) == {path, temporary}
+        assert path.read_bytes() == NEW
+    assert path.read_bytes() == OLD
+    assert list(below.iterdir()) == [path]
+    count("several containers")
 
 
 def test_an_error_leaves_no_temporary_file(below, count):

@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lenetlab.storage import exchange
+
 # The real functions, because tests replace those of `os`.
-_link, _rename, _truncate = os.link, os.rename, os.truncate
+_link, _rename, _truncate, _exchange = os.link, os.rename, os.truncate, exchange.exchange
 
 Inode = tuple[int, int]  # device and number
 Place = tuple[Inode, str]  # inode of the folder and the name in it
@@ -79,6 +81,10 @@ class UnsyncedChanges:
         source, target = _place(old), _place(new)
         self.name_changes.append(NameChange({source[0], target[0]}, partial(self._move_back, source, target, kept)))
 
+    def exchanged(self, first: str, second: str) -> None:
+        places = _place(first), _place(second)
+        self.name_changes.append(NameChange({place[0] for place in places}, partial(self._exchange, *places)))
+
     def cut_power(self, data: float, names: float) -> None:
         """Undo what is not durable, except for the first share `names` of the name changes, and `data` of the bytes."""
         for change in reversed(self.name_changes[round(names * len(self.name_changes)) :]):
@@ -121,6 +127,11 @@ class UnsyncedChanges:
             _rename(new, old)
             if kept:
                 self._restore(target, kept)
+
+    def _exchange(self, first: Place, second: Place) -> None:
+        one, other = self._find(first), self._find(second)
+        if one and other:
+            _exchange(one, other)
 
 
 def inode_of(path: Any) -> Inode:

@@ -84,27 +84,33 @@ def sync() -> None:
 
 
 @commands.command(
-    help="Train a recorded run again and say whether the result is the same; if not, the exit status is 1. RUN is the"
-    " id or the name of a seed's run in MLflow; --variant and --seed take the record on disk instead."
+    help="Train recorded runs again and say whether the results are the same; if not, the exit status is 1. RUN is the"
+    " id or the name of a seed's run in MLflow; --variant and --seed take the record on disk instead, and --all takes"
+    " those of all variants and seeds of the study."
 )
 @click.argument("run", required=False)
 @click.option("--variant", help="such as lenet5")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1))
-def reproduce(run: str | None, variant: str | None, seed: int | None) -> None:
-    if (run is None) == (variant is None) or (variant is None) != (seed is None):
-        raise UserError("reproduce: needs either RUN, or both --variant and --seed")
+@click.option("--all", "everything", is_flag=True, help="every run on disk")
+def reproduce(run: str | None, variant: str | None, seed: int | None, everything: bool) -> None:
+    ways = [run is not None, variant is not None, everything]
+    if sum(ways) != 1 or (variant is None) != (seed is None):
+        raise UserError("reproduce: needs either RUN, or both --variant and --seed, or --all")
     study = params.load(paths.PARAMS)
-    recorded = publishing.recorded(run) if run is not None else {}
+    recorded = [publishing.recorded(run)] if run is not None else []
     from lenetlab.training import reproduction  # imports torch
 
+    records = [reproduction.TrainingRecord(**record) for record in recorded]
     if variant is not None and seed is not None:
-        name = paths.seed_name(seed)
-        record = reproduction.read_record(paths.RUNS / variant / name, paths.JOURNALS / variant / f"{name}.jsonl")
-    else:
-        record = reproduction.TrainingRecord(**recorded)
-    result = reproduction.reproduce(record, study, paths.PREPARED_TRAIN)
-    click.echo(reproduction.summary(record, result))
-    if result.outcome == "different":
+        records = reproduction.read_records(paths.RUNS, paths.JOURNALS, [variant], [seed])
+    if everything:
+        records = reproduction.read_records(paths.RUNS, paths.JOURNALS, study.study, study.seeds)
+    results = reproduction.reproduce(records, study, paths.PREPARED_TRAIN)
+    for record, result in zip(records, results, strict=True):
+        click.echo(reproduction.summary(record, result))
+    if everything:
+        click.echo(reproduction.total(results))
+    if any(result.outcome == "different" for result in results):
         raise SystemExit(1)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 RERUN = "then run the same command again: it continues where it stopped"
+NEEDS_LOCKS = "work on a file system with locks, such as a local disk"
 REMEDIES = {  # by error number of the operating system
     errno.ENOSPC: f"make room on that disk, {RERUN}",
     errno.EDQUOT: f"make room within your quota, {RERUN}",
@@ -19,6 +20,9 @@ REMEDIES = {  # by error number of the operating system
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.EIO: "the disk fails: move to another one",
     errno.ENOENT: "dvc repro makes missing files",
+    errno.ENOLCK: NEEDS_LOCKS,
+    errno.ENOSYS: NEEDS_LOCKS,
+    errno.EOPNOTSUPP: NEEDS_LOCKS,
 }
 OUT_OF_MEMORY = (  # parts of messages of the operating system, C++, Python, the dynamic loader and oneDNN
     "allocate memory",

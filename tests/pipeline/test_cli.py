@@ -153,11 +153,17 @@ def test_check_without_files(project, lenetlab):
         ("--variant", "mlp"),
         ("--seed", "0"),
         ("x", "--seed", "0"),
+        ("x", "--all"),
+        ("--all", "--variant", "mlp", "--seed", "0"),
+        ("--all", "--seed", "0"),
     ],
 )
-def test_reproduce_needs_a_run_or_a_variant_and_a_seed(lenetlab, arguments):
+def test_reproduce_needs_one_way_to_name_runs(lenetlab, arguments):
     result = lenetlab("reproduce", *arguments)
-    assert (result.status, result.err) == (1, "error: reproduce: needs either RUN, or both --variant and --seed\n")
+    assert (result.status, result.err) == (
+        1,
+        "error: reproduce: needs either RUN, or both --variant and --seed, or --all\n",
+    )
 
 
 def test_a_wrong_command_has_exit_status_2(lenetlab):

@@ -1,6 +1,7 @@
 """A recorded training is trained again: identical, or different from which epoch on, and why."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from lenetlab.errors import UserError
 from lenetlab.storage import code, files, provenance
 from lenetlab.storage.digests import sha256
 from lenetlab.tracking import sync
-from lenetlab.training import execution, loop, optimizer, reproduction
+from lenetlab.training import devices, execution, loop, optimizer, reproduction
 from tests.training.jobs import CATALOGUE, load_prepared, make_study
 
 NAME = "lenet5-regularized"
@@ -50,7 +51,7 @@ def test_a_run_is_repeated_identically_from_its_record_alone(trained, prepared, 
 
     monkeypatch.setattr(loop, "train_jobs", recording)
     other = STUDY.model_copy(update={"variants": {"mlp": CATALOGUE["mlp"]}, "study": ("mlp",), "seeds": (1,)})
-    result = reproduction.reproduce(read_record(trained), other, prepared / "train")
+    result = reproduction.reproduce([read_record(trained)], other, prepared / "train")[0]
     assert result == reproduction.Reproduction("identical", None, 0.0, [])
     assert seeds == [5]
     assert not list((trained / ".lenetlab" / "reproduce").iterdir())
@@ -71,11 +72,43 @@ def test_a_record_in_mlflow_is_enough(trained, prepared, empty_store, tmp_path, 
         (root / name).unlink()
     record, on_disk = reproduction.TrainingRecord(**sync.recorded(f"{NAME} seed 5")), read_record(trained)
     assert (record.identity, record.seed, record.accuracy) == (on_disk.identity, on_disk.seed, on_disk.accuracy)
-    assert reproduction.reproduce(record, STUDY, prepared / "train").outcome == "identical"
+    assert reproduction.reproduce([record], STUDY, prepared / "train")[0].outcome == "identical"
     with pytest.raises(UserError, match=f"MLflow's run '{NAME}' has no tag seed, weights"):
         sync.recorded(NAME)
     with pytest.raises(UserError, match="MLflow has no run 'nobody'; allowed"):
         sync.recorded("nobody")
+
+
+def test_all_recorded_runs_are_repeated_and_an_interruption_loses_nothing(trained, prepared, monkeypatch):
+    records = reproduction.read_records(trained / "runs", trained / "journals", [NAME], [0, 5])
+    epochs = []
+
+    def interrupt_in_the_second_epoch(*arguments):
+        epochs.append(arguments)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return train_epoch(*arguments)
+
+    train_epoch = loop.train_epoch
+    monkeypatch.setattr(devices, "cores", lambda: 1)
+    monkeypatch.setattr(loop, "train_epoch", interrupt_in_the_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        reproduction.reproduce(records, STUDY, prepared / "train")
+    results = reproduction.reproduce(records, STUDY, prepared / "train")
+    assert len(epochs) == 1 + 1 + 2  # both seeds in one group: the first epoch, the interrupted one, the rest
+    assert [result.outcome for result in results] == ["identical", "identical"]
+    assert reproduction.total(results) == "2 runs: 2 identical"
+    assert not list((trained / ".lenetlab" / "reproduce").iterdir())
+
+
+def test_all_missing_records_are_named_at_once(trained):
+    with pytest.raises(UserError) as caught:
+        reproduction.read_records(trained / "runs", trained / "journals", [NAME, "mlp"], [5, 6])
+    assert [re.search(r"runs/(\S+)/run.json", problem)[1] for problem in caught.value.problems] == [
+        f"{NAME}/seed-6",
+        "mlp/seed-5",
+        "mlp/seed-6",
+    ]
 
 
 def test_a_different_result_is_reported_with_its_first_epoch_and_its_cause(trained, prepared, monkeypatch):
@@ -86,14 +119,14 @@ def test_a_different_result_is_reported_with_its_first_epoch_and_its_cause(train
 
     monkeypatch.setattr(optimizer, "learning_rate", other_rate)
     monkeypatch.setattr(code, "code_digest", lambda _: "another")
-    result = reproduction.reproduce(read_record(trained), STUDY, prepared / "train")
+    result = reproduction.reproduce([read_record(trained)], STUDY, prepared / "train")[0]
     assert (result.outcome, result.epoch) == ("different", 2)
     assert [reason.partition(":")[0] for reason in result.reasons] == ["code"]
 
 
 def test_changed_code_that_changes_no_bit_is_reported_as_identical(trained, prepared, monkeypatch):
     monkeypatch.setattr(code, "code_digest", lambda _: "another")
-    result = reproduction.reproduce(read_record(trained), STUDY, prepared / "train")
+    result = reproduction.reproduce([read_record(trained)], STUDY, prepared / "train")[0]
     assert result.outcome == "identical"
     assert result.reasons[0].startswith("code: not that of the record")
 
@@ -104,7 +137,7 @@ def test_other_data_are_a_reason(trained, prepared, tmp_path):
     (fewer / "index.csv").write_bytes(index)
     digest = sha256(index, (fewer / "pixels.npy").read_bytes())
     files.write_json(fewer / "profile.json", files.read_json(fewer / "profile.json") | {"digest": digest})
-    result = reproduction.reproduce(read_record(trained), STUDY, fewer)
+    result = reproduction.reproduce([read_record(trained)], STUDY, fewer)[0]
     assert (result.outcome, result.epoch) == ("different", 1)
     assert [reason.partition(":")[0] for reason in result.reasons] == ["data"]
 
@@ -113,7 +146,7 @@ def test_a_changed_record_is_rejected(trained, prepared):
     record = read_record(trained)
     identity = json.loads(json.dumps(record.identity).replace('"momentum": 0.9', '"momentum": 0'))
     with pytest.raises(UserError, match="does not match its own fingerprint"):
-        reproduction.reproduce(replace(record, identity=identity), STUDY, prepared / "train")
+        reproduction.reproduce([replace(record, identity=identity)], STUDY, prepared / "train")[0]
 
 
 def test_a_record_with_unknown_settings_names_the_commit_to_check_out(trained, prepared):
@@ -121,7 +154,7 @@ def test_a_record_with_unknown_settings_names_the_commit_to_check_out(trained, p
     identity = {**record.identity, "training": {**record.identity["training"], "warmth": 3}}
     other = replace(record, identity=identity, fingerprint=provenance.fingerprint(identity, record.seed))
     with pytest.raises(UserError, match=r"does not know 1 of its settings; remedy: git checkout "):
-        reproduction.reproduce(other, STUDY, prepared / "train")
+        reproduction.reproduce([other], STUDY, prepared / "train")[0]
 
 
 def test_a_damaged_record_is_named(trained, tmp_path):

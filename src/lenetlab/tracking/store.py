@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from sqlite3 import connect
 from typing import Any
@@ -76,11 +77,14 @@ class Store:
         return list(self.client.search_runs([self.experiment], condition, order_by=["attributes.start_time"]))
 
     def find_run(self, run: str) -> Any:
-        """MLflow's run with this id or name, the newest of several; UserError if there is none."""
-        name = run.replace("'", "")  # no name here contains one, and MLflow's conditions cannot quote it
-        for condition in (f"attributes.run_id = '{name}'", f"attributes.run_name = '{name}'"):
-            if found := self.search(condition):
-                return found[-1]
+        """MLflow's run with this id or name. UserError if there is none, or several of this name, which it lists."""
+        quote = '"' if "'" in run else "'"  # MLflow's conditions have no way to write a quote in a text
+        for attribute in ("run_id", "run_name") if quote not in run else ():
+            found = self.search(f"attributes.{attribute} = {quote}{run}{quote}")
+            if len(found) > 1:
+                raise UserError(f"MLflow has {len(found)} runs {run!r}; give the id of one:", *map(_describe, found))
+            if found:
+                return found[0]
         raise UserError(f"MLflow has no run {run!r}; allowed: the id or the name of one, such as 'mlp seed 0'")
 
     def metric_history(self, run: Any, name: str) -> list[Any]:
@@ -173,6 +177,17 @@ class Store:
         """One process of this folder at a time. With `while_waiting`, waiting for the others does not count."""
         with locked(self.location.folder / ".lenetlab" / "tracking.lock", while_waiting or (lambda: None)):
             yield
+
+
+def _describe(run: Any) -> str:
+    """What lets one choose among runs of one name: id, start, status, commit, DVC experiment and accuracy."""
+    tags, accuracy = run.data.tags, run.data.metrics.get("test_accuracy")
+    started = datetime.fromtimestamp(run.info.start_time / 1000)
+    parts = [f"started {started:%Y-%m-%d %H:%M:%S}", run.info.status.lower()]
+    parts += [f"commit {tags['commit'][:10]}"] if "commit" in tags else []
+    parts += [f"experiment {tags['dvc_experiment']}"] if "dvc_experiment" in tags else []
+    parts += [f"test accuracy {100 * accuracy:.2f} %"] if accuracy is not None else []
+    return f"  {run.info.run_id}: {', '.join(parts)}"
 
 
 def milliseconds(seconds: float) -> int:

@@ -1,6 +1,7 @@
 """`lenetlab sync`: send MLflow what it lacks of the outputs, end runs left by a crash; read the record of a run."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ def recorded(run: str) -> dict[str, Any]:
     """
     with reporting_mlflow_errors(), open_store(store_location()) as store:
         found = store.find_run(run)
+        print(f"MLflow run {found.info.run_id}: {found.info.run_name}", file=sys.stderr)
         tags = found.data.tags
         missing = sorted({"identity", "seed", "fingerprint", "weights"} - set(tags))
         if missing:

@@ -100,7 +100,8 @@ def _print_once(message: str) -> Callable[[], None]:
 
 def _train_locked(plans: Sequence[TrainingPlan]) -> None:
     """Train the unfinished jobs, with a progress bar; the caller holds the locks of the plans."""
-    name, jobs = plans[0].variant, sum(len(plan.jobs) for plan in plans)
+    variants, jobs = {plan.variant for plan in plans}, sum(len(plan.jobs) for plan in plans)
+    name = plans[0].variant if len(variants) == 1 else f"{len(variants)} variants"
     unfinished = [_unfinished_jobs(plan) for plan in plans]
     remaining = sum(map(len, unfinished))
     if remaining < jobs:

@@ -1,7 +1,9 @@
 """Train a recorded run again from its record alone, and compare the weights bit for bit."""
 
+import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -64,20 +66,50 @@ def read_record(folder: Path, journal: Path) -> TrainingRecord:
     )
 
 
-def reproduce(record: TrainingRecord, study: schema.Study, prepared_folder: Path) -> Reproduction:
-    """Train the recorded run again in a folder of its own, and compare. Of `study` only the device may be used.
+def read_records(runs: Path, journals: Path, variants: Iterable[str], seeds: Iterable[int]) -> list[TrainingRecord]:
+    """The records of these variants and seeds. UserError names all files that are missing or damaged."""
+    records, problems = [], list[str]()
+    for variant, seed in itertools.product(variants, seeds):
+        name = paths.seed_name(seed)
+        try:
+            records.append(read_record(runs / variant / name, journals / variant / f"{name}.jsonl"))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    return records
 
-    Raises UserError if the record does not match its fingerprint or has settings that this code does not know.
+
+def reproduce(records: Sequence[TrainingRecord], study: schema.Study, prepared_folder: Path) -> list[Reproduction]:
+    """Train recorded runs again in folders of their own, and compare. Of `study` only the device may be used.
+
+    The next call continues if this one is interrupted. Raises UserError if a record does not match its fingerprint or
+    has settings that this code does not know.
     """
-    if provenance.fingerprint(record.identity, record.seed) != record.fingerprint:
-        raise UserError("the record does not match its own fingerprint: it was changed after the training")
-    recorded_study = _study_of_record(record, study)
-    plan = execution.plan_training(recorded_study, record.identity["variant"], dataset.load(prepared_folder))
-    folder = paths.repository_root() / ".lenetlab" / "reproduce" / plan.jobs[0].record["fingerprint"]
-    execution.train_unfinished([replace(plan, folders={record.seed: folder})])
-    repeated = read_record(folder, folder / paths.JOURNAL)
-    shutil.rmtree(folder)  # it served only to resume; the next call must train everything again
-    return compare(record, repeated)
+    prepared = dataset.load(prepared_folder)
+    records_by_variant: dict[str, list[TrainingRecord]] = {}
+    for record in records:
+        name = f"{record.identity['variant']}, seed {record.seed}"
+        if provenance.fingerprint(record.identity, record.seed) != record.fingerprint:
+            raise UserError(f"{name}: the record does not match its own fingerprint: it was changed after the training")
+        records_by_variant.setdefault(provenance.fingerprint(record.identity), []).append(record)
+    plans, folders = [], dict[str, Path]()
+    for group in records_by_variant.values():
+        recorded_study = _study_of_records(group, study)
+        plan = execution.plan_training(recorded_study, group[0].identity["variant"], prepared)
+        place = paths.repository_root() / ".lenetlab" / "reproduce"
+        plans.append(replace(plan, folders={job.seed: place / job.record["fingerprint"] for job in plan.jobs}))
+        folders |= {record.fingerprint: plans[-1].folders[record.seed] for record in group}
+    for device in dict.fromkeys(plan.device for plan in plans):
+        execution.train_unfinished([plan for plan in plans if plan.device == device])
+    results = [compare(record, _read_repeated(folders[record.fingerprint])) for record in records]
+    for folder in folders.values():  # they served only to continue; the next call must train everything again
+        shutil.rmtree(folder)
+    return results
+
+
+def _read_repeated(folder: Path) -> TrainingRecord:
+    return read_record(folder, folder / paths.JOURNAL)
 
 
 def compare(record: TrainingRecord, repeated: TrainingRecord) -> Reproduction:
@@ -113,8 +145,15 @@ def summary(record: TrainingRecord, result: Reproduction) -> str:
     return "\n".join(lines)
 
 
-def _study_of_record(record: TrainingRecord, study: schema.Study) -> schema.Study:
-    """A study of the recorded run alone; its device is `auto` if this machine has none of the recorded type."""
+def total(results: Sequence[Reproduction]) -> str:
+    """How many runs had which outcome, in one line."""
+    counts = Counter(result.outcome for result in results)
+    return f"{len(results)} runs: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+
+
+def _study_of_records(records: Sequence[TrainingRecord], study: schema.Study) -> schema.Study:
+    """A study of recorded seeds of one variant; its device is `auto` if this machine has none of the recorded type."""
+    record = records[0]
     name, device = record.identity["variant"], record.identity["device"]
     try:
         definition = schema.Variant.model_validate(record.identity["definition"])
@@ -125,7 +164,12 @@ def _study_of_record(record: TrainingRecord, study: schema.Study) -> schema.Stud
             f"the record was made by other code: this code does not know {error.error_count()} of its settings;"
             f" remedy: git checkout {commit or 'the commit that made it'}"
         ) from None
-    changes: dict[str, Any] = {"study": (name,), "seeds": (record.seed,), "comparisons": {}, "training": settings}
+    changes: dict[str, Any] = {
+        "study": (name,),
+        "seeds": tuple(record.seed for record in records),
+        "comparisons": {},
+        "training": settings,
+    }
     changes |= {"variants": {name: definition}, "device": device if devices.is_available(device) else "auto"}
     return study.model_copy(update=changes)
 

@@ -9,7 +9,7 @@ from lenetlab.data import dataset
 from lenetlab.settings import params, schema
 from lenetlab.storage import paths
 from lenetlab.storage.digests import sha256_file
-from lenetlab.training import loop, run_files
+from lenetlab.training import execution, loop, run_files
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 CATALOGUE = PARAMS.variants
@@ -80,6 +80,14 @@ def train_one(prepared: Path, job: run_files.TrainingJob, folder: Path, epochs: 
     if epochs is not None:
         return [next(events) for _ in range(epochs)]
     return [event for event in events if event["event"] == "epoch"]
+
+
+def fingerprint_and_weights(prepared: Path, folder: Path) -> tuple[str, str]:
+    """The fingerprint of a short training of lenet5, and the SHA-256 of its weights."""
+    study = make_study(seeds=(3,), epochs=1, images=64)
+    (job,) = execution.plan_training(study, "lenet5", load_prepared(prepared / "train")).jobs
+    train_one(prepared, job, folder)
+    return job.record["fingerprint"], sha256_file(folder / "epoch-01.safetensors")
 
 
 def repeatable_files(folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The same processor family, versions and settings give the same bits."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,38 @@ for variables in json.loads(sys.argv[1]):
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 """
+
+
+# Prints fingerprint and weights of a short training for each set of environment variables.
+TRAIN_WITH = """
+import json, os, sys, tempfile
+from pathlib import Path
+import torch
+for variables in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        os.environ.update(variables)
+        from tests.training import jobs
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(jobs.fingerprint_and_weights(Path(sys.argv[2]), Path(folder))), flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+WITHOUT_EFFECT = (
+    *({"MKL_CBWR": value} for value in ("COMPATIBLE", "AVX2", "AUTO,STRICT", "OFF", "")),
+    *({f"{library}_DEFAULT_FPMATH_MODE": "ANY"} for library in ("ONEDNN", "DNNL")),
+    {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "2", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "TRUE"},
+    {"MKL_DISABLE_FAST_MM": "1", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "0", "PYTHONHASHSEED": "5"},
+    {"NVIDIA_TF32_OVERRIDE": "1", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1", "CUBLAS_WORKSPACE_CONFIG": ":16:8"},
+)
+OTHER_KERNELS = (
+    *({"ATEN_CPU_CAPABILITY": value} for value in ("avx2", "default")),
+    *({f"{library}_MAX_CPU_ISA": "AVX2"} for library in ("ONEDNN", "DNNL")),
+    *({f"{library}_CPU_ISA_HINTS": "PREFER_YMM"} for library in ("ONEDNN", "DNNL")),
+    *({"MKL_ENABLE_INSTRUCTIONS": value} for value in ("AVX2", "SSE4_2")),
+    {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"},
+    {"TORCH_BLAS_PREFER_CUBLASLT": "1"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +93,35 @@ def test_the_losses_are_golden_with_fewer_instructions_too():
     assert [family.rpartition("only ")[2] for family, _ in results] == ["AVX2", "plain"]
     for family, found in results:
         check(family, found)
+
+
+@pytest.mark.slow
+def test_an_environment_variable_changes_no_bits_without_changing_the_fingerprint(prepared, count):
+    """Set before torch computes anything; torch is imported already."""
+    root, cases = Path(__file__).parents[2], [{}, *WITHOUT_EFFECT, *OTHER_KERNELS]
+    command = [sys.executable, "-c", TRAIN_WITH, json.dumps(cases), str(prepared)]
+    output = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout
+    usual, *results = map(json.loads, output.splitlines())
+    for variables, (fingerprint, weights) in zip(cases[1:], results, strict=True):
+        if variables in OTHER_KERNELS:
+            assert fingerprint != usual[0], variables
+        else:
+            assert [fingerprint, weights] == usual, variables
+        count("environment variables")
+
+
+@pytest.mark.slow
+def test_variables_that_are_set_before_python_starts_change_no_bits(prepared):
+    command, together = [sys.executable, "-c", TRAIN_WITH, "[{}]", str(prepared)], {}
+    for variables in WITHOUT_EFFECT:
+        together |= {name: value for name, value in variables.items() if name not in together}
+    outputs = [
+        subprocess.run(
+            command, cwd=Path(__file__).parents[2], env=os.environ | more, check=True, stdout=subprocess.PIPE
+        )
+        for more in ({}, together)
+    ]
+    assert outputs[0].stdout == outputs[1].stdout
 
 
 def test_the_same_process_gives_the_same_bits_again(losses):

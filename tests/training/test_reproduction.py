@@ -173,6 +173,7 @@ IDENTITY = {
     "definition": {},
     "training": {},
     "torch": "2.15.0",
+    "numerics": "float32",
     "device": "cpu",
 }
 RECORD = reproduction.TrainingRecord(IDENTITY, 0, "f", ["aa", "bb", "cc"], [0.9, 0.95, 0.97], ORIGIN)
@@ -183,6 +184,7 @@ RECORD = reproduction.TrainingRecord(IDENTITY, 0, "f", ["aa", "bb", "cc"], [0.9,
     [
         ({"device": "cpu: Some Processor (AVX2)"}, {}, 0.9712, "equal within tolerance on other hardware"),
         ({"torch": "2.16.0"}, {}, 0.9712, "equal within tolerance on other hardware"),
+        ({}, {"numerics": "float32, ATEN_CPU_CAPABILITY=avx2"}, 0.9712, "equal within tolerance on other hardware"),
         ({"device": "cpu: Some Processor (AVX2)"}, {}, 0.98, "different"),
         ({"device": "cpu: Some Processor (AVX2)"}, {"code": "other"}, 0.9712, "different"),
         ({}, {}, 0.9712, "different"),  # nothing explains it

@@ -16,7 +16,7 @@ def identity(
 ) -> dict[str, Any]:
     """Everything except the seed that decides the bits of the training of a variant.
 
-    `data` is the digest of the prepared training data.
+    `data` is the digest of the prepared training data, `numerics` the number format and the choices of kernels.
     """
     return {
         "variant": variant,

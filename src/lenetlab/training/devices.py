@@ -12,26 +12,59 @@ import torch.utils.deterministic
 
 from lenetlab.errors import UserError
 
-NUMERICS = "float32"  # of all arithmetic: TF32 and reduced precision are off
+# Environment variables that decide bits, and need the same value everywhere. The libraries read them at their first
+# product or convolution, which can come before make_deterministic is called, so they are set here.
+FORCED = {
+    "MKL_CBWR": "AUTO",  # MKL's results do not depend on memory alignment
+    "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",  # no reduced precision
+    "DNNL_DEFAULT_FPMATH_MODE": "STRICT",  # its old name
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with a fixed workspace
+    "CUBLAS_EMULATE_SINGLE_PRECISION": "0",  # no products of bfloat16 in place of float32
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0",
+}
+os.environ.update(FORCED)
 
-# With this setting, MKL's results do not depend on memory alignment. MKL reads it at its first product, which can come
-# before make_deterministic is called.
-os.environ.setdefault("MKL_CBWR", "AUTO")
+# Environment variables that let a library compute as on other hardware, or with other kernels. They are a part of what
+# a result depends on, if they are set.
+CHOICES_OF_KERNELS = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_CPU_ISA_HINTS",
+    "DNNL_CPU_ISA_HINTS",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_DEBUG_CPU_TYPE",
+    "GLIBC_TUNABLES",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+    "TORCH_CUDNN_V8_API_DISABLED",
+)
+
+
+def numerics() -> str:
+    """The number format of all arithmetic and the choices of kernels in the environment, such as `float32`.
+
+    TF32 and reduced precision are off.
+    """
+    return ", ".join(["float32", *(f"{name}={value}" for name, value in _chosen_kernels().items())])
+
+
+def uses_avx512() -> bool:
+    """Whether convolutions surely use AVX-512."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and not _chosen_kernels()
 
 
 def resolve(requested: str) -> torch.device:
     """The device for the value of `device` in params.yaml; `auto` is cuda if available, else cpu.
 
-    Raises UserError if this machine does not have it. `auto` never means mps: these small networks train faster on the
-    CPU, and only there do the bits repeat.
+    Raises UserError if this machine does not have it.
     """
     if requested == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     available = ["auto", "cpu"]
     if torch.cuda.is_available():
         available += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        available.append("mps")
     if requested not in available:
         raise UserError(
             f"params.yaml: device: {requested!r} is not on this machine; allowed here: {', '.join(available)}"
@@ -55,7 +88,6 @@ def make_deterministic() -> None:
     takes up to half the time of a step.
     """
     _keep_freed_memory()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     torch.set_num_threads(1)
     # torch.use_deterministic_algorithms does the same, but imports a compiler, which takes 4 s.
     torch.set_deterministic_debug_mode("error")
@@ -84,6 +116,11 @@ def peak_memory(device: torch.device) -> int:
 def cores() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _chosen_kernels() -> dict[str, str]:
+    """Those of CHOICES_OF_KERNELS that are set; a library ignores an empty one."""
+    return {name: os.environ[name] for name in CHOICES_OF_KERNELS if os.environ.get(name)}
 
 
 def _keep_freed_memory() -> None:

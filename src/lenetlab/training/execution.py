@@ -45,7 +45,7 @@ def plan_training(study: schema.Study, variant: str, prepared: dataset.Prepared)
             f" allowed: 0 to {images}"
         )
     normalization = prepared.normalization(definition.input)
-    identity = provenance.identity(study, variant, prepared.digest, torch.__version__, device.type, devices.NUMERICS)
+    identity = provenance.identity(study, variant, prepared.digest, torch.__version__, device.type, devices.numerics())
     origin = {**provenance.origin(), "device": devices.describe(device), "threads": torch.get_num_threads()}
     common = {
         "parent_fingerprint": provenance.fingerprint(identity),

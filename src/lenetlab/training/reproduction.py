@@ -122,7 +122,7 @@ def compare(record: TrainingRecord, repeated: TrainingRecord) -> Reproduction:
     same_recipe = all(
         record.identity[key] == repeated.identity[key] for key in ("data", "code", "definition", "training")
     )
-    explained = any(reason.startswith((*VERSIONS, "hardware")) for reason in reasons)
+    explained = any(reason.startswith((*VERSIONS, "hardware", "numerics")) for reason in reasons)
     same_length = len(record.weights) == len(repeated.weights)
     if same_recipe and explained and same_length and accuracy_difference <= TOLERANCE:
         return Reproduction("equal within tolerance on other hardware", epoch, accuracy_difference, reasons)
@@ -196,6 +196,8 @@ def _differences(record: TrainingRecord, repeated: TrainingRecord) -> Iterator[s
     for key in ("definition", "training"):
         if then[key] != now[key]:
             yield f"parameters: this code reads {key} differently"
+    if then["numerics"] != now["numerics"]:
+        yield f"numerics: {now['numerics']} instead of {then['numerics']}"
     for key in VERSIONS:
         before, after = record.origin.get(key), repeated.origin[key]
         if before not in (None, after):

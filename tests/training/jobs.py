@@ -24,6 +24,10 @@ TRAINING = schema.Training(
     weight_averaging=0.0,
 )
 CPU = torch.device("cpu")
+# A network of which seed 5 hardly stays finite in a training with 48 images, and seed 4 does not. The first weights of
+# seed 5 diverge if they get the learning rate of a later epoch.
+UNSTABLE: dict[str, object] = {"channels": (3, 4), "hidden": (20, 10), "dropout": 0.0}
+UNSTABLE_TRAINING: dict[str, object] = {"epochs": 4, "batch_size": 8, "learning_rate": 20.0, "schedule": "one-cycle"}
 
 load_prepared = cache(dataset.load)
 

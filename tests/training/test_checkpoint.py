@@ -8,7 +8,15 @@ import pytest
 
 from lenetlab.storage import paths
 from lenetlab.training import checkpoint, loop, optimizer, randomness, run_files
-from tests.training.jobs import CPU, make_job, repeatable_files, train_one
+from tests.training.jobs import (
+    CPU,
+    UNSTABLE,
+    UNSTABLE_TRAINING,
+    load_digits,
+    make_job,
+    repeatable_files,
+    train_one,
+)
 
 JOB = make_job(augmentation="affine", schedule="cosine", weight_averaging=0.9)
 EPOCHS = JOB.training.epochs
@@ -58,6 +66,19 @@ def test_a_stopped_training_resumes_exactly_where_it_was(prepared, tmp_path, kin
         assert not run_files.is_finished(folder)
         assert len(train_one(prepared, job, folder)) == EPOCHS - epochs
         assert repeatable_files(folder) == repeatable_files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_the_copy_beside_a_seed_resumes_with_it(prepared, tmp_path, stop):
+    """This one would diverge if its copy began again."""
+    job = make_job("lenet5-28", seed=5, **UNSTABLE, **UNSTABLE_TRAINING)
+    digits, none = load_digits(prepared, job, limit=48), load_digits(prepared, job, limit=0)
+    *_, last = loop.train_jobs([job], digits, none, [tmp_path / "whole"])
+    assert last["status"] == "finished"
+    for _, epoch in zip(range(stop), loop.train_jobs([job], digits, none, [tmp_path / "stopped"]), strict=False):
+        assert epoch["event"] == "epoch"
+    list(loop.train_jobs([job], digits, none, [tmp_path / "stopped"]))
+    assert repeatable_files(tmp_path / "stopped") == repeatable_files(tmp_path / "whole")
 
 
 def test_averaged_weights_are_resumed_too(prepared, whole, after_one, tmp_path):

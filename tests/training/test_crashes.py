@@ -19,7 +19,7 @@ import pytest
 from lenetlab.storage.digests import sha256_file
 from lenetlab.training import execution
 from tests.storage import faults
-from tests.training.jobs import changed_variant, load_prepared, make_study
+from tests.training.jobs import UNSTABLE, UNSTABLE_TRAINING, changed_variant, load_prepared, make_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture]
 
@@ -46,9 +46,21 @@ def plan(prepared, large) -> execution.TrainingPlan:
     return execution.plan_training(study, NAME, without_validation)
 
 
+@pytest.fixture(params=[(5,), (4, 5)], ids=["alone", "after a divergence"])
+def unstable(prepared, request) -> execution.TrainingPlan:
+    """A seed that trains alone, from the start or after another seed of its group has diverged.
+
+    Its copy would diverge if it did not resume with the seed.
+    """
+    study = make_study(request.param, images=48, **UNSTABLE_TRAINING)
+    study = study.model_copy(update={"variants": {"lenet5-28": changed_variant("lenet5-28", **UNSTABLE)}})
+    return execution.plan_training(study, "lenet5-28", load_prepared(prepared / "train"))
+
+
 @pytest.fixture
-def work_in(plan, monkeypatch) -> Callable[[Path], Callable[[], None]]:
+def work_in(request, monkeypatch) -> Callable[[Path], Callable[[], None]]:
     """Make a folder, and a function that does the work of the stage there, in one process."""
+    plan = request.getfixturevalue("unstable" if "unstable" in request.fixturenames else "plan")
     monkeypatch.setattr("lenetlab.training.devices.cores", lambda: 1)
     monkeypatch.setenv("DVC_ROOT", "")  # so that the variable is restored after the test
 
@@ -128,6 +140,22 @@ def test_after_a_fault_at_any_operation_the_bits_are_those_of_an_undisturbed_tra
         shutil.rmtree(root)
         count(KINDS[type(fault)])
         capfd.readouterr()  # otherwise a failure shows a thousand progress bars
+
+
+def test_a_kill_does_not_let_a_seed_diverge(work_in, unstable, tmp_path, monkeypatch, count, capfd):
+    """Killed before every file gets its name."""
+    operations = faults.record_operations(work_in(tmp_path / "undisturbed"), tmp_path / "undisturbed")
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # recording has restored it
+    undisturbed = outputs(tmp_path / "undisturbed")
+    ends = [json.loads(path.read_text())["diverged"] for path in (tmp_path / "undisturbed").glob("runs/*/run.json")]
+    assert (len(ends), ends.count(None)) == (len(unstable.jobs), 1)
+    for at in (number for number, operation in enumerate(operations) if operation.kind == "rename"):
+        train = work_in(tmp_path / str(at))
+        assert faults.run_with_fault(train, at=at, fault=faults.Kill(), below=tmp_path / str(at)).killed
+        train()
+        assert outputs(tmp_path / str(at)) == undisturbed, operations[at]
+        count("killed, with unstable settings")
+        capfd.readouterr()
 
 
 def test_a_training_that_is_disturbed_again_and_again_ends(work_in, tmp_path, count, capfd):

@@ -1,12 +1,19 @@
 """A group computes what its plain networks compute, and no bit of a member depends on the other members."""
 
+import os
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks import rounding
 from lenetlab.data import dataset
-from lenetlab.networks import build
+from lenetlab.networks import build, custom_layers
 from lenetlab.training import autograd_functions, group, loop, run_files
 from tests.training.jobs import CATALOGUE, CPU, TRAINING, changed_variant, load_digits
 
@@ -21,8 +28,21 @@ VARIANTS = {
     "mlp with batch normalisation": changed_variant("mlp", batch_norm=True, dropout=0.3),
     "average pooling and batch normalisation": changed_variant("lenet5-average", batch_norm=True, dropout=0.3),
 }
-# Not in the test of bits: torch.sigmoid rounds the last values of a tensor differently.
-SIGMOID = {"sigmoid": changed_variant("lenet5", activation="sigmoid")}
+# Every activation with every pooling and output. The widths fill no vector register.
+COMBINED = {
+    f"{activation}, {pooling}, {output}": changed_variant(
+        "lenet5-regularized",
+        **{"activation": activation, "pooling": pooling, "output": output},
+        **{"channels": (3, 5), "hidden": (7, 84), "batch_norm": pooling != "average"},
+    )
+    for activation, pooling, output in product(
+        custom_layers.ACTIVATIONS, ("max", "average", "trained"), ("linear", "codes")
+    )
+}
+COMBINED |= {
+    f"mlp, {activation}": changed_variant("mlp", activation=activation, hidden=(9, 7), batch_norm=True, dropout=0.3)
+    for activation in custom_layers.ACTIVATIONS
+}
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +61,12 @@ class FixedDropout(nn.Module):
         return inputs * self.keep_mask / (1 - self.rate)
 
 
-@pytest.mark.parametrize("name", VARIANTS | SIGMOID)
+@pytest.mark.parametrize("name", VARIANTS | COMBINED)
 @pytest.mark.parametrize("count", [1, 9])
 def test_a_group_computes_what_its_plain_networks_compute(name, count):
     """Logits in both modes, gradients, and the statistics of batch normalisation, in double precision."""
-    variant = (VARIANTS | SIGMOID)[name]
-    if name == "mlp with batch normalisation" and count == 1:
+    variant = (VARIANTS | COMBINED)[name]
+    if variant.model.name == "mlp" and variant.regularization.batch_norm and count == 1:
         pytest.skip("a single vector has no variance")
     networks = [build.build_network(variant, seed).double() for seed in (1, 2, 3)]
     together = group.NetworkGroup(networks)
@@ -83,11 +103,12 @@ def train_with(jobs: list[run_files.TrainingJob], digits: dataset.Digits) -> lis
     return [*state.member_tensors(member).values(), losses[member], accuracies[member], logits]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", VARIANTS | COMBINED)
 def test_no_bit_depends_on_the_other_members_of_the_group(name, prepared):
     """Alone, first or last, with one to five others; a full batch and a small one."""
-    settings = TRAINING.model_copy(update={"batch_size": 64})
-    jobs = {seed: run_files.TrainingJob(VARIANTS[name], settings, seed, {}, {}) for seed in (1, 2, 3, 4, 5, 7)}
+    variant, more = (VARIANTS | COMBINED)[name], {"optimizer": "adamw", "weight_averaging": 0.9}
+    settings = TRAINING.model_copy(update={"batch_size": 64, **(more if name in COMBINED else {})})
+    jobs = {seed: run_files.TrainingJob(variant, settings, seed, {}, {}) for seed in (1, 2, 3, 4, 5, 7)}
     digits = load_digits(prepared, jobs[7], limit=70)
     alone = train_with([jobs[7]], digits)
     for seeds in ((7, 1), (1, 7), (1, 7, 2), (1, 2, 3, 7), (7, 1, 2, 3, 4), (1, 2, 3, 4, 5, 7)):
@@ -96,10 +117,27 @@ def test_no_bit_depends_on_the_other_members_of_the_group(name, prepared):
             assert torch.equal(found, expected), seeds
 
 
-def test_a_group_is_filled_with_copies_up_to_the_minimum_of_its_device():
-    assert group.pad_to_minimum(["a"], CPU) == ["a", "a"]
-    assert group.pad_to_minimum(["a", "b", "c"], CPU) == ["a", "b", "c"]
-    assert group.pad_to_minimum(["a", "b"], torch.device("cuda")) == ["a", *["b"] * 7]
+@pytest.mark.slow
+@pytest.mark.parametrize("instructions", ["AVX2", "plain"])
+def test_no_bit_depends_on_the_other_members_with_fewer_instructions_either(instructions):
+    """As older processors compute them."""
+    chosen = "no_bit and not fewer and (codes or mlp or lenet5-28)"
+    done = subprocess.run(
+        [*f"{sys.executable} -m pytest -q -p no:cacheprovider -k".split(), chosen, __file__],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | rounding.INSTRUCTIONS[instructions],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("avx512", "three"), [(True, "abc"), (False, "abcc")])
+def test_a_group_is_filled_with_copies_up_to_the_minimum_of_its_device(monkeypatch, avx512, three):
+    monkeypatch.setattr("lenetlab.training.devices.uses_avx512", lambda: avx512)
+    assert group.pad_with_copies("a", CPU) == ["a", "a"]
+    assert group.pad_with_copies("abc", CPU) == list(three)
+    assert group.pad_with_copies("ab", torch.device("cuda")) == ["a", *["b"] * 7]
 
 
 def test_max_pooling_equals_torchs_bit_for_bit_also_for_equal_values():

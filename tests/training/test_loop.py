@@ -165,7 +165,7 @@ def test_only_training_images_are_augmented_each_once_per_epoch(prepared, tmp_pa
     job = make_job(augmentation=kind, epochs=2)
     training, validation = (load_digits(prepared, job, split).images for split in ("training", "validation"))
     train_one(prepared, job, tmp_path)
-    members = len(group.pad_to_minimum([job], CPU))
+    members = len(group.pad_with_copies([job], CPU))
     sums = torch.cat(augmented).flatten(1).sum(1).sort().values
     torch.testing.assert_close(sums, training.flatten(1).sum(1).repeat(2 * members).sort().values)
     for images, expected in zip(evaluated, [validation[:50], validation[:50], training], strict=True):
@@ -286,6 +286,19 @@ def test_an_infinite_loss_ends_its_seed_before_the_update_and_no_other_seed(
     assert len((tmp_path / "4" / paths.CURVES).read_text().splitlines()) == epoch
     last = (tmp_path / "4" / paths.JOURNAL).read_text().splitlines()[-1]
     assert json.loads(last) == end
+
+
+def test_a_copy_that_diverges_has_no_effect(prepared, tmp_path, monkeypatch):
+    job, logits_of = make_job(), group.NetworkGroup.training_logits
+    train(prepared, [job], [tmp_path / "undisturbed"])
+    copies = torch.arange(1, len(group.pad_with_copies([job], CPU)))
+
+    def infinite_copies(network, images, keep_masks):
+        return logits_of(network, images, keep_masks).index_fill(0, copies, math.inf)
+
+    monkeypatch.setattr(group.NetworkGroup, "training_logits", infinite_copies)
+    train(prepared, [job], [tmp_path / "disturbed"])
+    assert repeatable_files(tmp_path / "disturbed") == repeatable_files(tmp_path / "undisturbed")
 
 
 def test_an_epoch_with_infinite_weights_is_not_kept(prepared, tmp_path, monkeypatch):

@@ -137,7 +137,7 @@ def _evaluate_epoch(
         networks = [build.build_network(definition, seed=0).to(device) for _ in group_files]
         for network, path in zip(networks, group_files, strict=True):
             checkpoint.load_weights(network, path)
-        together = group.NetworkGroup(group.pad_to_minimum(networks, device))
+        together = group.NetworkGroup(group.pad_with_copies(networks, device))
         for logits in together.evaluation_logits(digits.images)[: len(group_files)].double():
             probability, predicted = torch.softmax(logits, dim=1).max(1)
             results.append(

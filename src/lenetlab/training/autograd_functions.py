@@ -1,6 +1,6 @@
-"""Scaling, batch normalisation and max-pooling with their gradients, for the channels of a group of networks.
+"""Scaling, batch normalisation, max-pooling and sigmoid with their gradients, for the members of a group of networks.
 
-All of them take and return tensors (N, H, W, C). The bits of a channel do not depend on the other channels, because
+All but Sigmoid take and return tensors (N, H, W, C). The bits of a channel do not depend on the other channels, because
 every sum adds in an order that is the same for each channel. torch's own batch normalisation does not guarantee that.
 """
 
@@ -88,6 +88,25 @@ class MaxPool(torch.autograd.Function):
         inputs_gradient = gradient.new_empty(count, 2 * height, 2 * width, channels)
         torch.mul(rows, right_larger, out=inputs_gradient[:, :, 1::2])
         torch.sub(rows, inputs_gradient[:, :, 1::2], out=inputs_gradient[:, :, 0::2])
+        return inputs_gradient
+
+
+class Sigmoid(torch.autograd.Function):
+    """1 / (1 + exp(-x)) of a tensor of any shape.
+
+    torch's own computes the last values of a tensor, which do not fill a vector register, with another exp.
+    """
+
+    @staticmethod
+    def forward(context: Any, inputs: torch.Tensor) -> torch.Tensor:
+        outputs = inputs.neg().exp_().add_(1).reciprocal_()
+        context.save_for_backward(outputs)
+        return outputs
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (outputs,) = context.saved_tensors
+        inputs_gradient: torch.Tensor = gradient * (outputs * (1 - outputs))
         return inputs_gradient
 
 

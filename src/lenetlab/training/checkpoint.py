@@ -30,12 +30,15 @@ STATES_KEPT = 2
 class TrainingState:
     """A group of trainings, all at the same epoch. The lists have one entry per member.
 
+    The first `jobs` members are trainings. Members after them are copies of the last one, which nothing reads.
+
     It holds no random state: the order of images, augmentation, dropout and the learning rate follow from seed, epoch
     and step.
     """
 
     network: group.NetworkGroup
     optimizer: optimizer.Optimizer
+    jobs: int
     seeds: list[int]
     epoch: int = 0  # finished epochs
     journals: list[list[dict[str, Any]]] = field(default_factory=list)  # events, as in `journals/V/seed-N.jsonl`

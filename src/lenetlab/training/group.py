@@ -14,19 +14,26 @@ from torch import nn
 from torch.nn import functional
 
 from lenetlab.networks import build, custom_layers
-from lenetlab.training import autograd_functions
+from lenetlab.training import autograd_functions, devices
 
 T = TypeVar("T")
 
 # Members of a group, by device type. The minimum makes bits independent of the size of the group: a CPU's kernels round
 # differently for one member than for two to six, and a GPU's may do so for every number.
-MIN_MEMBERS = {"cpu": 2, "cuda": 8, "mps": 8}
-MAX_MEMBERS = {"cpu": 6, "cuda": 8, "mps": 8}
+MIN_MEMBERS = {"cpu": 2, "cuda": 8}
+MAX_MEMBERS = {"cpu": 6, "cuda": 8}
 
 
-def pad_to_minimum(members: Sequence[T], device: torch.device) -> list[T]:
-    """The members followed by copies of the last one, up to MIN_MEMBERS. The results of the copies are unused."""
-    return [*members, *[members[-1]] * (MIN_MEMBERS[device.type] - len(members))]
+def pad_with_copies(members: Sequence[T], device: torch.device) -> list[T]:
+    """The members followed by copies of the last one, up to MIN_MEMBERS. The results of the copies are unused.
+
+    Without AVX-512, three members get a copy too: oneDNN then takes another kernel for three input maps, because that
+    is the number of colours of a photograph, and this kernel adds in another order.
+    """
+    minimum = MIN_MEMBERS[device.type]
+    if len(members) == 3 and device.type == "cpu" and not devices.uses_avx512():
+        minimum = 4
+    return [*members, *[members[-1]] * (minimum - len(members))]
 
 
 class NetworkGroup:
@@ -107,6 +114,8 @@ class NetworkGroup:
                 case nn.Linear():
                     weight, bias = self._weight_and_bias(name)
                     values = torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
+                case nn.Sigmoid():
+                    values = autograd_functions.Sigmoid.apply(values)
                 case nn.Dropout():
                     values = values if keep_masks is None else values * keep_masks[name] / (1 - layer.p)
                 case _:  # activations, average pooling and digit codes act on each value or map by itself

@@ -17,7 +17,7 @@ Measures = tuple[torch.Tensor, torch.Tensor]  # (members) mean cross-entropy, na
 
 
 class DivergedError(Exception):
-    """Some members of a group have a NaN or infinite loss, weight or buffer. `epoch` and `step` count from 1."""
+    """Some jobs of a group have a NaN or infinite loss, weight or buffer. `epoch` and `step` count from 1."""
 
     def __init__(self, members: Sequence[int], epoch: int, step: int) -> None:
         super().__init__(f"members {members} diverged in epoch {epoch}, step {step}")
@@ -42,9 +42,8 @@ def train_jobs(
             yield from _train_epochs(remaining, state, training, validation)
             return
         except DivergedError as error:
-            # Members after the last job are copies of it: see group.pad_to_minimum.
-            members = {min(member, len(remaining) - 1) for member in error.members}
             diverged = {"epoch": error.epoch, "step": error.step}
+            members = error.members
         for member in members:
             yield run_files.write_final(*remaining[member], state, member, training_set=None, diverged=diverged)
         remaining = [pair for member, pair in enumerate(remaining) if member not in members]
@@ -52,12 +51,13 @@ def train_jobs(
 
 def initial_state(jobs: Sequence[run_files.TrainingJob], device: torch.device) -> checkpoint.TrainingState:
     """The state of a group before its first epoch. The jobs are seeds of one variant."""
-    members = group.pad_to_minimum(jobs, device)
+    members = group.pad_with_copies(jobs, device)
     network = group.NetworkGroup([build.build_network(job.variant, job.seed).to(device) for job in members])
     weight_decay = jobs[0].variant.regularization.weight_decay
     return checkpoint.TrainingState(
         network,
         optimizer.Optimizer(jobs[0].training, weight_decay, network.weights),
+        jobs=len(jobs),
         seeds=[job.seed for job in members],
         journals=[[] for _ in members],
         digests=[{} for _ in members],
@@ -93,7 +93,7 @@ def train_step(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Train on batch `step` (from 0) of the coming epoch. Returns the sum of losses and the number of correct answers.
 
-    Both have the shape (members). Raises DivergedError, before anything is changed, if the loss of a member is NaN or
+    Both have the shape (members). Raises DivergedError, before anything is changed, if the loss of a job is NaN or
     infinite.
     """
     settings, rules = job.training, job.variant.regularization
@@ -108,7 +108,7 @@ def train_step(
     ).flatten(0, 1)
     losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
     mean_losses = losses.view(indices.shape).mean(1)
-    _raise_if_diverged(mean_losses.isfinite(), state.epoch + 1, step + 1)
+    _raise_if_diverged(mean_losses[: state.jobs].isfinite(), state.epoch + 1, step + 1)
     gradients = torch.autograd.grad(mean_losses.sum(), list(state.network.weights.values()))
     steps = steps_per_epoch(job, digits)
     steps_before = state.epoch * steps + step
@@ -130,8 +130,9 @@ def loss_and_accuracy(network: group.NetworkGroup, digits: dataset.Digits) -> Me
 def _resume(jobs: Sequence[tuple[run_files.TrainingJob, Path]], device: torch.device) -> checkpoint.TrainingState:
     """The state after the last epoch that is saved in the folders; adds a start to every journal."""
     state = initial_state([job for job, _ in jobs], device)
-    for member, (job, folder) in enumerate(jobs):
+    for member, (_, folder) in enumerate(group.pad_with_copies(jobs, device)):
         checkpoint.restore(state, member, folder)
+    for member, (job, folder) in enumerate(jobs):
         start = {"event": "start", "time": time.time(), **job.record, "provenance": job.origin}
         state.journals[member].append(start)
         run_files.write_journal(state.journals[member], folder)
@@ -151,7 +152,7 @@ def _train_epochs(
         started = time.perf_counter()
         trained = train_epoch(first, state, training)
         validated = loss_and_accuracy(state.evaluated_network(), validation) if len(validation) else None
-        _raise_if_diverged(_finite_members(state, trained, validated), state.epoch, steps)
+        _raise_if_diverged(_finite_jobs(state, trained, validated), state.epoch, steps)
         training_rows = torch.stack(trained).T.tolist()
         validation_rows = torch.stack(validated).T.tolist() if validated else [(None, None)] * len(state.seeds)
         cost = {
@@ -167,23 +168,22 @@ def _train_epochs(
             run_files.write_journal(state.journals[member], folder)
             yield state.journals[member][-1]
     losses, accuracies = loss_and_accuracy(state.evaluated_network(), training)
-    _raise_if_diverged(_finite_members(state, (losses, accuracies)), state.epoch, steps)
+    _raise_if_diverged(_finite_jobs(state, (losses, accuracies)), state.epoch, steps)
     for member, (job, folder) in enumerate(jobs):
         training_set = {"loss": losses[member].item(), "accuracy": accuracies[member].item()}
         yield run_files.write_final(job, folder, state, member, training_set)
 
 
 def _raise_if_diverged(finite: torch.Tensor, epoch: int, step: int) -> None:
-    """Raise DivergedError with the members for which `finite`, a bool tensor (members), is false."""
+    """Raise DivergedError with the jobs for which `finite`, a bool tensor (jobs), is false."""
     if not finite.all():
         raise DivergedError((~finite).nonzero().flatten().tolist(), epoch, step)
 
 
-def _finite_members(state: checkpoint.TrainingState, *measures: Measures | None) -> torch.Tensor:
-    """Bool (members): whether all tensors and losses of a member are finite."""
-    losses = torch.stack([loss.isfinite() for loss, _ in filter(None, measures)]).all(0)
-    members = [
-        all(value.isfinite().all() for value in state.member_tensors(index).values())
-        for index in range(len(state.seeds))
+def _finite_jobs(state: checkpoint.TrainingState, *measures: Measures | None) -> torch.Tensor:
+    """Bool (jobs): whether all tensors and losses of a job are finite."""
+    losses = torch.stack([loss[: state.jobs].isfinite() for loss, _ in filter(None, measures)]).all(0)
+    jobs = [
+        all(value.isfinite().all() for value in state.member_tensors(member).values()) for member in range(state.jobs)
     ]
-    return losses & torch.tensor(members, device=losses.device)
+    return losses & torch.tensor(jobs, device=losses.device)

@@ -14,7 +14,6 @@ def set_gpus(monkeypatch):
     def report(count: int) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
     return report
 
@@ -30,7 +29,7 @@ def test_auto_is_the_gpu_if_there_is_one(set_gpus):
 
 @pytest.mark.parametrize(
     ("count", "requested", "allowed"),
-    [(0, "cuda", "auto, cpu"), (2, "cuda:2", "cuda:0, cuda:1"), (2, "mps", "cpu, cuda")],
+    [(0, "cuda", "auto, cpu"), (2, "cuda:2", "cuda:0, cuda:1"), (2, "mps", "auto, cpu, cuda")],
 )
 def test_an_absent_device_is_rejected_with_those_that_are_present(set_gpus, count, requested, allowed):
     set_gpus(count)

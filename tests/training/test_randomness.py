@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lenetlab.settings import schema
 from lenetlab.training import loop, randomness
 from tests.training.jobs import CPU, make_job, train_one
 
@@ -36,6 +37,15 @@ def test_dropout_keeps_each_unit_with_the_right_probability_and_independently():
         assert (masks[name][0] == masks[name][1]).double().mean() == pytest.approx(independent, abs=0.005)
         neighbours = masks[name][0, :, 1:] == masks[name][0, :, :-1]
         assert neighbours.double().mean() == pytest.approx(independent, abs=0.005)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.9, schema.MAX_DROPOUT])
+def test_dropout_of_any_allowed_rate_keeps_the_mean_of_the_outputs(rate):
+    job = make_job("lenet5", dropout=(rate, 0.0))
+    state = loop.initial_state([job, make_job(seed=4)], CPU)
+    kept = randomness.draw(job.variant, state, 50_000, CPU).keep_masks["c5_dropout"].double().mean()
+    deviation = (rate / (1 - rate) / (2 * 50_000 * 120)) ** 0.5
+    assert kept / (1 - rate) == pytest.approx(1, abs=5 * deviation)
 
 
 def test_sixteen_bit_draws_are_uniform():

@@ -11,6 +11,9 @@ from lenetlab.settings import messages
 CLASSES = 10
 MAX_WIDTH = 10_000  # units or maps of a layer
 PARTIAL_KERNELS = 60  # 5×5 kernels of C3 with partial connections: LeCun et al. 1998, table I
+# Dropout is drawn with 16 bits. Up to this rate, the share of units that are kept is within 0.1 % of 1 - rate, by which
+# their outputs are divided.
+MAX_DROPOUT = 0.99
 NAME_PATTERN = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
 
 # `description` is what an error message says is allowed. YAML has lists only, hence `strict=False` for tuples.
@@ -18,6 +21,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+DropoutRate = Annotated[float, Field(ge=0, le=MAX_DROPOUT)]
 Activation = Annotated[
     Literal["relu", "tanh", "sigmoid", "scaled-tanh"], Field(description="relu, tanh, sigmoid or scaled-tanh")
 ]
@@ -112,8 +116,8 @@ class MLPSettings(StrictModel):
 
 class Regularization(StrictModel):
     batch_norm: bool = Field(description="true or false (before the activation)")
-    dropout: Probability | Annotated[tuple[Probability, ...], Field(strict=False, max_length=10)] = Field(
-        description="a number from 0 to below 1 (after every hidden linear layer), or a list with one for each layer"
+    dropout: DropoutRate | Annotated[tuple[DropoutRate, ...], Field(strict=False, max_length=10)] = Field(
+        description=f"a number from 0 to {MAX_DROPOUT} (after every hidden linear layer), or a list, one for each layer"
     )
     weight_decay: float = Field(ge=0, le=1, description="a number from 0 to 1")
     label_smoothing: Probability = Field(description="a number from 0 to below 1")
@@ -207,8 +211,8 @@ class SensitivitySettings(StrictModel):
     learning_rate: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
         strict=False, max_length=20, description="up to 20 numbers more than 0, at most 100"
     )
-    dropout: tuple[Probability, ...] = Field(
-        strict=False, max_length=20, description="up to 20 numbers from 0 to below 1"
+    dropout: tuple[DropoutRate, ...] = Field(
+        strict=False, max_length=20, description=f"up to 20 numbers from 0 to {MAX_DROPOUT}"
     )
     width: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(
         strict=False,
@@ -226,7 +230,8 @@ class SensitivitySettings(StrictModel):
 class Study(StrictModel):
     """All of params.yaml."""
 
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?|mps)$", description="auto, cpu, cuda, cuda:N or mps")
+    # Not mps: Apple's GPUs have no float64, which sums of losses need, and nobody has tested them here.
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", description="auto, cpu, cuda or cuda:N")
     seeds: tuple[Seed, ...] = Field(
         strict=False,
         min_length=1,

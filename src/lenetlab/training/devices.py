@@ -1,6 +1,7 @@
 """Choose and describe the device that computes, and make its results repeatable bit for bit."""
 
 import ctypes
+import math
 import os
 import platform
 import resource
@@ -113,9 +114,46 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def cores() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(process: Path = Path("/proc/self")) -> int:
+    """The number of processors that this process may use.
+
+    Those that it may run on, or as many as its share of time fills, rounded up, if that is less: a container often has
+    all processors for a part of the time. `process` is its folder in /proc.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([count, *(max(1, math.ceil(share)) for share in map(_share_of_time, _control_groups(process)) if share)])
+
+
+def _control_groups(process: Path) -> list[Path]:
+    """Folders of the cgroups that limit the processors of a process: its own and those around it, of both versions."""
+    try:
+        memberships = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+        mounts = [line.split(" - ") for line in (process / "mountinfo").read_text().splitlines()]
+    except OSError:  # not Linux
+        return []
+    path_of = {name: path for _, controllers, path in memberships for name in controllers.split(",")}
+    folders = []
+    for place, system in mounts:
+        root, mount = place.split()[3:5]  # `root` is the cgroup that appears at `mount`
+        kind, _, options = system.split(" ", 2)
+        controller = {"cgroup2": "", "cgroup": "cpu"}.get(kind)  # version 2 has one tree, without a name
+        if controller in path_of and (kind == "cgroup2" or "cpu" in options.split(",")):
+            path = Path(path_of[controller])
+            inner = path.relative_to(root) if path.is_relative_to(root) else Path()
+            folders += [folder for folder in (mount / inner, *(mount / inner).parents) if folder.is_relative_to(mount)]
+    return folders
+
+
+def _share_of_time(group: Path) -> float | None:
+    """How many processors a cgroup may fill; None if it has no limit."""
+    try:
+        if (group / "cpu.max").exists():  # version 2
+            quota, period = map(int, (group / "cpu.max").read_text().split())
+        else:
+            quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+    except (OSError, ValueError):  # no such file, or the word `max`
+        return None
+    return quota / period if quota > 0 else None  # -1: no limit
 
 
 def _chosen_kernels() -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lenetlab.storage import paths
-from lenetlab.training import checkpoint, loop, optimizer, randomness, run_files
+from lenetlab.training import checkpoint, group, loop, optimizer, randomness, run_files
 from tests.training.jobs import (
     CPU,
     UNSTABLE,
@@ -68,9 +68,10 @@ def test_a_stopped_training_resumes_exactly_where_it_was(prepared, tmp_path, kin
         assert repeatable_files(folder) == repeatable_files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3])
-def test_the_copy_beside_a_seed_resumes_with_it(prepared, tmp_path, stop):
-    """This one would diverge if its copy began again."""
+@pytest.mark.parametrize(("stop", "members"), [(1, 2), (2, 2), (3, 2), (2, 8)])
+def test_the_copies_beside_a_seed_resume_with_it(prepared, tmp_path, monkeypatch, stop, members):
+    """This one would diverge if they began again. A group on a GPU is filled to eight."""
+    monkeypatch.setitem(group.MIN_MEMBERS, "cpu", members)
     job = make_job("lenet5-28", seed=5, **UNSTABLE, **UNSTABLE_TRAINING)
     digits, none = load_digits(prepared, job, limit=48), load_digits(prepared, job, limit=0)
     *_, last = loop.train_jobs([job], digits, none, [tmp_path / "whole"])

@@ -28,6 +28,14 @@ KINDS = {  # kind of case, as the tests count it: what was done, what had to hol
     "killed": ("SIGKILL before an operation of the file system, or halfway through a write", RESUMED),
     "power cut": ("as above, and all or a part of what was not synced is undone", RESUMED),
     "refused by the disk": ("an operation fails, because the disk is full or faulty, once or from then on", RESUMED),
+    "killed, with unstable settings": (
+        "SIGKILL before every rename while a seed trains that hardly stays finite, alone or after another one diverged",
+        "after resuming, the same bits as an undisturbed run; it does not diverge",
+    ),
+    "environment variables": (
+        "a variable of MKL, oneDNN, ATen, OpenMP, torch, cuBLAS, Python or glibc is set",
+        "the same bits and fingerprint, or another fingerprint",
+    ),
     "writing: killed": ("SIGKILL while one file or folder is written", OLD_OR_NEW),
     "writing: power cut": ("a power cut while one file or folder is written", OLD_OR_NEW),
     "writing: refused by the disk": (

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lenetlab.storage import code
-from lenetlab.tracking.connection import store_location, without_password
+from lenetlab.tracking.connection import store_address
 
 SILENCE_SECONDS = 60  # without a message, after which the stage gives up the publisher: its imports can take as long
 
@@ -35,9 +35,8 @@ def publishing(stage: str, variant: str | None = None, live: Mapping[int, Path] 
         raise
     problem = _finish(publisher, "done", wait_seconds=SILENCE_SECONDS)
     if problem:
-        address = without_password(store_location().uri)
         print(
-            f"warning: the record of this stage in MLflow ({address}) is not complete: {problem}. "
+            f"warning: the record of this stage in MLflow ({store_address()}) is not complete: {problem}. "
             "Its outputs are; `lenetlab sync` sends the rest.",
             file=sys.stderr,
         )

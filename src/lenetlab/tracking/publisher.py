@@ -38,13 +38,14 @@ def main(arguments: Sequence[str]) -> None:
     A failure before that message does not matter if publishing works later: servers are restarted.
     """
     task = json.loads(arguments[0])
-    outputs, location = Path.cwd(), store_location()
+    outputs = Path.cwd()
     limit: WaitLimit | None = None
     message: str | None = None
     sys.stdout = sys.stderr  # output of MLflow is no message to the stage
     gc.disable()  # importing mlflow creates half a million permanent objects; collecting garbage among them is slow
     while True:
         try:
+            location = store_location()
             limit = limit or _limit_waiting(location)
             with open_store(location, limit.on_answer) as store:
                 gc.enable()

@@ -1,5 +1,7 @@
 """Read params.yaml, and check what depends on several keys."""
 
+import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +14,18 @@ from lenetlab.settings import messages, schema, schema_errors, yaml_file
 from lenetlab.settings.messages import Problem, name_list, quoted
 
 
+def require_project(path: Path) -> None:
+    """UserError that names the folder to work in if there is no params.yaml at this path, which is relative to it."""
+    if not os.path.lexists(path):
+        here = Path.cwd()
+        project = next((folder for folder in here.parents if os.path.lexists(folder / path)), None)
+        remedy = f"cd {shlex.quote(str(project))}" if project else "cd to the folder of the project, which has it"
+        raise UserError(f"{path}: not found in {here}; remedy: {remedy}")
+
+
 def load(path: Path) -> schema.Study:
     """The study in a params.yaml. UserError lists every invalid key with its value and what is allowed."""
+    require_project(path)
     content = yaml_file.read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: empty or not a mapping; allowed: the keys {', '.join(schema.Study.model_fields)}")

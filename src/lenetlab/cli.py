@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lenetlab.data import sources
 from lenetlab.errors import UserError, reporting_errors
 from lenetlab.settings import claims, params
 from lenetlab.storage import code, files, paths
@@ -28,11 +29,8 @@ def commands() -> None:
 @commands.command(help="Check params.yaml and claims.yaml, and print how large a difference the study can detect.")
 def check() -> None:
     study = params.load(paths.PARAMS)
-    problems = []
-    if not Path(study.data.source).exists():
-        problems.append(
-            f"{paths.PARAMS}: data.source: {study.data.source!r} does not exist; allowed: a .toml file or a folder"
-        )
+    source = Path(study.data.source)
+    problems = [f"{paths.PARAMS}: {problem}" for problem in sources.find_problems(source)]
     try:
         claims.load(paths.CLAIMS, study)
     except UserError as error:
@@ -44,6 +42,11 @@ def check() -> None:
         from lenetlab.training import devices  # imports torch, which takes seconds
 
         devices.resolve(study.device)
+    if not sources.is_copied_to_experiments(source):
+        click.echo(
+            f"data.source: neither git nor DVC holds {study.data.source!r}, so dvc exp run --queue and --temp do not"
+            f" find it; for these, set it to {str(source.resolve())!r}"
+        )
     pairs = sum(map(len, study.comparisons.values()))
     click.echo(
         f"{paths.PARAMS} is valid: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
@@ -117,6 +120,7 @@ def reproduce(run: str | None, variant: str | None, seed: int | None, everything
 @commands.command(help="Show the runs in MLflow's pages, on this machine only; prints the address of a prepared view.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
+    params.require_project(paths.PARAMS)
     pages.ui(port)
 
 

@@ -31,11 +31,20 @@ def assert_same_archives(first: Path, second: Path) -> None:
 
 
 def test_a_source_must_be_a_folder_or_a_declaration(tmp_path):
-    message = error_message(tmp_path / "nowhere", tmp_path / "raw")
+    (tmp_path / "digits.png").touch()
+    message = error_message(tmp_path / "digits.png", tmp_path / "raw")
 
     assert message.startswith("data.source: ")
     assert " is neither a folder nor a .toml file; remedy: set data.source in params.yaml to a folder" in message
-    assert "nowhere.toml: cannot be read: No such file" in error_message(tmp_path / "nowhere.toml", tmp_path / "raw")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.toml"])
+def test_a_source_that_is_gone_has_a_remedy(tmp_path, name):
+    """tests/pipeline/test_moved_project.py follows it."""
+    message = error_message(tmp_path / name, tmp_path / "raw")
+
+    assert " does not exist; allowed: a .toml file or a folder; remedy: set data.source in params.yaml" in message
+    assert sources.find_problems(tmp_path / name) == [message]
 
 
 def test_equal_files_give_equal_bytes_in_any_order_and_at_any_time(tmp_path, digits_folder, raw):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lenetlab import cli, errors
+from lenetlab.data import sources
 from tests.settings import example
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +118,7 @@ def test_check_lists_the_errors_of_both_files_and_of_the_source(project, lenetla
     result = lenetlab("check")
     assert result.status == 1
     assert result.err.splitlines() == [
-        "error: params.yaml: data.source: 'my/digits' does not exist; allowed: a .toml file or a folder",
+        f"error: params.yaml: {sources.find_problems(Path('my/digits'))[0]}",
         "claims.yaml: claims[0].kind: 'guess' is not allowed; allowed: parameters, accuracy, relation, structure, loss",
     ]
 
@@ -140,9 +141,60 @@ def test_check_finds_a_device_that_does_not_exist(project, lenetlab):
 def test_check_without_files(project, lenetlab):
     (project / "claims.yaml").unlink()
     assert lenetlab("check").err == "error: claims.yaml: cannot be read: No such file or directory\n"
+
+
+COMMANDS = [
+    ("check",),
+    ("sensitivity",),
+    ("report",),
+    ("sync",),
+    ("reproduce", "mlp seed 0"),
+    ("reproduce", "--variant", "mlp", "--seed", "0"),
+    ("ui",),
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_command_in_a_subfolder_names_the_folder_of_the_project(
+    project, lenetlab, monkeypatch, arguments, count: Callable[[str], None]
+):
+    monkeypatch.chdir(project / "data")
+    before = sorted(project.rglob("*"))
+    result = lenetlab(*arguments)
+    message = f"error: params.yaml: not found in {project}/data; remedy: cd {project}\n"
+    assert (result.status, result.out, result.err) == (1, "", message)
+    assert sorted(project.rglob("*")) == before
+    count("other working folders")
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_command_outside_a_project_says_so(project, lenetlab, arguments, count: Callable[[str], None]):
     (project / "params.yaml").unlink()
+    before = sorted(project.rglob("*"))
+    result = lenetlab(*arguments)
+    message = f"error: params.yaml: not found in {project}; remedy: cd to the folder of the project, which has it\n"
+    assert (result.status, result.out, result.err) == (1, "", message)
+    assert sorted(project.rglob("*")) == before
+    count("other working folders")
+
+
+def test_check_names_sources_that_queued_experiments_do_not_find(project, lenetlab):
+    for part in ("train", "test"):
+        (project / "digits" / part).mkdir(parents=True)
+    write_settings(project, ("data/mnist.toml", "digits"))
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    note = (
+        "data.source: neither git nor DVC holds 'digits', so dvc exp run --queue and --temp do not find it;"
+        f" for these, set it to '{project}/digits'\n"
+    )
     result = lenetlab("check")
-    assert (result.status, result.err) == (1, "error: params.yaml: cannot be read: No such file or directory\n")
+    assert result.status == 0
+    assert note in result.out
+    (project / "digits.dvc").touch()  # of `dvc add digits`
+    assert note not in lenetlab("check").out
+    (project / "digits.dvc").unlink()
+    write_settings(project, ("data/mnist.toml", f"{project}/digits"))
+    assert "data.source" not in lenetlab("check").out
 
 
 @pytest.mark.parametrize(
@@ -211,3 +263,16 @@ def test_a_stage_checks_params_yaml_too(project, stage):
         done.stderr == "error: params.yaml: training.epochs: 0 is not allowed; allowed: a whole number from 1 to 1000\n"
     )
     assert sorted(project.iterdir()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "evaluate", "cost", "compare"])
+def test_a_stage_outside_its_project_says_so(tmp_path, stage, count: Callable[[str], None]):
+    arguments = ["lenet5"] if stage in ("train", "evaluate") else []
+    command = [sys.executable, ROOT / "stages" / f"{stage}.py", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    expected = f"error: params.yaml: not found in {tmp_path}; remedy: cd to the folder of the project, which has it\n"
+    assert done.stderr == expected
+    assert not list(tmp_path.iterdir())
+    count("other working folders")

@@ -1,7 +1,9 @@
 """The stage fetch: pack the images that `data.source` names, a folder or a TOML declaration, into two tar archives."""
 
 import os
+import stat
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +12,13 @@ import numpy as np
 from lenetlab.data import archive, declaration, download, png
 from lenetlab.errors import UserError
 from lenetlab.settings.messages import quoted
-from lenetlab.storage import files
+from lenetlab.storage import code, files
 
 SETS = ("train", "test")
+MOVED = (
+    "allowed: a .toml file or a folder; remedy: set data.source in params.yaml to where the images are now, or, to use"
+    " those fetched before, dvc checkout fetch, then dvc repro --downstream prepare"
+)
 
 
 def fetch(source: Path, raw: Path) -> None:
@@ -21,20 +27,50 @@ def fetch(source: Path, raw: Path) -> None:
     The PNG files of a folder are packed unchanged, ordered by number. MNIST is written as PNG files numbered by
     position. UserError lists everything that is wrong with the source.
     """
-    try:
-        is_folder = source.is_dir()
-    except OSError as error:
-        raise UserError(f"data.source: {quoted(str(source))}: {error.strerror}; {download.REMEDY}") from None
-    if is_folder:
-        train, test = _from_folder(source)
-    elif source.suffix == ".toml":
-        train, test = _from_declaration(source)
-    else:
-        raise UserError(f"data.source: {quoted(str(source))} is neither a folder nor a .toml file; {download.REMEDY}")
+    train, test = _from_folder(source) if _is_folder(source) else _from_declaration(source)
     download.log(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
     with files.writing(raw / "train.tar") as train_tar, files.writing(raw / "test.tar") as test_tar:
         archive.write(train_tar, train)
         archive.write(test_tar, test)
+
+
+def find_problems(source: Path) -> list[str]:
+    """What is wrong with a source, a line each, as far as names and sizes of its files tell."""
+    try:
+        if _is_folder(source):
+            _from_folder(source)
+    except UserError as error:
+        return list(error.problems)
+    return []
+
+
+def is_copied_to_experiments(source: Path) -> bool:
+    """Whether a queued or temporary experiment of DVC, which runs in a copy of what git and DVC hold, finds the source.
+
+    True if git cannot tell: without git there are no experiments.
+    """
+    if source.is_absolute() or Path(f"{source}.dvc").exists():
+        return True
+    if os.path.normpath(source).startswith(".."):
+        return False
+    try:
+        return bool(code.command_output("git", "ls-files", "--", str(source)))
+    except (OSError, subprocess.SubprocessError):
+        return True
+
+
+def _is_folder(source: Path) -> bool:
+    """Whether it is a folder and not a declaration; UserError if it is neither."""
+    name = f"data.source: {quoted(str(source))}"
+    try:
+        mode = source.stat().st_mode
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist; {MOVED}") from None
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror}; {download.REMEDY}") from None
+    if not stat.S_ISDIR(mode) and source.suffix != ".toml":
+        raise UserError(f"{name} is neither a folder nor a .toml file; {download.REMEDY}")
+    return stat.S_ISDIR(mode)
 
 
 def _from_folder(source: Path) -> list[Iterator[tuple[str, bytes]]]:

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +15,7 @@ from lenetlab.errors import UserError
 from lenetlab.tracking import beside_stage, experiment, sync
 from lenetlab.tracking.connection import Client, reporting_mlflow_errors, store_location
 from tests.tracking import database_faults
-from tests.tracking.outputs import VARIANTS
+from tests.tracking.outputs import VARIANTS, make_all
 from tests.tracking.stores import read_content
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its dependencies
@@ -179,6 +181,28 @@ def test_an_error_of_the_operating_system_has_its_remedy():
 # Two clones that use a store for the first time.
 
 
+class Busy:
+    """A client whose server fails once, as when another one adds the same row."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def log_inputs(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        self.calls += 1
+        if self.calls == 1:
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.digest")
+        return "logged"
+
+
+@pytest.mark.usefixtures("study")
+def test_another_clone_may_add_the_same_data_set_at_the_same_time():
+    client = Client(store_location(), lambda *_: None)
+    client.client = Busy()
+    assert client.log_inputs() == "logged"
+
+
 class LateClient(Client):
     """Another clone creates the experiment after this one has not found it."""
 
@@ -196,3 +220,21 @@ def test_another_clone_may_create_the_experiment_first(study):
     found = client.get_experiment(experiment.find_or_create(client, store_location()))
     assert found.artifact_location == f"mlruns/{found.experiment_id}"
     assert experiment.TAGS.items() <= found.tags.items()
+
+
+@pytest.mark.slow
+def test_two_clones_may_create_a_database_together(tmp_path, count):
+    script = f"from lenetlab.tracking import sync; sync.sync({list(VARIANTS)})"
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    clones = []
+    for name in ("one", "two"):
+        make_all(tmp_path / name)
+        command = [sys.executable, "-W", "ignore", "-c", script]
+        clones.append(
+            subprocess.Popen(command, cwd=tmp_path / name, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    for clone in clones:
+        _, errors = clone.communicate(timeout=120)
+        assert clone.returncode == 0, errors
+    assert {"mlp", "lenet5", "prepare"} <= set(read_content(tmp_path))
+    count(KIND)

@@ -115,7 +115,7 @@ class Client:
 
         def call(*arguments: Any, **options: Any) -> Any:
             try:
-                answer = getattr(self.client, name)(*arguments, **options)
+                answer = self._answer(getattr(self.client, name), *arguments, **options)
             except (self.mlflow.exceptions.MlflowException, SQLAlchemyError, OSError):
                 raise
             except Exception as error:  # of any kind: the client takes the page of a proxy for MLflow's answer
@@ -124,6 +124,15 @@ class Client:
             return answer
 
         return call
+
+    def _answer(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return ask(*arguments, **options)
+        except self.mlflow.exceptions.MlflowException as error:
+            if "unique constraint" not in str(error).lower():
+                raise
+        # Another clone added the same row at that moment. The server has undone the call, and now finds the row.
+        return ask(*arguments, **options)
 
 
 def _require_no_other_program(database: Path) -> None:

@@ -119,3 +119,16 @@ def test_processes_that_publish_the_same_runs_do_not_create_them_twice(study, re
         make_training(study, "mlp")
     assert statuses(study) == {"mlp": "FINISHED", "mlp seed 0": "FINISHED", "mlp seed 1": "FINISHED"}
     assert capfd.readouterr().err == ""
+
+
+def test_a_long_warning_is_complete(monkeypatch, capfd):
+    """A pipe may deliver it in parts."""
+
+    def start(task: str) -> subprocess.Popen[bytes]:
+        script = f"echo .; printf 'failed: one '; sleep 0.3; echo two # {task}"
+        return subprocess.Popen(["sh", "-c", script], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr(beside_stage, "start_publisher", start)
+    with beside_stage.publishing("prepare"):
+        pass
+    assert " is not complete: one two. Its outputs are; `lenetlab sync` sends the rest." in capfd.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -68,17 +69,17 @@ def _finish(publisher: "subprocess.Popen[bytes]", outcome: str, wait_seconds: fl
         publisher.stdin.write(outcome.encode())
     publisher.stdin.close()
     messages = b""
-    while b"done" not in messages and b"failed" not in messages:
+    while not re.search(rb"(done|failed: .*)\n", messages):
         if not select.select([publisher.stdout], [], [], wait_seconds)[0]:
             if outcome != "done":
                 publisher.stdout.close()
                 threading.Thread(target=publisher.wait, daemon=True).start()  # or it would become a zombie
                 return None
-            messages = b"failed: it gave no sign of life"
+            messages = b"failed: it gave no sign of life\n"
         elif received := os.read(publisher.stdout.fileno(), 4096):
             messages += received
         else:
-            messages = b"failed: it ended without a message"
+            messages = b"failed: it ended without a message\n"
     publisher.kill()
     publisher.wait()
     publisher.stdout.close()

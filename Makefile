@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/installed
 SHELL := /bin/bash
+# Run a command, then sync: DVC restores outputs from its cache without running the stage that sends them to MLflow.
+# The exit status is that of the command. Without the trap, bash would sync after Ctrl-C.
+define with_sync
+trap 'exit 130' INT; $(1); status=$$?; lenetlab sync; exit $$status
+endef
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -36,7 +41,7 @@ check: setup  ## check params.yaml and claims.yaml, and list every error
 	@lenetlab check
 
 repro: check  ## run the pipeline, or what of it is out of date
-	@dvc repro
+	@$(call with_sync,dvc repro)
 
 test: setup  ## run all tests
 	@pytest -n 2 --dist worksteal
@@ -59,10 +64,10 @@ page: setup  ## check the report page with axe-core and html-validate; needs npm
 sensitivity: check  ## train with one setting changed at a time; a quarter of an hour
 	@dvc repro prepare
 	@lenetlab sensitivity
-	@dvc repro
+	@$(call with_sync,dvc repro)
 
 study: check  ## train the whole catalogue as a DVC experiment; an hour; docs/study
-	@python -m benchmarks.study run
+	@$(call with_sync,python -m benchmarks.study run)
 
 torture: setup  ## kill, fill disks and fuzz in large numbers; most of an hour; docs/reliability.md
 	@python -m benchmarks.torture

@@ -81,9 +81,8 @@ def report() -> None:
 def sync() -> None:
     study = params.load(paths.PARAMS)
     added = publishing.sync(study.study)
-    click.echo(
-        "MLflow is up to date: " + (", ".join(f"{count} {what}" for what, count in added.items()) or "nothing was new")
-    )
+    new = ", ".join(f"{count} {what}" for what, count in added.items() if count)
+    click.echo(f"MLflow is up to date: {new or 'nothing was new'}")
 
 
 @commands.command(

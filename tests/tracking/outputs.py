@@ -191,7 +191,7 @@ def make_evaluation(
         files.write_bytes(folder / name, PNG)
 
 
-def make_reports(outputs: Path) -> None:
+def make_reports(outputs: Path, experiment: str | None = None) -> None:
     def difference(candidate: str, baseline: str) -> float | None:
         paths = [outputs / "evaluations" / name / "metrics.json" for name in (candidate, baseline)]
         means = [files.read_json(path)["test_accuracy"] for path in paths]
@@ -205,9 +205,10 @@ def make_reports(outputs: Path) -> None:
         for candidate, baseline, verdict in pairs
     ]
     files.write_json(folder / "comparison.json", entries)
-    files.write_json(folder / "origin.json", {"commit": COMMIT, "dirty": True, "experiment": "warm-tapir"})
+    files.write_json(folder / "origin.json", {"commit": COMMIT, "dirty": True, "experiment": experiment})
     for variant in VARIANTS:
-        files.write_json(folder / "metrics" / f"{variant}.json", {})
+        metrics = files.read_json(outputs / "evaluations" / variant / "metrics.json")
+        files.write_json(folder / "metrics" / f"{variant}.json", metrics)
     files.write_text(folder / "report.md", "# Is the difference real?\n\nlenet5 is **better** than mlp.\n")
     files.write_text(folder / "report.html", "<h1>Is the difference real?</h1>")
     files.write_text(folder / "figures" / "accuracy.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")

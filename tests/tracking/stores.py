@@ -1,5 +1,6 @@
 """MLflow stores of tests: all that MLflow holds is read with its own client, without ids, so stores can be compared."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,11 +68,19 @@ def describe(client: Any, runs: Sequence[Any], artifacts: Callable[[str], Path])
                 for key in run.data.metrics
                 for point in client.get_metric_history(run.info.run_id, key)
             ),
-            "artifacts": digests(artifacts(run.info.artifact_uri)),
+            "artifacts": _artifacts(artifacts(run.info.artifact_uri)),
             "datasets": sorted((used.dataset.name, used.dataset.digest) for used in run.inputs.dataset_inputs),
         }
         for run in runs
     ]
+
+
+def _artifacts(folder: Path) -> dict[str, str]:
+    """SHA-256 of every artifact, by path. The artifact with their digests must agree, and is left out."""
+    found = digests(folder)
+    if found.pop("digests.json", None):
+        assert json.loads((folder / "digests.json").read_text()) == found
+    return found
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -103,9 +103,9 @@ def test_processes_that_create_a_store_at_the_same_time_do_not_clash(tmp_path, c
 def test_processes_that_publish_the_same_runs_do_not_create_them_twice(study, resume, monkeypatch, capfd):
     search = store.Store.search
 
-    def search_and_pause(self: store.Store, condition: str) -> list:
+    def search_and_pause(self: store.Store, condition: str, with_deleted: bool = False) -> list:
         """So that another process can search before this one creates what it has not found."""
-        found = search(self, condition)
+        found = search(self, condition, with_deleted)
         time.sleep(0.2)
         return found
 

@@ -21,7 +21,7 @@ from tests.tracking.outputs import (
 
 
 def parent_run(outputs, variant):
-    return variant_content.variant_runs(outputs, variant)[0]
+    return variant_content.variant_runs(outputs, variant, None)[0]
 
 
 def metric_names(run):
@@ -33,7 +33,7 @@ def metric_names(run):
 
 def test_without_outputs_there_are_no_runs(tmp_path):
     assert content.prepare_runs(tmp_path) == content.comparison_runs(tmp_path) == []
-    assert variant_content.variant_runs(tmp_path, "mlp") == []
+    assert variant_content.variant_runs(tmp_path, "mlp", None) == []
 
 
 def test_the_run_of_the_data_set(tmp_path):
@@ -69,7 +69,7 @@ def test_the_run_of_the_comparison(tmp_path):
 
 def test_a_parent_run_has_the_means_of_its_seeds(tmp_path):
     make_all(tmp_path)
-    parent, *children = variant_content.variant_runs(tmp_path, "lenet5")
+    parent, *children = variant_content.variant_runs(tmp_path, "lenet5", None)
     assert [child.name for child in children] == ["lenet5 seed 0", "lenet5 seed 1"]
     assert {child.parent for child in children} == {parent.fingerprint}
     for key in ("train_loss", "validation_accuracy", "test_loss", "train_seconds"):
@@ -94,12 +94,12 @@ def test_costs_are_metrics_of_the_parent_run(tmp_path):
     measured = {"parameters": 61075, "multiply_accumulates": 61006, "seconds_per_epoch": [0.5, 0.7]}
     measured |= {"device_memory_bytes": [None, None], "on_processor": [1.0, 1.0]}
     files.write_json(tmp_path / "costs.json", {"variants": {"mlp": measured}})
-    parent, *children = variant_content.variant_runs(tmp_path, "mlp")
+    parent, *children = variant_content.variant_runs(tmp_path, "mlp", None)
     assert {key: value for key, (value, _) in parent.metrics.items() if key[0].startswith("cost_")} == {
         ("cost_multiply_accumulates", 3): 61006,
         ("cost_seconds_per_epoch", 3): pytest.approx(0.6),
     }
-    others = [*children, *variant_content.variant_runs(tmp_path, "lenet5")]
+    others = [*children, *variant_content.variant_runs(tmp_path, "lenet5", None)]
     assert not [name for run in others for name in metric_names(run) if name.startswith("cost_")]
 
 
@@ -143,7 +143,7 @@ def test_a_comparison_of_earlier_results_gives_no_verdict(tmp_path):
 def test_an_evaluation_of_an_earlier_training_is_ignored(tmp_path):
     make_all(tmp_path)
     make_training(tmp_path, "mlp", epochs=2)
-    for run in variant_content.variant_runs(tmp_path, "mlp"):
+    for run in variant_content.variant_runs(tmp_path, "mlp", None):
         assert "accuracy" not in run.tags
         assert not any(name.startswith("test_") for name in metric_names(run))
 
@@ -165,7 +165,7 @@ def test_a_damaged_file_raises_a_user_error_with_a_remedy(tmp_path, file, stage)
     for damaged in ("", "{", "[{}]", "{}\n", "5"):
         files.write_text(tmp_path / file, damaged)
         with pytest.raises(UserError, match=f"{file}: cannot be read .*dvc checkout --force .*--single-item {stage}$"):
-            variant_content.variant_runs(tmp_path, "mlp")
+            variant_content.variant_runs(tmp_path, "mlp", None)
 
 
 # During training.
@@ -173,9 +173,9 @@ def test_a_damaged_file_raises_a_user_error_with_a_remedy(tmp_path, file, stage)
 
 def test_means_are_those_of_epochs_that_all_seeds_have():
     one, two = journal("mlp", 0, 3, until=2, end=None), journal("mlp", 1, 3, until=1, end=None)
-    assert variant_content.training_runs([one], 2, "RUNNING")[0].metrics == {}
-    assert {step for _, step in variant_content.training_runs([one, two], 2, "RUNNING")[0].metrics} == {1}
-    assert variant_content.training_runs([[], []], 2, "RUNNING") == []
+    assert variant_content.training_runs([one], 2, "RUNNING", None)[0].metrics == {}
+    assert {step for _, step in variant_content.training_runs([one, two], 2, "RUNNING", None)[0].metrics} == {1}
+    assert variant_content.training_runs([[], []], 2, "RUNNING", None) == []
 
 
 @pytest.mark.parametrize(
@@ -191,17 +191,17 @@ def test_means_are_those_of_epochs_that_all_seeds_have():
 )
 def test_the_status_of_a_parent_run_follows_from_those_of_its_seeds(ends, status):
     journals = [journal("mlp", seed, 3, end=end) for seed, end in enumerate(ends)]
-    assert variant_content.training_runs(journals, 2, "KILLED")[0].status == status
+    assert variant_content.training_runs(journals, 2, "KILLED", None)[0].status == status
 
 
 def test_a_parent_run_is_running_if_a_seed_has_not_started():
-    assert variant_content.training_runs([journal("mlp", 0, 3), []], 2, "RUNNING")[0].status == "RUNNING"
+    assert variant_content.training_runs([journal("mlp", 0, 3), []], 2, "RUNNING", None)[0].status == "RUNNING"
 
 
 def test_without_validation_images_there_are_no_validation_metrics():
     events = journal("mlp", 0, 1)
     events[1]["validation_loss"] = events[1]["validation_accuracy"] = None
-    _, run = variant_content.training_runs([events], 1, "KILLED")
+    _, run = variant_content.training_runs([events], 1, "KILLED", None)
     assert metric_names(run) == {"train_loss", "train_accuracy", "train_seconds", "train_peak_memory_bytes"}
 
 
@@ -211,7 +211,7 @@ def test_without_validation_images_there_are_no_validation_metrics():
 def test_a_diverged_seed_keeps_its_curves_and_weights_and_is_in_no_mean(tmp_path):
     for make in (make_training, make_evaluation):
         make(tmp_path, "mlp", seeds=4, diverged={1: 3, 3: 1})
-    parent, *children = variant_content.variant_runs(tmp_path, "mlp")
+    parent, *children = variant_content.variant_runs(tmp_path, "mlp", None)
     assert [(run.status, run.tags.get("diverged")) for run in children] == [
         ("FINISHED", None),
         ("FAILED", "epoch 3, batch 12"),
@@ -238,7 +238,7 @@ def test_if_all_seeds_diverged_the_parent_run_has_no_results(tmp_path):
         make(tmp_path, "mlp", diverged={0: 1, 1: 2})
     make_reports(tmp_path)
     files.write_json(tmp_path / "costs.json", {"variants": {"mlp": {"seconds_per_epoch": [0.5, 0.7]}}})
-    parent, *children = variant_content.variant_runs(tmp_path, "mlp")
+    parent, *children = variant_content.variant_runs(tmp_path, "mlp", None)
     assert {run.status for run in (parent, *children)} == {"FAILED"}
     assert parent.tags["accuracy"] == "diverged"
     assert "Test accuracy" not in parent.tags["mlflow.note.content"]
@@ -252,9 +252,9 @@ def test_if_all_seeds_diverged_the_parent_run_has_no_results(tmp_path):
 def test_if_a_seed_diverges_during_training_the_others_go_on():
     running = journal("mlp", 0, 3, until=2, end=None)
     journals = [running, diverged_journal("mlp", 1, 3, 2)]
-    parent, first, second = variant_content.training_runs(journals, 2, "RUNNING")
+    parent, first, second = variant_content.training_runs(journals, 2, "RUNNING", None)
     assert [run.status for run in (parent, first, second)] == ["RUNNING", "RUNNING", "FAILED"]
     assert parent.metrics["train_loss", 2] == first.metrics["train_loss", 2]
     assert parent.tags["diverged"] == "seed 1"
-    parent, *_ = variant_content.training_runs([diverged_journal("mlp", 0, 3, 1), []], 2, "RUNNING")
+    parent, *_ = variant_content.training_runs([diverged_journal("mlp", 0, 3, 1), []], 2, "RUNNING", None)
     assert (parent.status, parent.metrics) == ("RUNNING", {})

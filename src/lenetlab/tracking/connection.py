@@ -21,13 +21,14 @@ from lenetlab.storage import paths
 
 MAX_WAIT_SECONDS = 4  # for servers and locks, in all, once the stage has ended; publisher.WaitLimit counts them
 FREE_WAIT_SECONDS = 0.5  # an answer that takes no longer does not count
-# A hanging server costs 3 s instead of minutes. No telemetry, no migration log, no addresses on the screen.
+# A hanging server costs 3 s instead of minutes. No telemetry; no migration log, addresses or progress on the screen.
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 ANOTHER_STORE = (
     "set MLFLOW_TRACKING_URI to sqlite:///FILE, on a disk of this machine, or to http://HOST:PORT; without it, the"

@@ -13,6 +13,7 @@ from typing import Any
 from lenetlab.storage import paths, stage_outputs
 from lenetlab.storage.digests import sha256_json
 
+RunKey = tuple[str, str | None]  # what a run is known by: its fingerprint and its DVC experiment
 Event = dict[str, Any]  # a line of a journal: a start, an epoch or an end
 
 PARAMS = (  # every variant has all of them, so that MLflow compares an MLP with a LeNet-5 without gaps
@@ -43,6 +44,7 @@ class RunContent:
     params: dict[str, str]
     status: str = "FINISHED"  # or RUNNING, FAILED, KILLED
     parent: str | None = None  # fingerprint of the parent run
+    experiment: str | None = None  # the DVC experiment that it belongs to; None outside of experiments
     metrics: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)  # (name, step) -> value, time
     artifacts: dict[str, Path] = field(default_factory=dict)  # path in MLflow -> file
     datasets: dict[str, tuple[str, str]] = field(default_factory=dict)  # context, such as training -> folder, digest
@@ -51,11 +53,15 @@ class RunContent:
     def fingerprint(self) -> str:
         return self.tags["fingerprint"]
 
+    @property
+    def key(self) -> "RunKey":
+        return self.fingerprint, self.experiment
+
 
 def prepare_runs(outputs: Path) -> list[RunContent]:
     """The run `prepare`: the data set; no run if there is none yet.
 
-    It has no commit and no device, since the prepared files are a function of the data alone.
+    It has no commit, no device and no DVC experiment, since the prepared files are a function of the data alone.
     """
     folders = {"training": paths.PREPARED_TRAIN, "test": paths.PREPARED_TEST}
     profiles: dict[str, dict[str, Any]] = {}
@@ -121,6 +127,7 @@ def comparison_runs(outputs: Path) -> list[RunContent]:
                 "mlflow.note.content": note,
             },
             params={"comparisons": str(len(entries)), **{verdict: str(verdicts[verdict]) for verdict in VERDICTS}},
+            experiment=origin["experiment"],
             artifacts=files_below(folder),
         )
     ]
@@ -178,13 +185,12 @@ def _stage_tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
 
 
 def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:
-    """Commit, device and DVC experiment of an execution, as far as they are known."""
+    """Commit and device of an execution, as far as they are known."""
     tags = {
         "commit": origin["commit"],
         "mlflow.source.git.commit": origin["commit"],
         "dirty": origin["dirty"],
         "device": origin.get("device"),
-        "dvc_experiment": origin["experiment"],
     }
     return {key: _text(value) for key, value in tags.items() if value is not None}
 

@@ -10,6 +10,7 @@ from sqlite3 import connect
 
 from lenetlab.errors import UserError
 from lenetlab.storage import files
+from lenetlab.tracking import user_changes
 from lenetlab.tracking.connection import Client, StoreLocation
 
 NAME = "lenetlab"
@@ -52,7 +53,7 @@ def find_or_create(client: Client, location: StoreLocation) -> str:
     found = client.get_experiment_by_name(NAME)
     if found is None:
         try:
-            client.create_experiment(NAME, tags=TAGS)
+            client.create_experiment(NAME, tags=user_changes.changes(TAGS, {}, removing=False)[0])
         except client.mlflow.exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another clone, which uses the same store, was faster
                 raise
@@ -64,9 +65,8 @@ def find_or_create(client: Client, location: StoreLocation) -> str:
         _keep_artifacts_beside(location.database, experiment)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(experiment)
-    for key, value in TAGS.items():
-        if found.tags.get(key) != value:
-            client.set_experiment_tag(experiment, key, value)
+    for key, value in user_changes.changes(TAGS, found.tags, removing=False)[0].items():
+        client.set_experiment_tag(experiment, key, value)
     return experiment
 
 

@@ -52,7 +52,12 @@ def main(arguments: Sequence[str]) -> None:
                 while not (message := message or _read_message(seconds=0)):
                     store.send(*_live_runs(task, "RUNNING"))
                     message = _read_message(seconds=1)
-                store.send(*(_final_runs(task, outputs) if message == "done" else _live_runs(task, message.upper())))
+                if message == "done":
+                    runs = _final_runs(task, outputs)
+                    store.send(*runs)
+                    store.mark_removed_seeds(*runs)
+                else:
+                    store.send(*_live_runs(task, message.upper()))
             return _write_message("done")
         except Exception as error:
             message = message or _read_message(seconds=0)
@@ -118,17 +123,22 @@ def _waits_for_machine(thread: int) -> bool:
 
 def _live_runs(task: dict[str, Any], unfinished_status: str) -> list[content.RunContent]:
     journals = [files.read_json_lines(Path(folder) / paths.JOURNAL) for folder in task["live"]]
-    return variant_content.training_runs(journals, len(journals), unfinished_status)
+    return variant_content.training_runs(journals, len(journals), unfinished_status, _experiment())
 
 
 def _final_runs(task: dict[str, Any], outputs: Path) -> list[content.RunContent]:
     if task["stage"] == "prepare":
         return content.prepare_runs(outputs)
     if task["stage"] != "compare":
-        return variant_content.variant_runs(outputs, task["variant"])
+        return variant_content.variant_runs(outputs, task["variant"], _experiment())
     names = sorted(path.stem for path in (outputs / paths.REPORTS / "metrics").iterdir())
-    variants = [run for name in names for run in variant_content.variant_runs(outputs, name)]
+    variants = [run for name in names for run in variant_content.variant_runs(outputs, name, _experiment())]
     return [*content.comparison_runs(outputs), *variants]
+
+
+def _experiment() -> str | None:
+    """The DVC experiment in which the stage runs."""
+    return os.environ.get("DVC_EXP_NAME") or None
 
 
 def _write_message(message: str) -> None:

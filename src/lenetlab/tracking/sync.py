@@ -17,12 +17,15 @@ CRASHED_SECONDS = 600  # without progress, after which a RUNNING run was left by
 
 
 def sync(variants: Sequence[str]) -> dict[str, int]:
-    """Send what MLflow lacks of the outputs; returns how many runs, points and artifacts, and how many runs ended."""
+    """Send what MLflow lacks of the outputs; returns how many runs, points, artifacts and tags, and how many ended."""
     outputs, resume = Path.cwd(), paths.resume_folder()  # the block below works in the folder of the store
-    with reporting_mlflow_errors(), open_store(store_location()) as store:
+    with reporting_mlflow_errors(), open_store(store_location(), checks_artifacts=True) as store:
         store.send(*content.prepare_runs(outputs))
         for variant in variants:
-            store.send(*variant_content.variant_runs(outputs, variant))
+            experiment = variant_content.experiment_of(outputs, variant)
+            runs = variant_content.variant_runs(outputs, variant, experiment)
+            store.send(*runs)
+            store.mark_removed_seeds(*runs)
         store.send(*content.comparison_runs(outputs))
         _end_crashed_runs(store, resume)
         return dict(store.sent)
@@ -38,7 +41,7 @@ def _end_crashed_runs(store: Store, resume: Path) -> None:
     for run in store.search("attributes.status = 'RUNNING' and tags.stage = 'train'"):
         families.setdefault(run.data.tags.get("mlflow.parentRunId", run.info.run_id), []).append(run)
     for runs in families.values():
-        folders = [resume / run.data.tags["fingerprint"] for run in runs]
+        folders = [resume / run.data.tags.get("fingerprint", "unknown") for run in runs]  # a user may remove tags
         journals = [files.read_json_lines(folder / paths.JOURNAL) for folder in folders]
         times = [journal[-1]["time"] for journal in journals if journal]
         times += [run.info.start_time / 1000 for run in runs]
@@ -48,7 +51,7 @@ def _end_crashed_runs(store: Store, resume: Path) -> None:
             continue
         for run, journal in zip(runs, journals, strict=True):
             if journal:
-                store.send(variant_content.seed_run(journal, "KILLED"))
+                store.send(variant_content.seed_run(journal, "KILLED", run.data.tags.get("dvc_experiment")))
             else:
                 store.client.set_terminated(run.info.run_id, "KILLED", end_time=milliseconds(last_progress))
             store.sent["ended"] += 1

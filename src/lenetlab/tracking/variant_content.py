@@ -6,6 +6,7 @@ the tags accuracy and interval, and the note (`_add_test_results`, `_add_means`)
 (`_verdict`). From costs.json: metrics cost_* (`_add_costs`). `_parent_run` takes means over the child runs.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,28 +27,29 @@ TEST_METRICS = ("test_loss", "test_accuracy")
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}  # of the journal -> of MLflow
 
 
-def training_runs(journals: Iterable[Sequence[Event]], seeds: int, unfinished: str) -> list[RunContent]:
+def training_runs(
+    journals: Iterable[Sequence[Event]], seeds: int, unfinished: str, experiment: str | None
+) -> list[RunContent]:
     """The runs of a variant during training: its parent run and those of the seeds whose journals are not empty.
 
-    `seeds` is the number of all seeds, `unfinished` the status of a seed whose journal has no end.
+    `seeds` is the number of all seeds, `unfinished` the status of a seed whose journal has no end, `experiment` the DVC
+    experiment that the runs belong to.
     """
-    children = sorted((seed_run(journal, unfinished) for journal in journals if journal), key=_seed)
+    children = sorted((seed_run(journal, unfinished, experiment) for journal in journals if journal), key=_seed)
     return [_parent_run(children, seeds, unfinished), *children] if children else []
 
 
-def variant_runs(outputs: Path, variant: str) -> list[RunContent]:
+def variant_runs(outputs: Path, variant: str, experiment: str | None) -> list[RunContent]:
     """The runs of a variant after training: with results of its evaluation, its costs and its verdict if there are any.
 
-    An evaluation of an earlier training does not count.
+    An evaluation of an earlier training does not count. `experiment` is the DVC experiment that the runs belong to.
     """
-    children = _trained_seeds(outputs, variant)
+    children = _trained_seeds(outputs, variant, experiment)
     if not children:
         return []
     folder = outputs / paths.EVALUATIONS / variant
-    evaluation = content.read_json_if_exists(
-        folder / paths.VARIANT_RECORD, f"evaluate@{variant}", "fingerprints", "test_data", "diverged"
-    )
-    if not evaluation or evaluation["fingerprints"] != {run.tags["seed"]: run.fingerprint for run in children}:
+    evaluation = _current_evaluation(folder, children)
+    if not evaluation:
         return [_parent_run(children, len(children), "KILLED"), *children]
     finished = _not_diverged(children)
     for run in finished:
@@ -58,7 +60,28 @@ def variant_runs(outputs: Path, variant: str) -> list[RunContent]:
     return [parent, *children]
 
 
-def seed_run(journal: Sequence[Event], unfinished: str) -> RunContent:
+def experiment_of(outputs: Path, variant: str) -> str | None:
+    """The DVC experiment that the outputs of a variant belong to: that of the report, if it describes them.
+
+    Otherwise, as after an experiment was stopped, that of the newest training. DVC restores outputs from its cache, so
+    this need not be the experiment that runs now.
+    """
+    children = _trained_seeds(outputs, variant, None)
+    folder, reports = outputs / paths.EVALUATIONS / variant, outputs / paths.REPORTS
+    stage, reported = f"evaluate@{variant}", reports / "metrics" / f"{variant}.json"
+    if not children or (
+        reported.exists()
+        and _current_evaluation(folder, children)
+        and content.read_json_if_exists(reported, "compare")
+        == content.read_json_if_exists(folder / paths.METRICS, stage)
+    ):
+        origin = content.read_json_if_exists(reports / paths.ORIGIN, "compare", "experiment")
+        return origin["experiment"] if origin else None
+    newest: str | None = json.loads(max(children, key=lambda run: run.start).tags["origin"]).get("experiment")
+    return newest
+
+
+def seed_run(journal: Sequence[Event], unfinished: str, experiment: str | None) -> RunContent:
     """The run of a seed, from its journal so far; its status is `unfinished` if the journal has no end."""
     start, last = journal[0], journal[-1]
     status = last["status"] if last["event"] == "end" else None
@@ -73,6 +96,7 @@ def seed_run(journal: Sequence[Event], unfinished: str) -> RunContent:
         params=content.training_params(start),
         status=STATUS[status] if status else unfinished,
         parent=start["parent_fingerprint"],
+        experiment=experiment,
         metrics={
             (metric, event["epoch"]): (event[key], event["time"])
             for event in journal
@@ -84,13 +108,22 @@ def seed_run(journal: Sequence[Event], unfinished: str) -> RunContent:
     )
 
 
-def _trained_seeds(outputs: Path, variant: str) -> list[RunContent]:
+def _current_evaluation(folder: Path, children: Iterable[RunContent]) -> dict[str, Any] | None:
+    """The record of the evaluation of these seeds; None if there is none, or if it is that of other trainings."""
+    record = content.read_json_if_exists(
+        folder / paths.VARIANT_RECORD, f"evaluate@{folder.name}", "fingerprints", "test_data", "diverged"
+    )
+    current = record and record["fingerprints"] == {run.tags["seed"]: run.fingerprint for run in children}
+    return record if current else None
+
+
+def _trained_seeds(outputs: Path, variant: str, experiment: str | None) -> list[RunContent]:
     """The runs of the seeds in `journals`, with weights and curves from `runs`."""
     stage, children = f"train@{variant}", []
     for path in (outputs / paths.JOURNALS / variant).glob("*.jsonl"):
         journal = stage_outputs.read_journal(path, stage)
         with stage_outputs.reporting_damage(path, stage):
-            children.append(seed_run(journal, "KILLED"))
+            children.append(seed_run(journal, "KILLED", experiment))
     for child in children:
         folder = outputs / paths.RUNS / variant / paths.seed_name(child.tags["seed"])
         record = content.read_json_if_exists(folder / paths.RUN_RECORD, stage, "files")
@@ -143,6 +176,7 @@ def _parent_run(children: Sequence[RunContent], seeds: int, unfinished: str) -> 
             for point in sorted(shared)
         },
         datasets=dict(newest.datasets),
+        experiment=newest.experiment,
     )
 
 

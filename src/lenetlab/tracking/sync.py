@@ -50,9 +50,10 @@ def _end_crashed_runs(store: Store, resume: Path) -> None:
         if time.time() - last_progress < CRASHED_SECONDS:
             continue
         for run, journal in zip(runs, journals, strict=True):
-            if journal:
-                store.send(variant_content.seed_run(journal, "KILLED", run.data.tags.get("dvc_experiment")))
-            else:
+            seed = journal and variant_content.seed_run(journal, "KILLED", run.data.tags.get("dvc_experiment"))
+            if seed:
+                store.send(seed)
+            if not seed or store.stored[seed.key].id != run.info.run_id:  # a duplicate with a user's changes
                 store.client.set_terminated(run.info.run_id, "KILLED", end_time=milliseconds(last_progress))
             store.sent["ended"] += 1
 

@@ -64,7 +64,7 @@ def _is_folder(source: Path) -> bool:
     name = f"data.source: {quoted(str(source))}"
     try:
         mode = source.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have this name
         raise UserError(f"{name} does not exist; {MOVED}") from None
     except OSError as error:
         raise UserError(f"{name}: {error.strerror}; {download.REMEDY}") from None

@@ -15,8 +15,8 @@ from lenetlab.settings.messages import Problem, name_list, quoted
 
 
 def require_project(path: Path) -> None:
-    """UserError that names the folder to work in if there is no params.yaml at this path, which is relative to it."""
-    if not os.path.lexists(path):
+    """UserError that names the folder to work in if this relative path leads to no params.yaml from here."""
+    if not path.is_absolute() and not os.path.lexists(path):
         here = Path.cwd()
         project = next((folder for folder in here.parents if os.path.lexists(folder / path)), None)
         remedy = f"cd {shlex.quote(str(project))}" if project else "cd to the folder of the project, which has it"

@@ -304,6 +304,24 @@ def test_an_experiment_has_runs_of_its_own(study, count, stages):
     count("DVC experiments in MLflow")
 
 
+def test_a_run_stays_that_of_its_experiment_although_the_user_removes_the_tag(study, count):
+    make_experiment(study, "warm-tapir", seeds=2)
+    sync.sync(["mlp"])
+    before, client = read_content(study), open_client(study)
+    own = [run.info.run_id for run in find_runs(client)]
+    for run_id in own:
+        client.delete_tag(run_id, "dvc_experiment")
+    make_experiment(study, None, seeds=2)
+    assert sync.sync(["mlp"])["runs"] == 3
+    for run in find_runs(client):
+        if run.info.run_id not in own:
+            client.delete_run(run.info.run_id)
+    make_experiment(study, "warm-tapir", seeds=2)
+    sync.sync(["mlp"])
+    assert read_content(study) == before
+    count("DVC experiments in MLflow")
+
+
 def test_the_comparison_of_an_experiment_is_its_own(published_study, count):
     origin = published_study / "reports/origin.json"
     files.write_json(origin, files.read_json(origin) | {"experiment": "warm-tapir"})

@@ -169,7 +169,7 @@ class Store:
             return not is_changed, DUPLICATE in tags, found.info.run_id
 
         found = self.search(f"tags.fingerprint = '{run.fingerprint}'", with_deleted=True)
-        found = [one for one in found if one.data.tags.get("dvc_experiment") == run.experiment]
+        found = [one for one in found if user_changes.is_of_experiment(one.data.tags, run.experiment)]
         active = sorted((one for one in found if one.info.lifecycle_stage == "active"), key=rank)
         if not active:
             deleted = sorted((one for one in found if DUPLICATE not in one.data.tags), key=rank)
@@ -187,7 +187,7 @@ class Store:
         """The tags of a run, with those that link it to its experiment and, if that was sent or found, its parent."""
         tags = dict(run.tags)
         if run.experiment:
-            tags["dvc_experiment"] = run.experiment
+            tags[user_changes.EXPERIMENT] = run.experiment
         parent = self.stored.get((run.parent, run.experiment)) if run.parent else None
         return tags | ({"mlflow.parentRunId": parent.id} if parent else {})
 

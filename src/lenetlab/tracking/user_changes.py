@@ -12,9 +12,19 @@ from lenetlab.storage.digests import sha256
 
 MEMORY = "sent_tags"  # JSON: by tag, the digest of the value that was sent; "-" before it if the tag was removed since
 NOTE = "mlflow.note.content"
+EXPERIMENT = "dvc_experiment"
 # Tags that this program reads back; they always say what the outputs say, and are never removed.
-RECORD = {"fingerprint", "dvc_experiment", "identity", "seed", "weights", "origin", "mlflow.parentRunId"}
-OTHERS = {MEMORY, "sent_metrics", "artifacts", "duplicate_of", "mlflow.runName", "mlflow.user", *RECORD}
+RECORD = {"fingerprint", EXPERIMENT, "identity", "seed", "weights", "origin", "mlflow.parentRunId"}
+# Tags that the memory leaves out. It has EXPERIMENT, without which a run would be taken for one of the committed study.
+OTHERS = {
+    MEMORY,
+    "sent_metrics",
+    "artifacts",
+    "duplicate_of",
+    "mlflow.runName",
+    "mlflow.user",
+    *(RECORD - {EXPERIMENT}),
+}
 REMOVED = "-"
 
 
@@ -26,13 +36,18 @@ def changes(wanted: Mapping[str, str], tags: Mapping[str, str], removing: bool) 
     """
     memory = _remembered(tags)
     to_set = {key: value for key, value in wanted.items() if tags.get(key) != value and _is_ours(key, tags, memory)}
-    kept = {*wanted, *OTHERS} if removing else set(memory)
+    kept = {*wanted, *OTHERS, EXPERIMENT} if removing else set(memory)
     to_remove = [key for key in memory if key in tags and key not in kept and _is_ours(key, tags, memory)]
     after = {**tags, **to_set}
     memory |= {key: _digest(value) for key, value in wanted.items() if key not in OTHERS and after.get(key) == value}
     memory |= {key: REMOVED + _digest(tags[key]) for key in to_remove}
     text = json.dumps(memory, sort_keys=True)
     return (to_set if tags.get(MEMORY) == text else {**to_set, MEMORY: text}), to_remove
+
+
+def is_of_experiment(tags: Mapping[str, str], experiment: str | None) -> bool:
+    """Whether a run belongs to this DVC experiment (None: to none), even if the user changed the tag that says so."""
+    return _remembered(tags).get(EXPERIMENT) == (_digest(experiment) if experiment else None)
 
 
 def holds_user_content(tags: Mapping[str, str], name: str) -> bool:

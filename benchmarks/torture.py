@@ -64,6 +64,38 @@ KINDS = {  # kind of case, as the tests count it: what was done, what had to hol
         "training ends at most seconds later, with one warning; `lenetlab sync` completes the record, without"
         " duplicates",
     ),
+    "user's changes in MLflow": (
+        "runs, experiment or artifacts deleted or garbage-collected; notes, names and tags edited, added or removed",
+        "the record is complete again, without duplicates; what the user wrote stays",
+    ),
+    "outputs that change back": (
+        "seeds removed and added again, old values and old files return, an upload is interrupted",
+        "MLflow says what the outputs say",
+    ),
+    "two publishers without a common lock": (
+        "both create the same runs, one inside the other's requests; clones use a store for the first time at once",
+        "no error; each run exists once; a run with a user's note stays",
+    ),
+    "DVC experiments in MLflow": (
+        "`dvc exp run` with other seeds, stopped after any stage, in the workspace or `--temp`",
+        "the committed study's runs are unchanged",
+    ),
+    "crash between two requests to MLflow": (
+        "stopped between the requests for parent and child; tags or parent removed",
+        "no traceback, no RUNNING run",
+    ),
+    "moved projects and stores": (
+        "project, images or store moved, copied or removed, wholly or in part",
+        "it works in the new place and writes nothing to the old one, or one message with the remedy",
+    ),
+    "wrong stores": (
+        "MLFLOW_TRACKING_URI names no store, a damaged, foreign, newer or read-only one, or a disk without locks",
+        "one message with the remedy, after which `lenetlab sync` works",
+    ),
+    "other working folders": (
+        "commands and stages started outside the project or below it",
+        "one message that names the project's folder; no partial output",
+    ),
     "full disk": (
         "every stage on a disk that fills up",
         "one message with the remedy, no partial output; the stage continues once there is space",

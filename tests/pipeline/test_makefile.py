@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / ".venv/bin").mkdir(parents=True)
     for name in STUBS:
         write_program(tmp_path, name)
-    (tmp_path / ".venv/installed").touch()
+    (tmp_path / ".venv/installed").write_text(f"{tmp_path}/.venv\n")
     return tmp_path
 
 
@@ -70,11 +70,13 @@ def test_after_ctrl_c_nothing_is_synced(folder):
         ["make", "repro"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    while "dvc repro" not in ((folder / "log").read_text() if (folder / "log").exists() else ""):
-        time.sleep(0.05)
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
     try:
+        deadline = time.monotonic() + 60
+        while "dvc repro" not in ((folder / "log").read_text() if (folder / "log").exists() else ""):
+            assert time.monotonic() < deadline, "make did not start dvc repro"
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=20) != 0
     finally:
         os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None

@@ -10,6 +10,7 @@ from tests.tracking.stores import find_runs, open_client
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.torture,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own, of its dependencies
 ]
 
@@ -19,7 +20,9 @@ def runs_by_id(project: Path, condition: str = "") -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("where", [[], ["--temp", "--copy-paths", "digits"]])
-def test_an_experiment_with_other_seeds_overwrites_nothing(finished, tmp_path, count, where):
+def test_an_experiment_with_other_seeds_overwrites_nothing(finished, tmp_path, count, large, where):
+    if where and not large:
+        pytest.skip("make torture tries it: both take a minute")
     project = copy_of(finished, tmp_path / "project")
     run(project, "git", "add", "dvc.lock")
     run(project, "git", "commit", "--quiet", "--message", "results")

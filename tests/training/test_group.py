@@ -118,9 +118,12 @@ def test_no_bit_depends_on_the_other_members_of_the_group(name, prepared):
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("instructions", ["AVX2", "plain"])
-def test_no_bit_depends_on_the_other_members_with_fewer_instructions_either(instructions):
+def test_no_bit_depends_on_the_other_members_with_fewer_instructions_either(instructions, large):
     """As older processors compute them."""
+    if instructions == "plain" and not large:
+        pytest.skip("make torture tries it: rare today")
     chosen = "no_bit and not fewer and (codes or mlp or lenet5-28)"
     done = subprocess.run(
         [*f"{sys.executable} -m pytest -q -p no:cacheprovider -k".split(), chosen, __file__],

@@ -39,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("torture")
 
 
+def pytest_itemcollected(item: pytest.Function) -> None:
+    """Mark the tests that count their cases: `make torture` runs them."""
+    if "count" in item.fixturenames:
+        item.add_marker("torture")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the slow tests between two workers, of which each starts with one half of the list.
 

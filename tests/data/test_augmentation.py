@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import fft, ndimage
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as reference
 
 from lenetlab.data import augmentation
 
@@ -35,6 +33,9 @@ def random_parameters(
 ])  # fmt: skip
 def test_affine_changes_are_those_of_torchvision(monkeypatch, draws, size):
     image = torch.rand(1, 1, size, size, generator=torch.Generator().manual_seed(1))
+    from torchvision.transforms.v2 import InterpolationMode  # imported here: it takes seconds, in every worker
+    from torchvision.transforms.v2 import functional as reference
+
     angle, _, right, down, zoom = draws
     expected = reference.affine(
         image,

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms.v2 import functional as reference
 
 from lenetlab.data import dataset
 from lenetlab.errors import UserError
@@ -47,6 +46,8 @@ def test_padding_adds_black_around_the_digit(prepared):
 
 
 def test_bilinear_interpolation_is_that_of_torchvision(prepared):
+    from torchvision.transforms.v2 import functional as reference  # imported here: it takes seconds
+
     content, plain = dataset.load(prepared / "train"), form(resize="bilinear", normalize=False)
     digits = content.digits("training", plain, content.normalization(plain), CPU)
     pixels = torch.from_numpy(content.pixels[content.splits == "training"]).unsqueeze(1).float() / 255

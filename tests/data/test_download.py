@@ -111,8 +111,8 @@ def test_a_mirror_that_works(tmp_path, mirror):
     ("html", "not a complete gzip file"),
     ("large", "wrong size: the mirror sends more than 5767 bytes"),
     ("broken", "no connection, or it was lost"),
-    ("hanging", "no data for 2 s"),
-    ("slow", "not complete after 2 s"),
+    pytest.param("hanging", "no data for 2 s", marks=pytest.mark.slow),
+    pytest.param("slow", "not complete after 2 s", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_after_a_mirror_that_fails_the_next_is_tried(tmp_path, mirror, monkeypatch, capsys, failure, problem):
     if failure in ("hanging", "slow"):  # not shorter: on a busy machine the good mirror can be slow too

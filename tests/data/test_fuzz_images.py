@@ -22,7 +22,7 @@ from lenetlab.storage import files
 from tests.data.formats import divided, flip_bit, pillow_pixels, pillow_png, tar, with_header_checksum
 from tests.storage.fuzzing import all_files, apply_changes, byte_changes, check_peak_memory, error_lines, few_examples
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 
 DIGITS = (np.random.default_rng(0).random((24, 28, 28)) ** 8 * 256).astype(np.uint8)
 CONTENTS = {f"{number:05d}_{number % 3}.png": png.encode(image) for number, image in enumerate(DIGITS)}

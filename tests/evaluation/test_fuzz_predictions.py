@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lenetlab.evaluation import predictions
 from tests.storage.fuzzing import apply_changes, byte_changes, check_peak_memory, error_lines
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from tests.tracking.stores import find_runs, open_client
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.torture,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own, of its dependencies
 ]
 

@@ -24,7 +24,6 @@ ROOMS = 5  # sizes to try of each stage where many are tried
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.torture,
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: mount namespaces and /proc"),
 ]
 

@@ -20,7 +20,7 @@ from lenetlab.storage.digests import sha256_file
 from lenetlab.training import execution
 from tests.pipeline.projects import ROOT, clone, copy_of, edit, environment, make_small, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 
 VARIANT, EPOCHS = "lenet5-regularized", 40
 TARGET = f"evaluate@{VARIANT}"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipeline import projects
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 UP_TO_DATE = "MLflow is up to date: nothing was new\n"
 
 

@@ -31,7 +31,6 @@ def run_with_installed_code(folder: Path, *command: str, status: int = 0) -> str
 
 
 @pytest.mark.slow
-@pytest.mark.torture
 def test_a_copied_project_runs_its_own_code_also_beside_a_stage(copied, count):
     source = copied / "src/lenetlab/tracking/publisher.py"
     source.write_text(source.read_text().replace("import gc\n", "import gc\nopen('publisher-of-copy', 'w').close()\n"))
@@ -42,7 +41,6 @@ def test_a_copied_project_runs_its_own_code_also_beside_a_stage(copied, count):
 
 
 @pytest.mark.slow
-@pytest.mark.torture
 def test_an_experiment_in_another_folder_runs_the_code_there(copied, count):
     """Queued and temporary experiments run in a copy of the project: the one that the edit was queued with."""
     run(copied, "git", "add", "dvc.lock")  # with it, the experiment finds the prepared images in the cache
@@ -53,7 +51,6 @@ def test_an_experiment_in_another_folder_runs_the_code_there(copied, count):
 
 
 @pytest.mark.slow  # it copies a finished project
-@pytest.mark.torture
 def test_the_command_line_refuses_to_run_the_code_of_another_project(copied, count):
     log = run_with_installed_code(copied, "lenetlab", "check", status=1)
     assert log.startswith(f"error: lenetlab: runs the code in {ROOT}/src/lenetlab, but this folder has its own")
@@ -88,7 +85,6 @@ def set_dropout_of_lenet5(content: dict) -> None:
     content["variants"]["lenet5"]["regularization"]["dropout"] = 0.1
 
 
-@pytest.mark.torture
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -132,7 +128,6 @@ def test_other_edits_do_not_disturb_a_stage(stage, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.torture
 @pytest.mark.usefixtures("without_mlflow")
 def test_dvc_does_not_record_code_that_was_edited_while_it_ran(finished, tmp_path, count):
     project = copy_of(finished, tmp_path / "project")

@@ -36,7 +36,7 @@ from tests.storage.fuzzing import (
     time_limit,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {"params.yaml": example.PARAMS, "claims.yaml": example.CLAIMS}

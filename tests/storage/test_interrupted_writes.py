@@ -18,7 +18,7 @@ from lenetlab.storage import exchange, files
 from tests.storage import faults, file_functions
 from tests.storage.faults import Error, Kill, PowerCut
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 MEMORY = Path("/dev/shm")  # noqa: S108  only a temporary folder; replacing files is faster there than on a disk
 OLD, NEW = b"the old content", b"something new, and longer"
 COUNTED_AS = {

@@ -18,7 +18,10 @@ from tests.tracking import database_faults
 from tests.tracking.outputs import VARIANTS, make_all
 from tests.tracking.stores import read_content
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its dependencies
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own, of its dependencies
+]
 KIND = "wrong stores"
 ANOTHER = "set MLFLOW_TRACKING_URI to sqlite:///FILE, on a disk of this machine, or to http://HOST:PORT"
 

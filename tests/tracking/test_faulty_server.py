@@ -27,7 +27,6 @@ from tests.tracking.stores import wait_for, working_in
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.torture,
     pytest.mark.usefixtures("forked_publishers"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own, of its dependencies
 ]

@@ -16,7 +16,10 @@ from lenetlab.tracking.store import open_store
 from tests.tracking.outputs import PNG, VARIANTS
 from tests.tracking.stores import digests, open_client, read_content, runs_by_name
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its dependencies
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own, of its dependencies
+]
 KIND = "moved projects and stores"
 
 

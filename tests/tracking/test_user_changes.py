@@ -15,7 +15,10 @@ from lenetlab.tracking.store import Store, open_store
 from tests.tracking.outputs import VARIANTS, journal, make_all, make_evaluation, make_training
 from tests.tracking.stores import find_runs, open_client, read_content, runs_by_name, statuses
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its dependencies
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's own, of its dependencies
+]
 NOTE = "mlflow.note.content"
 KIND = "user's changes in MLflow"
 EVERYTHING = list(VARIANTS)

@@ -109,7 +109,6 @@ FORGOTTEN = {  # part of the state -> resume without it
 }
 
 
-@pytest.mark.torture
 @pytest.mark.parametrize("part", FORGOTTEN)
 def test_a_checkpoint_without_a_part_of_the_state_would_be_noticed(
     prepared, whole, after_one, tmp_path, monkeypatch, count, part
@@ -128,7 +127,6 @@ def test_a_checkpoint_without_a_part_of_the_state_would_be_noticed(
     assert repeatable_files(folder) != whole
 
 
-@pytest.mark.torture
 @pytest.mark.parametrize("part", ["order", "augmentation", "dropout", "schedule"])
 def test_random_numbers_or_a_schedule_that_start_again_would_be_noticed(
     prepared, whole, after_one, tmp_path, monkeypatch, count, part

@@ -21,7 +21,7 @@ from lenetlab.training import execution
 from tests.storage import faults
 from tests.training.jobs import UNSTABLE, UNSTABLE_TRAINING, changed_variant, load_prepared, make_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 
 NAME = "mlp-28-60-40"
 KINDS = {faults.Kill: "killed", faults.PowerCut: "power cut", faults.Error: "refused by the disk"}

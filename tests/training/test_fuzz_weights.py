@@ -17,7 +17,7 @@ from lenetlab.training import checkpoint
 from tests.storage.fuzzing import apply_changes, byte_changes, error_lines
 from tests.training.jobs import CATALOGUE
 
-pytestmark = [pytest.mark.slow, pytest.mark.torture]
+pytestmark = pytest.mark.slow
 
 VARIANT = CATALOGUE["lenet5-28-batch-norm"]
 WEIGHTS = build.build_network(VARIANT, seed=1).state_dict()

@@ -103,6 +103,7 @@ def train_with(jobs: list[run_files.TrainingJob], digits: dataset.Digits) -> lis
     return [*state.member_tensors(member).values(), losses[member], accuracies[member], logits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS | COMBINED)
 def test_no_bit_depends_on_the_other_members_of_the_group(name, prepared):
     """Alone, first or last, with one to five others; a full batch and a small one."""
@@ -118,7 +119,6 @@ def test_no_bit_depends_on_the_other_members_of_the_group(name, prepared):
 
 
 @pytest.mark.slow
-@pytest.mark.torture
 @pytest.mark.parametrize("instructions", ["AVX2", "plain"])
 def test_no_bit_depends_on_the_other_members_with_fewer_instructions_either(instructions, large):
     """As older processors compute them."""

@@ -121,7 +121,8 @@ def test_other_edits_do_not_disturb_a_stage(stage, monkeypatch):
         edit(stage, set_dropout_of_lenet5)
         (stage / "src/lenetlab/report/page.py").write_text("other\n")
         (stage / "src/lenetlab/training/__pycache__").mkdir()
-        (stage / "src/lenetlab/training/__pycache__/loop.pyc").touch()
+        for name in ("__pycache__/loop.pyc", ".loop.py.swp", "loop.py~"):  # of Python and of editors
+            (stage / "src/lenetlab/training" / name).touch()
     monkeypatch.delenv("DVC_STAGE")
     with dependencies.unchanged():  # nothing is recorded outside DVC
         edit(stage, set_learning_rate)

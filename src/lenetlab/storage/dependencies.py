@@ -61,12 +61,12 @@ def _value(content: Any, key: str) -> Any:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The file, or every file below the folder, without what Python compiled from them."""
+    """The file, or every file below the folder, without what Python compiled and what editors and desktops leave."""
     if not path.is_dir():
         yield path
     for folder, _, names in os.walk(path):
         if Path(folder).name != "__pycache__":
-            yield from (Path(folder, name) for name in names)
+            yield from (Path(folder, name) for name in names if not name.startswith(".") and not name.endswith("~"))
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:

@@ -160,9 +160,9 @@ def test_a_command_in_a_subfolder_names_the_folder_of_the_project(
 ):
     monkeypatch.chdir(project / "data")
     before = sorted(project.rglob("*"))
-    result = lenetlab(*arguments)
-    message = f"error: params.yaml: not found in {project}/data; remedy: cd {project}\n"
-    assert (result.status, result.out, result.err) == (1, "", message)
+    assert lenetlab(*arguments) == Result(
+        1, "", f"error: params.yaml: not found in {project}/data; remedy: cd {project}\n"
+    )
     assert sorted(project.rglob("*")) == before
     count("other working folders")
 
@@ -171,9 +171,8 @@ def test_a_command_in_a_subfolder_names_the_folder_of_the_project(
 def test_a_command_outside_a_project_says_so(project, lenetlab, arguments, count: Callable[[str], None]):
     (project / "params.yaml").unlink()
     before = sorted(project.rglob("*"))
-    result = lenetlab(*arguments)
-    message = f"error: params.yaml: not found in {project}; remedy: cd to the folder of the project, which has it\n"
-    assert (result.status, result.out, result.err) == (1, "", message)
+    remedy = "cd to the folder of the project, which has it"
+    assert lenetlab(*arguments) == Result(1, "", f"error: params.yaml: not found in {project}; remedy: {remedy}\n")
     assert sorted(project.rglob("*")) == before
     count("other working folders")
 

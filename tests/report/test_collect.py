@@ -84,7 +84,8 @@ def test_variants_trained_under_different_conditions_are_rejected(paths, key):
         collected(paths)
     (problem,) = caught.value.problems
     assert f"the variants were trained with different {key}: " in problem
-    assert "mlp with another01234;" in problem or "mlp with another01234, " in problem
+    value = "another01234" if key == "code" else "another0123456789"  # a digest is shortened
+    assert f"mlp with {value};" in problem or f"mlp with {value}, " in problem
     assert all(name in problem for name in names)
     assert "dvc repro --force --single-item train@" in problem
     assert "train@mlp" in problem

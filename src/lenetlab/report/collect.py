@@ -140,11 +140,10 @@ def _variant_summary(
 def _check_same_conditions(
     study: schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path, torch_version: str | None
 ) -> None:
-    """UserError unless every evaluation was made with the present settings, and all with the same data and code.
+    """UserError unless every evaluation was made with the present settings, and all under the same conditions.
 
-    `torch_version` is the present one.
-
-    DVC reruns a variant if its own block in params.yaml changes, but not if that of its `match_parameters` does.
+    DVC reruns a variant if its own block in params.yaml changes, but not if that of its `match_parameters` does. The
+    remedy keeps what was trained with the present code and `torch_version`.
     """
     problems = []
     for variant in variants:
@@ -162,7 +161,8 @@ def _check_same_conditions(
         for variant in variants:
             names_by_value.setdefault(variant.record["identity"][key], []).append(variant.name)
         if len(names_by_value) > 1:
-            groups = (f"{' and '.join(names)} with {value[:12]}" for value, names in names_by_value.items())
+            length = 12 if key == "code" else None  # of a digest
+            groups = (f"{' and '.join(names)} with {value[:length]}" for value, names in names_by_value.items())
             commonest = max(names_by_value, key=lambda value: len(names_by_value[value]))
             kept = names_by_value.get(present.get(key) or commonest, [])
             others = [variant.name for variant in variants if variant.name not in kept]

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from lenetlab.data import dataset
 from lenetlab.evaluation import evaluate
-from lenetlab.settings import params, schema
+from lenetlab.settings import params, study_schema
 from lenetlab.training import execution
 
 PARAMETERS = Path(__file__).parents[1] / "params.yaml"
 
 
-def study(variant: str, seeds: int, epochs: int) -> schema.Study:
+def study(variant: str, seeds: int, epochs: int) -> study_schema.Study:
     """The study of params.yaml with one variant and these numbers of seeds and epochs, on the CPU like the peers."""
     declared = params.load(PARAMETERS)
     settings = declared.training.model_copy(update={"epochs": epochs})

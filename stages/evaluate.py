@@ -34,7 +34,7 @@ def main(variant: str) -> None:
         for name, picture in pictures.items():
             style.png(picture, outputs / f"{name}.png")
     if result.diverged:
-        print(f"warning: {divergence.warning(variant, result.diverged, len(study.seeds))}", file=sys.stderr)
+        print(f"warning: {divergence.warning(variant, result.diverged, len(study.seeds_of(variant)))}", file=sys.stderr)
 
 
 if __name__ == "__main__":

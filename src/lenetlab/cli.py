@@ -104,9 +104,10 @@ def reproduce(run: str | None, variant: str | None, seed: int | None, everything
 
     records = [reproduction.TrainingRecord(**record) for record in recorded]
     if variant is not None and seed is not None:
-        records = reproduction.read_records(paths.RUNS, paths.JOURNALS, [variant], [seed])
+        records = reproduction.read_records(paths.RUNS, paths.JOURNALS, [(variant, seed)])
     if everything:
-        records = reproduction.read_records(paths.RUNS, paths.JOURNALS, study.study, study.seeds)
+        trainings = [(name, number) for name in study.study for number in study.seeds_of(name)]
+        records = reproduction.read_records(paths.RUNS, paths.JOURNALS, trainings)
     results = reproduction.reproduce(records, study, paths.PREPARED_TRAIN)
     for record, result in zip(records, results, strict=True):
         click.echo(reproduction.summary(record, result))

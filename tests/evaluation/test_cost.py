@@ -17,13 +17,13 @@ from lenetlab.data import dataset
 from lenetlab.errors import UserError
 from lenetlab.evaluation import cost
 from lenetlab.networks import build, lenet, mlp
-from lenetlab.settings import params, schema
+from lenetlab.settings import params, schema, study_schema
 from lenetlab.storage import files
 from lenetlab.training import devices, loop, parallel, randomness
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = params.load(ROOT / "params.yaml")
-STUDY = CATALOGUE.model_copy(update={"cost": schema.CostSettings(rounds=2, batches=3), "device": "cpu"})
+STUDY = CATALOGUE.model_copy(update={"cost": study_schema.CostSettings(rounds=2, batches=3), "device": "cpu"})
 MEASURES = (
     "seconds_per_epoch",
     "on_processor",
@@ -180,7 +180,7 @@ def measure(prepared, monkeypatch):
         study = STUDY.model_copy(
             update={
                 "study": names,
-                "cost": schema.CostSettings(rounds=rounds, batches=batches),
+                "cost": study_schema.CostSettings(rounds=rounds, batches=batches),
                 "training": CATALOGUE.training.model_copy(update=training),
             }
         )

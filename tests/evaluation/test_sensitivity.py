@@ -12,7 +12,7 @@ import pytest
 from lenetlab.data import prepare
 from lenetlab.errors import UserError, reporting_errors
 from lenetlab.evaluation import sensitivity
-from lenetlab.settings import params, schema
+from lenetlab.settings import params, schema, study_schema
 from lenetlab.storage import files, provenance
 from lenetlab.training import checkpoint, devices, execution, loop
 
@@ -21,7 +21,7 @@ STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
 
 def study_of(
     variant: str, epochs: int = 1, seeds: tuple[int, ...] = (3, 8), **lists: tuple[float, ...]
-) -> schema.Study:
+) -> study_schema.Study:
     """The sensitivity of a variant to the values in `lists`, for the small data set."""
     empty = dict.fromkeys(sensitivity.SETTINGS, ())
     options = STUDY.sensitivity.model_copy(update={"variant": variant, "seeds": seeds, **empty, **lists})
@@ -43,7 +43,7 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def recipe(study: schema.Study) -> dict[str, Any]:
+def recipe(study: study_schema.Study) -> dict[str, Any]:
     """The settings of the variant in question, by dotted key."""
     return flat(provenance.recipe(study, study.sensitivity.variant))
 

@@ -11,7 +11,7 @@ import numpy as np
 from lenetlab.evaluation import curves, mistakes, predictions
 from lenetlab.networks import build, layer_table
 from lenetlab.report import collect, inputs, model
-from lenetlab.settings import params, schema
+from lenetlab.settings import params, study_schema
 from lenetlab.statistics import comparison
 from lenetlab.statistics.claims.answers import Answer
 from lenetlab.storage import files, provenance
@@ -33,10 +33,10 @@ ANSWERS = [
 Diverged = Mapping[str, Mapping[int, int]]  # by variant and seed: the epoch
 
 
-def make_study(seeds: tuple[int, ...] = SEEDS) -> schema.Study:
+def make_study(seeds: tuple[int, ...] = SEEDS) -> study_schema.Study:
     catalogue = params.load(ROOT / "params.yaml")
     pairs = ("lenet5", "mlp"), ("lenet5-regularized", "lenet5")
-    comparisons = tuple(schema.DeclaredComparison(candidate=first, baseline=second) for first, second in pairs)
+    comparisons = tuple(study_schema.DeclaredComparison(candidate=first, baseline=second) for first, second in pairs)
     changes: dict[str, Any] = {
         "study": tuple(ACCURACIES),
         "seeds": seeds,

@@ -7,7 +7,7 @@ import pytest
 
 from lenetlab.errors import UserError
 from lenetlab.networks import build, custom_layers, layer_table
-from lenetlab.settings import claim_schema, claims, params, schema
+from lenetlab.settings import claim_schema, claims, params, schema, study_schema
 from lenetlab.statistics.claims import claim_text
 from tests.settings import example
 from tests.settings.example import accuracy, relation, statement
@@ -16,11 +16,11 @@ PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> schema.Study:
+def study(tmp_path_factory: pytest.TempPathFactory) -> study_schema.Study:
     return params.load(example.write_params(tmp_path_factory.mktemp("study")))
 
 
-def load(folder: Path, study: schema.Study, *entries: object) -> list[claim_schema.Claim]:
+def load(folder: Path, study: study_schema.Study, *entries: object) -> list[claim_schema.Claim]:
     path = folder / "claims.yaml"
     path.write_text(json.dumps({"claims": entries}))  # JSON is YAML
     return claims.load(path, study)
@@ -53,7 +53,7 @@ def test_one_measure_may_be_written_without_a_list(tmp_path, study):
     assert claim.measure == ("gap",)
 
 
-def errors_of(folder: Path, study: schema.Study, *entries: object) -> list[str]:
+def errors_of(folder: Path, study: study_schema.Study, *entries: object) -> list[str]:
     """The lines of the error, without the name of the file."""
     with pytest.raises(UserError) as caught:
         load(folder, study, *entries)
@@ -230,7 +230,7 @@ def test_a_file_without_a_list_of_statements_is_rejected_in_one_line(tmp_path, s
     assert len(caught.value.problems) == 1
 
 
-def mlp_with_batch_norm(study: schema.Study) -> schema.Variant:
+def mlp_with_batch_norm(study: study_schema.Study) -> schema.Variant:
     mlp = study.variants["mlp"]
     return mlp.model_copy(update={"regularization": study.variants["lenet5-regularized"].regularization})
 

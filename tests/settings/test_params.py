@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from lenetlab.errors import UserError
-from lenetlab.settings import command_line, messages, params, schema
+from lenetlab.settings import command_line, messages, params, schema, study_schema
 from tests.settings import example
 from tests.settings.example import write_params
 
 PROJECT_PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
-def load(tmp_path: Path, *edits: tuple[str, str]) -> schema.Study:
+def load(tmp_path: Path, *edits: tuple[str, str]) -> study_schema.Study:
     return params.load(write_params(tmp_path, *edits))
 
 
@@ -289,7 +289,7 @@ def test_the_comments_of_the_catalogue_have_the_right_numbers_of_parameters():
 
 def test_every_setting_has_a_comment():
     text = PROJECT_PARAMS.read_text()
-    blocks = (schema.DataSettings, schema.Training, schema.CostSettings, schema.SensitivitySettings)
+    blocks = (study_schema.DataSettings, schema.Training, study_schema.CostSettings, study_schema.SensitivitySettings)
     for key in ("device", "seeds", "study", "comparisons", *(key for block in blocks for key in block.model_fields)):
         assert re.search(rf"^ *{key}: *.*# ", text, re.MULTILINE), key
     blocks = (schema.InputSettings, schema.LeNet5Settings, schema.MLPSettings, schema.Regularization)

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from lenetlab.evaluation.predictions import Predictions
-from lenetlab.settings import params, schema
+from lenetlab.settings import params, study_schema
 
 CATALOGUE = params.load(Path(__file__).parents[2] / "params.yaml")
-VS_MLP = schema.DeclaredComparison(candidate="lenet5", baseline="mlp")
-VS_LENET5 = schema.DeclaredComparison(candidate="lenet5-regularized", baseline="lenet5")
+VS_MLP = study_schema.DeclaredComparison(candidate="lenet5", baseline="mlp")
+VS_LENET5 = study_schema.DeclaredComparison(candidate="lenet5-regularized", baseline="lenet5")
 
 
-def make_study(**families: Sequence[schema.DeclaredComparison]) -> schema.Study:
+def make_study(**families: Sequence[study_schema.DeclaredComparison]) -> study_schema.Study:
     """The catalogue of params.yaml with these families of comparisons, and all else fixed."""
     training = CATALOGUE.training.model_copy(update={"epochs": 10, "learning_rate": 0.01})
     return CATALOGUE.model_copy(

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from lenetlab.networks import build, layer_table
-from lenetlab.settings import claims, schema
+from lenetlab.settings import claims, study_schema
 from lenetlab.statistics import comparison
 from lenetlab.statistics.claims import answers
 from tests.statistics.examples import make_study
@@ -16,7 +16,7 @@ STUDY = make_study()
 EPOCHS = 3
 
 
-def with_study(*names: str) -> schema.Study:
+def with_study(*names: str) -> study_schema.Study:
     return STUDY.model_copy(update={"study": names})
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenetlab.evaluation import divergence
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.statistics import comparison, difference, intervals, power, significance
 from tests.statistics.examples import VS_LENET5, VS_MLP, make_study, nested_pair, with_correct, with_seeds
 
@@ -77,7 +77,7 @@ def test_exchanging_the_variants_reverses_the_verdict():
 
 def test_confounds_are_differences_besides_network_and_regularisation():
     def confounds(candidate: str, baseline: str) -> list[str]:
-        return comparison.confounds(STUDY, schema.DeclaredComparison(candidate=candidate, baseline=baseline))
+        return comparison.confounds(STUDY, study_schema.DeclaredComparison(candidate=candidate, baseline=baseline))
 
     assert confounds("lenet5", "mlp") == []  # 1.0 % more parameters
     assert confounds("lenet5-regularized", "lenet5") == []
@@ -91,7 +91,7 @@ def test_confounds_are_differences_besides_network_and_regularisation():
     override = schema.TrainingOverride(epochs=3, learning_rate=0.1)
     variant = STUDY.variants["mlp"].model_copy(update={"training": override})
     study = STUDY.model_copy(update={"variants": {**STUDY.variants, "other": variant}})
-    pair = schema.DeclaredComparison(candidate="other", baseline="mlp")
+    pair = study_schema.DeclaredComparison(candidate="other", baseline="mlp")
     assert comparison.confounds(study, pair) == [
         "training.epochs 3 against 10",
         "training.learning_rate 0.1 against 0.01",

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from lenetlab.settings import params, schema
+from lenetlab.settings import params, schema, study_schema
 from lenetlab.storage import code, provenance
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
 
 
-def fingerprint_of(study: schema.Study = STUDY, seed: int | None = 0, **changes: str) -> str:
+def fingerprint_of(study: study_schema.Study = STUDY, seed: int | None = 0, **changes: str) -> str:
     environment = {"data": "d1", "torch_version": "2.15.0", "device": "cpu", "numerics": "float32", **changes}
     return provenance.fingerprint(provenance.identity(study, "lenet5", **environment), seed)
 
 
-def with_training(**settings: object) -> schema.Study:
+def with_training(**settings: object) -> study_schema.Study:
     return STUDY.model_copy(update={"training": STUDY.training.model_copy(update=settings)})
 
 

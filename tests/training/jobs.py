@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from lenetlab.data import dataset
-from lenetlab.settings import params, schema
+from lenetlab.settings import params, schema, study_schema
 from lenetlab.storage import paths
 from lenetlab.storage.digests import sha256_file
 from lenetlab.training import execution, loop, run_files
@@ -55,7 +55,7 @@ def make_job(name: str = "lenet5-regularized", seed: int = 3, **settings: object
     )
 
 
-def make_study(seeds: tuple[int, ...], **training: object) -> schema.Study:
+def make_study(seeds: tuple[int, ...], **training: object) -> study_schema.Study:
     """A study on the CPU with all variants of the catalogue and these seeds."""
     settings = TRAINING.model_copy(update={"epochs": 2, "batch_size": 32, "images": 200, **training})
     changes = {"device": "cpu", "seeds": seeds, "study": ("lenet5", "mlp"), "comparisons": {}, "training": settings}

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lenetlab.errors import UserError, explain
-from lenetlab.settings import schema
+from lenetlab.settings import study_schema
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256_file
 from lenetlab.training import checkpoint, execution, loop, parallel, run_files
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_root")
 CORES = "lenetlab.training.devices.cores"
 
 
-def train(prepared: Path, folder: Path, study: schema.Study, variant: str = "mlp") -> dict[str, str]:
+def train(prepared: Path, folder: Path, study: study_schema.Study, variant: str = "mlp") -> dict[str, str]:
     """Train as the stage does. Returns the SHA-256 of every file in `runs`, by name."""
     plan = execution.plan_training(study, variant, load_prepared(prepared / "train"))
     execution.train_variant(plan, folder / "runs", folder / "journals")

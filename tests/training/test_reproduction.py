@@ -80,7 +80,7 @@ def test_a_record_in_mlflow_is_enough(trained, prepared, empty_store, tmp_path, 
 
 
 def test_all_recorded_runs_are_repeated_and_an_interruption_loses_nothing(trained, prepared, monkeypatch):
-    records = reproduction.read_records(trained / "runs", trained / "journals", [NAME], [0, 5])
+    records = reproduction.read_records(trained / "runs", trained / "journals", [(NAME, 0), (NAME, 5)])
     epochs = []
 
     def interrupt_in_the_second_epoch(*arguments):
@@ -103,7 +103,9 @@ def test_all_recorded_runs_are_repeated_and_an_interruption_loses_nothing(traine
 
 def test_all_missing_records_are_named_at_once(trained):
     with pytest.raises(UserError) as caught:
-        reproduction.read_records(trained / "runs", trained / "journals", [NAME, "mlp"], [5, 6])
+        reproduction.read_records(
+            trained / "runs", trained / "journals", [(name, seed) for name in (NAME, "mlp") for seed in (5, 6)]
+        )
     assert [re.search(r"runs/(\S+)/run.json", problem)[1] for problem in caught.value.problems] == [
         f"{NAME}/seed-6",
         "mlp/seed-5",

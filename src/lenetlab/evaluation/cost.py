@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lenetlab.data import dataset
 from lenetlab.networks import build, layer_table
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.storage import files, provenance
 from lenetlab.training import devices, group, loop, parallel, randomness, run_files
 
@@ -26,7 +26,7 @@ MAX_LEARNING_RATE = 0.001  # a step takes as long at any rate, but at a high one
 Measurement = dict[str, float | None]  # one round of one variant, by the keys of costs.json
 
 
-def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
+def measure(study: study_schema.Study, prepared_folder: Path) -> dict[str, Any]:
     """The content of costs.json: the conditions, and for each variant and measure one value per round.
 
     Each measurement runs in a new process, so that it has its own memory. Rounds go through the study forwards and
@@ -65,7 +65,9 @@ def count_operations(variant: schema.Variant) -> dict[str, int]:
     return {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_accumulates")}
 
 
-def _measure_in_new_process(study: schema.Study, name: str, device: torch.device, prepared_folder: Path) -> Measurement:
+def _measure_in_new_process(
+    study: study_schema.Study, name: str, device: torch.device, prepared_folder: Path
+) -> Measurement:
     task = partial(
         _measurement, study.variants[name], study.training_of(name), device, prepared_folder, study.cost.batches
     )

@@ -17,7 +17,7 @@ from lenetlab.data import dataset
 from lenetlab.errors import UserError
 from lenetlab.evaluation import mistakes, predictions
 from lenetlab.networks import build, layer_table
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.storage import files, manifests, paths
 from lenetlab.training import checkpoint, devices, group, parallel, run_files
 
@@ -59,7 +59,7 @@ class _EpochResult:
     loss: float  # mean cross-entropy, nats
 
 
-def evaluate(study: schema.Study, variant: str, runs: Path, prepared_folder: Path) -> Evaluation:
+def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folder: Path) -> Evaluation:
     """Evaluate the weights of every epoch and seed in `runs`. Raises UserError if a file is missing or damaged.
 
     Seeds that diverged have no last epoch and are left out.
@@ -67,11 +67,11 @@ def evaluate(study: schema.Study, variant: str, runs: Path, prepared_folder: Pat
     devices.make_deterministic()
     device = devices.resolve(study.device)
     prepared = dataset.load(prepared_folder)
-    folders = {seed: runs / paths.seed_name(seed) for seed in study.seeds}
+    folders = {seed: runs / paths.seed_name(seed) for seed in study.seeds_of(variant)}
     records = {seed: _read_record(folder) for seed, folder in folders.items()}
     seeds = [seed for seed, record in records.items() if not record["diverged"]]
     definition = study.variants[variant]
-    normalization = dataset.Normalization(**records[study.seeds[0]]["normalization"])
+    normalization = dataset.Normalization(**next(iter(records.values()))["normalization"])
     digits = prepared.digits("test", definition.input, normalization, device)
 
     curves: dict[int, list[dict[str, Any]]] = {

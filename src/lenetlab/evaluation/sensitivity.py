@@ -9,7 +9,7 @@ from typing import Any
 
 from lenetlab.data import dataset
 from lenetlab.errors import UserError
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.storage import files, paths, provenance
 from lenetlab.training import execution, run_files
 
@@ -22,10 +22,10 @@ class Point:
 
     setting: str | None
     value: float | None
-    study: schema.Study
+    study: study_schema.Study
 
 
-def points(study: schema.Study) -> list[Point]:
+def points(study: study_schema.Study) -> list[Point]:
     """The variant as it is, then one point for every value of every setting."""
     name, options = study.sensitivity.variant, study.sensitivity
     unchanged = study.model_copy(update={"study": (name,), "comparisons": {}, "seeds": options.seeds})
@@ -37,7 +37,7 @@ def points(study: schema.Study) -> list[Point]:
     return all_points
 
 
-def measure(study: schema.Study, prepared_folder: Path) -> dict[str, Any]:
+def measure(study: study_schema.Study, prepared_folder: Path) -> dict[str, Any]:
     """Train all points that are not trained yet, and return the content of `docs/sensitivity.json`.
 
     Raises UserError if there are too few training images or no validation images.

@@ -11,7 +11,7 @@ from lenetlab.errors import UserError
 from lenetlab.evaluation import curves, mistakes
 from lenetlab.evaluation.predictions import Predictions, confusion
 from lenetlab.report import inputs, model
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.statistics import difference, intervals
 from lenetlab.statistics.calibration import calibration
 from lenetlab.statistics.claims.answers import Answer
@@ -40,7 +40,7 @@ REGULARIZERS: dict[str, tuple[str, object]] = {  # key of `regularization`: name
 
 
 def collect(
-    study: schema.Study,
+    study: study_schema.Study,
     sources: inputs.InputPaths,
     outcomes: Sequence[Outcome],
     answers: Sequence[Answer],
@@ -138,7 +138,7 @@ def _variant_summary(
 
 
 def _check_same_conditions(
-    study: schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path, torch_version: str | None
+    study: study_schema.Study, variants: Sequence[model.VariantSummary], evaluations: Path, torch_version: str | None
 ) -> None:
     """UserError unless every evaluation was made with the present settings, and all under the same conditions.
 
@@ -188,7 +188,7 @@ def _commonest_mistake(confusion: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def _regularization_effects(
-    study: schema.Study,
+    study: study_schema.Study,
     predictions: Mapping[str, Predictions],
     outcomes: Sequence[Outcome],
     variants: Sequence[model.VariantSummary],
@@ -219,7 +219,7 @@ def _regularization_effects(
     return sorted(effects, key=lambda effect: study.study.index(effect.unregularized))
 
 
-def _other_settings(study: schema.Study, name: str) -> str:
+def _other_settings(study: study_schema.Study, name: str) -> str:
     """All settings of a variant except its regularisation, as canonical JSON."""
     variant = study.variants[name]
     blocks = {"input": variant.input, "model": variant.model, "training": study.training_of(name)}
@@ -291,7 +291,7 @@ def _estimate(values: Sequence[float | None]) -> model.Estimate | None:
     return model.Estimate(float(np.mean(known)), intervals.mean_interval(np.array(known, dtype=float)))
 
 
-def _sensitivity_results(study: schema.Study, path: Path, data: str) -> model.SensitivityResults | None:
+def _sensitivity_results(study: study_schema.Study, path: Path, data: str) -> model.SensitivityResults | None:
     """None if `make sensitivity` has never run: the file is then an empty object."""
     if not stage_outputs.read_json_object(path, "make sensitivity"):
         return None
@@ -338,12 +338,12 @@ def _setting_value(point: Mapping[str, Any], training_images: int) -> model.Sett
     )
 
 
-def _compute_totals(study: schema.Study, journals: Path) -> model.ComputeTotals:
+def _compute_totals(study: study_schema.Study, journals: Path) -> model.ComputeTotals:
     """Sums over the journals, in which the seconds of an epoch are those of one seed's share of the processor."""
     trainings, epochs, seconds = 0, 0, 0.0
     devices: dict[str, None] = {}  # a dictionary keeps the order
     for name in study.study:
-        for seed in study.seeds:
+        for seed in study.seeds_of(name):
             path, stage = journals / name / f"{paths.seed_name(seed)}.jsonl", f"train@{name}"
             events = stage_outputs.read_journal(path, stage)
             with stage_outputs.reporting_damage(path, stage):

@@ -6,12 +6,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from lenetlab.errors import UserError
-from lenetlab.settings import messages, schema, schema_errors, yaml_file
+from lenetlab.settings import messages, schema_errors, study_schema, yaml_file
 from lenetlab.settings.claim_schema import FORMS, Catalogue, Claim
 from lenetlab.settings.messages import Problem, quoted
 
 
-def load(path: Path, study: schema.Study) -> list[Claim]:
+def load(path: Path, study: study_schema.Study) -> list[Claim]:
     """The statements in a claims.yaml. UserError lists every invalid key with its value and what is allowed."""
     content = yaml_file.read_yaml(path)
     if not isinstance(content, dict):

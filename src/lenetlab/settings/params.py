@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lenetlab.errors import UserError
-from lenetlab.settings import messages, schema, schema_errors, yaml_file
+from lenetlab.settings import messages, schema, schema_errors, study_schema, yaml_file
 from lenetlab.settings.messages import Problem, name_list, quoted
 
 
@@ -23,17 +23,19 @@ def require_project(path: Path) -> None:
         raise UserError(f"{path}: not found in {here}; remedy: {remedy}")
 
 
-def load(path: Path) -> schema.Study:
+def load(path: Path) -> study_schema.Study:
     """The study in a params.yaml. UserError lists every invalid key with its value and what is allowed."""
     require_project(path)
     content = yaml_file.read_yaml(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: empty or not a mapping; allowed: the keys {', '.join(schema.Study.model_fields)}")
+        raise UserError(
+            f"{path}: empty or not a mapping; allowed: the keys {', '.join(study_schema.Study.model_fields)}"
+        )
     unknown = list(_unknown_names(content))
     try:
-        study = schema.Study.model_validate(content)
+        study = study_schema.Study.model_validate(content)
     except ValidationError as error:
-        problems = schema_errors.list_problems(error, schema.Study, content)
+        problems = schema_errors.list_problems(error, study_schema.Study, content)
         raise messages.file_error(path, [*problems, *unknown]) from None
     variants, unmatched = _match_parameters(study.variants)
     problems = [*unknown, *unmatched, *_repeated_values(study), *_invalid_pairs(study), *_contradictions(study)]
@@ -66,17 +68,18 @@ def _unknown_names(content: dict[str, Any]) -> Iterator[Problem]:
                         yield Problem(("comparisons", family, index, side), text)
 
 
-def _repeated_values(study: schema.Study) -> Iterator[Problem]:
+def _repeated_values(study: study_schema.Study) -> Iterator[Problem]:
     lists: dict[messages.Place, tuple[Any, ...]] = {("seeds",): study.seeds, ("study",): study.study}
+    lists |= {("variants", name, "seeds"): variant.seeds or () for name, variant in study.variants.items()}
     lists |= {("sensitivity", key): value for key, value in study.sensitivity if isinstance(value, tuple)}
     for place, values in lists.items():
         for value in sorted(value for value, count in Counter(values).items() if count > 1):
             yield Problem(place, f"{value!r} appears more than once; allowed: each value once")
 
 
-def _invalid_pairs(study: schema.Study) -> Iterator[Problem]:
+def _invalid_pairs(study: study_schema.Study) -> Iterator[Problem]:
     for family, pairs in study.comparisons.items():
-        seen = set[schema.DeclaredComparison]()
+        seen = set[study_schema.DeclaredComparison]()
         for index, pair in enumerate(pairs):
             place = ("comparisons", family, index)
             if pair.candidate == pair.baseline:
@@ -87,7 +90,7 @@ def _invalid_pairs(study: schema.Study) -> Iterator[Problem]:
             seen.add(pair)
 
 
-def _contradictions(study: schema.Study) -> Iterator[Problem]:
+def _contradictions(study: study_schema.Study) -> Iterator[Problem]:
     """Settings of a variant that exclude each other."""
     for name, variant in study.variants.items():
         model, place = variant.model, ("variants", name, "model")

@@ -1,24 +1,43 @@
-"""Every key of params.yaml: its type, its range, its meaning, and what an error message says is allowed."""
+"""The keys of params.yaml that decide a training: network, input, regularisation and training settings of a variant.
+
+A description is what an error message says is allowed.
+"""
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from lenetlab.errors import UserError
-from lenetlab.settings import messages
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 CLASSES = 10
 MAX_WIDTH = 10_000  # units or maps of a layer
+MAX_SEEDS = 1000  # of a variant
 PARTIAL_KERNELS = 60  # 5×5 kernels of C3 with partial connections: LeCun et al. 1998, table I
 # Dropout is drawn with 16 bits. Up to this rate, the share of units that are kept is within 0.1 % of 1 - rate, by which
 # their outputs are divided.
 MAX_DROPOUT = 0.99
 NAME_PATTERN = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
 
-# `description` is what an error message says is allowed. YAML has lists only, hence `strict=False` for tuples.
+# YAML has lists only, hence `strict=False` for tuples.
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _numbered(seeds: Any) -> Any:
+    """The seeds 0 to n - 1 in place of a number n; other values as they are."""
+    is_count = isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MAX_SEEDS
+    return list(range(seeds)) if is_count else seeds
+
+
+Seeds = Annotated[
+    tuple[Seed, ...],
+    Field(
+        strict=False,
+        min_length=1,
+        max_length=MAX_SEEDS,
+        description=f"a number from 1 to {MAX_SEEDS}, or a list of different whole numbers from 0 to 4294967295",
+    ),
+    BeforeValidator(_numbered),
+]
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 DropoutRate = Annotated[float, Field(ge=0, le=MAX_DROPOUT)]
@@ -158,6 +177,7 @@ class Variant(StrictModel):
     model: LeNet5Settings | MLPSettings = Field(discriminator="name", description="a block whose name is lenet5 or mlp")
     regularization: Regularization
     training: TrainingOverride = TrainingOverride()
+    seeds: Seeds | None = None  # None: those of the study
 
     @property
     def parameters(self) -> int:
@@ -169,98 +189,3 @@ class Variant(StrictModel):
         sizes = {key: getattr(self.model, key) for key in ("channels", "hidden") if hasattr(self.model, key)}
         scaled = {key: tuple(max(1, round(factor * size)) for size in values) for key, values in sizes.items()}
         return self.model_copy(update={"model": self.model.model_copy(update=scaled)})
-
-
-class DeclaredComparison(StrictModel):
-    candidate: Name = Field(description="a variant of `study`")
-    baseline: Name = Field(description="a variant of `study`")
-
-
-Family = Annotated[
-    tuple[DeclaredComparison, ...],
-    Field(strict=False, min_length=1, description="a list of one or more {candidate, baseline}"),
-]
-
-
-class DataSettings(StrictModel):
-    source: str = Field(min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder")
-    validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
-    validation_seed: Seed = Field(description="a whole number from 0 to 4294967295")
-    duplicates: Literal["error", "drop"] = Field(description="error or drop")
-
-
-class CostSettings(StrictModel):
-    """How precisely `stages/cost.py` measures."""
-
-    rounds: int = Field(
-        ge=2, le=100, description="a whole number from 2 to 100 (measurements of every variant, in turn)"
-    )
-    batches: int = Field(ge=1, le=1000, description="a whole number from 1 to 1000 (trained on in each round)")
-
-
-class SensitivitySettings(StrictModel):
-    """The values that `lenetlab sensitivity` tries in one variant, one setting at a time; an empty list: none."""
-
-    variant: Name = Field(description="a name from `variants`")
-    seeds: tuple[Seed, ...] = Field(
-        strict=False,
-        min_length=2,
-        max_length=100,
-        description="a list of 2 to 100 different whole numbers from 0 to 4294967295",
-    )
-    learning_rate: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
-        strict=False, max_length=20, description="up to 20 numbers more than 0, at most 100"
-    )
-    dropout: tuple[DropoutRate, ...] = Field(
-        strict=False, max_length=20, description=f"up to 20 numbers from 0 to {MAX_DROPOUT}"
-    )
-    width: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(
-        strict=False,
-        max_length=20,
-        description="up to 20 numbers more than 0, at most 8 (factors on the number of maps and units)",
-    )
-    batch_size: tuple[Annotated[int, Field(ge=1, le=60_000)], ...] = Field(
-        strict=False, max_length=20, description="up to 20 whole numbers from 1 to 60000"
-    )
-    images: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        strict=False, max_length=20, description="up to 20 whole numbers from 0 (0: all training images)"
-    )
-
-
-class Study(StrictModel):
-    """All of params.yaml."""
-
-    # Not mps: Apple's GPUs have no float64, which sums of losses need, and nobody has tested them here.
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", description="auto, cpu, cuda or cuda:N")
-    seeds: tuple[Seed, ...] = Field(
-        strict=False,
-        min_length=1,
-        max_length=1000,
-        description="a list of one to 1000 different whole numbers from 0 to 4294967295",
-    )
-    study: tuple[Name, ...] = Field(
-        strict=False, min_length=1, description="a list of one or more different names from `variants`"
-    )
-    comparisons: dict[Name, Family] = Field(
-        description="families by name (lower-case letters, digits, - and _), each a list of {candidate, baseline}"
-    )
-    equivalence_margin: float = Field(
-        gt=0, lt=1, description="a number more than 0, below 1 (difference of test accuracy)"
-    )
-    data: DataSettings
-    training: Training
-    cost: CostSettings
-    sensitivity: SensitivitySettings
-    variants: dict[Name, Variant] = Field(description="blocks by name (lower-case letters, digits, - and _)")
-
-    def require(self, variant: str) -> None:
-        """Raise UserError unless `variant` is in `study`."""
-        if variant not in self.study:
-            raise UserError(
-                f"{messages.quoted(variant)} is not in `study` of params.yaml;"
-                f" allowed: {messages.name_list(self.study)}"
-            )
-
-    def training_of(self, variant: str) -> Training:
-        """The training settings of a variant: `training`, with what the variant overrides."""
-        return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lenetlab.evaluation import divergence
 from lenetlab.evaluation.predictions import Predictions
-from lenetlab.settings import schema
+from lenetlab.settings import study_schema
 from lenetlab.statistics import difference, intervals, power, significance
 from lenetlab.statistics.verdict import RuleInputs, Verdict, judge
 
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def compare(
-    study: schema.Study, predictions: Mapping[str, Predictions], diverged: Mapping[str, Collection[int]]
+    study: study_schema.Study, predictions: Mapping[str, Predictions], diverged: Mapping[str, Collection[int]]
 ) -> list[Outcome]:
     """The outcome of every declared comparison, in the order of the study.
 
@@ -74,7 +74,7 @@ def rule_inputs(
     )
 
 
-def confounds(study: schema.Study, pair: schema.DeclaredComparison) -> list[str]:
+def confounds(study: study_schema.Study, pair: study_schema.DeclaredComparison) -> list[str]:
     """Differences in input and training settings, and in parameters by more than 5 %."""
     names = pair.candidate, pair.baseline
     variants = [study.variants[name] for name in names]
@@ -97,9 +97,9 @@ def confounds(study: schema.Study, pair: schema.DeclaredComparison) -> list[str]
 
 
 def _outcome(
-    study: schema.Study,
+    study: study_schema.Study,
     family: str,
-    pair: schema.DeclaredComparison,
+    pair: study_schema.DeclaredComparison,
     p: significance.PValues,
     predictions: Mapping[str, Predictions],
     diverged: Mapping[str, Collection[int]],
@@ -141,7 +141,9 @@ def _outcome(
 
 
 def _divergence_reasons(
-    pair: schema.DeclaredComparison, predictions: Mapping[str, Predictions], diverged: Mapping[str, Collection[int]]
+    pair: study_schema.DeclaredComparison,
+    predictions: Mapping[str, Predictions],
+    diverged: Mapping[str, Collection[int]],
 ) -> list[str]:
     """Why there is no verdict: the seeds that finished are a selection, not a sample of what training gives."""
     return [

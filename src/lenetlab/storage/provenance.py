@@ -6,13 +6,13 @@ import subprocess
 from importlib.metadata import version
 from typing import Any
 
-from lenetlab.settings import schema
+from lenetlab.settings import study_schema
 from lenetlab.storage import code
 from lenetlab.storage.digests import sha256_json
 
 
 def identity(
-    study: schema.Study, variant: str, data: str, torch_version: str, device: str, numerics: str
+    study: study_schema.Study, variant: str, data: str, torch_version: str, device: str, numerics: str
 ) -> dict[str, Any]:
     """Everything except the seed that decides the bits of the training of a variant.
 
@@ -29,10 +29,10 @@ def identity(
     }
 
 
-def recipe(study: schema.Study, variant: str) -> dict[str, Any]:
+def recipe(study: study_schema.Study, variant: str) -> dict[str, Any]:
     """Network, input, regularisation and training settings of a variant; a matched width is a number here."""
     return {
-        "definition": study.variants[variant].model_dump(mode="json", exclude={"training"}, exclude_none=True),
+        "definition": study.variants[variant].model_dump(mode="json", exclude={"training", "seeds"}, exclude_none=True),
         "training": study.training_of(variant).model_dump(mode="json"),
     }
 

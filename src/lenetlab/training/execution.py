@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lenetlab.data import dataset
 from lenetlab.errors import UserError
 from lenetlab.networks import build, layer_table
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.storage import files, locks, paths, provenance
 from lenetlab.training import checkpoint, devices, loop, parallel, run_files
 
@@ -30,7 +30,7 @@ class TrainingPlan:
     device: torch.device
 
 
-def plan_training(study: schema.Study, variant: str, prepared: dataset.Prepared) -> TrainingPlan:
+def plan_training(study: study_schema.Study, variant: str, prepared: dataset.Prepared) -> TrainingPlan:
     """The jobs of a variant on the prepared training data.
 
     Raises UserError if the device is not available or the settings ask for more training images than there are.
@@ -54,7 +54,7 @@ def plan_training(study: schema.Study, variant: str, prepared: dataset.Prepared)
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
     jobs, folders = [], {}
-    for seed in study.seeds:
+    for seed in study.seeds_of(variant):
         fingerprint = provenance.fingerprint(identity, seed)
         record = {"variant": variant, "seed": seed, "fingerprint": fingerprint, **common}
         jobs.append(run_files.TrainingJob(definition, settings, seed, record, origin))

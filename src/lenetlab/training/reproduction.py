@@ -1,6 +1,5 @@
 """Train a recorded run again from its record alone, and compare the weights bit for bit."""
 
-import itertools
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from lenetlab.data import dataset
 from lenetlab.errors import UserError
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.storage import code, files, manifests, paths, provenance
 from lenetlab.training import devices, execution, run_files
 
@@ -66,10 +65,10 @@ def read_record(folder: Path, journal: Path) -> TrainingRecord:
     )
 
 
-def read_records(runs: Path, journals: Path, variants: Iterable[str], seeds: Iterable[int]) -> list[TrainingRecord]:
+def read_records(runs: Path, journals: Path, trainings: Iterable[tuple[str, int]]) -> list[TrainingRecord]:
     """The records of these variants and seeds. UserError names all files that are missing or damaged."""
     records, problems = [], list[str]()
-    for variant, seed in itertools.product(variants, seeds):
+    for variant, seed in trainings:
         name = paths.seed_name(seed)
         try:
             records.append(read_record(runs / variant / name, journals / variant / f"{name}.jsonl"))
@@ -80,7 +79,9 @@ def read_records(runs: Path, journals: Path, variants: Iterable[str], seeds: Ite
     return records
 
 
-def reproduce(records: Sequence[TrainingRecord], study: schema.Study, prepared_folder: Path) -> list[Reproduction]:
+def reproduce(
+    records: Sequence[TrainingRecord], study: study_schema.Study, prepared_folder: Path
+) -> list[Reproduction]:
     """Train recorded runs again in folders of their own, and compare. Of `study` only the device may be used.
 
     The next call continues if this one is interrupted. Raises UserError if a record does not match its fingerprint or
@@ -151,7 +152,7 @@ def total(results: Sequence[Reproduction]) -> str:
     return f"{len(results)} runs: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
 
 
-def _study_of_records(records: Sequence[TrainingRecord], study: schema.Study) -> schema.Study:
+def _study_of_records(records: Sequence[TrainingRecord], study: study_schema.Study) -> study_schema.Study:
     """A study of recorded seeds of one variant; its device is `auto` if this machine has none of the recorded type."""
     record = records[0]
     name, device = record.identity["variant"], record.identity["device"]

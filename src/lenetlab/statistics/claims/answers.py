@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from lenetlab.settings import schema
+from lenetlab.settings import study_schema
 from lenetlab.settings.claim_schema import (
     AccuraciesClaim,
     AccuracyClaim,
@@ -40,7 +40,7 @@ class Answer:
 
 def decide(
     claims: Sequence[Claim],
-    study: schema.Study,
+    study: study_schema.Study,
     outcomes: Sequence[comparison.Outcome],
     evaluations: Path,
     costs: Mapping[str, Mapping[str, Any]],

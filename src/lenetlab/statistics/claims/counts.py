@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lenetlab.settings import schema
+from lenetlab.settings import study_schema
 from lenetlab.settings.claim_schema import (
     AddedLayersClaim,
     CountClaim,
@@ -77,7 +77,7 @@ def _input_count(name: str, stated: int, layers: Layers) -> Finding:
     return Finding("refuted", text, f"{text}, not {stated:,}")
 
 
-def relate_counts(claim: PairClaim, stated: str | int, study: schema.Study) -> Finding:
+def relate_counts(claim: PairClaim, stated: str | int, study: study_schema.Study) -> Finding:
     """Numbers of parameters of two variants: similar, fewer, more, or (an integer) different by about this many."""
     candidate, baseline = (study.variants[name].parameters for name in (claim.candidate, claim.baseline))
     apart, smaller = abs(candidate - baseline), min(candidate, baseline)
@@ -131,7 +131,7 @@ def added_layers(claim: AddedLayersClaim, candidate: Layers, baseline: Layers) -
     return Finding("refuted", found, f"{reason}; not {stated}")
 
 
-def different_setting(claim: DifferentSettingClaim, study: schema.Study) -> Finding:
+def different_setting(claim: DifferentSettingClaim, study: study_schema.Study) -> Finding:
     """A setting of two variants, such as input.size."""
     block, key = claim.differs.split(".")
     texts = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lenetlab.evaluation import curves, divergence
-from lenetlab.settings import schema
+from lenetlab.settings import study_schema
 from lenetlab.statistics import comparison, formatting
 from lenetlab.statistics.claims import claim_text
 from lenetlab.storage import paths, stage_outputs
@@ -61,7 +61,7 @@ class VariantResults:
 class Evidence:
     """All that statements are checked against."""
 
-    study: schema.Study
+    study: study_schema.Study
     outcomes: Sequence[comparison.Outcome]
     evaluations: Mapping[str, VariantResults]
     costs: Mapping[str, Mapping[str, Any]]  # costs.json, by variant: one value per round for each measure

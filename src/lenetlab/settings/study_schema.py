@@ -1,0 +1,104 @@
+"""Every other key of params.yaml: which variants are trained, with which seeds and data, and how they are compared."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lenetlab.errors import UserError
+from lenetlab.settings import messages, schema
+
+
+class DeclaredComparison(schema.StrictModel):
+    candidate: schema.Name = Field(description="a variant of `study`")
+    baseline: schema.Name = Field(description="a variant of `study`")
+
+
+Family = Annotated[
+    tuple[DeclaredComparison, ...],
+    Field(strict=False, min_length=1, description="a list of one or more {candidate, baseline}"),
+]
+
+
+class DataSettings(schema.StrictModel):
+    source: str = Field(min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder")
+    validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
+    validation_seed: schema.Seed = Field(description="a whole number from 0 to 4294967295")
+    duplicates: Literal["error", "drop"] = Field(description="error or drop")
+
+
+class CostSettings(schema.StrictModel):
+    """How precisely `stages/cost.py` measures."""
+
+    rounds: int = Field(
+        ge=2, le=100, description="a whole number from 2 to 100 (measurements of every variant, in turn)"
+    )
+    batches: int = Field(ge=1, le=1000, description="a whole number from 1 to 1000 (trained on in each round)")
+
+
+class SensitivitySettings(schema.StrictModel):
+    """The values that `lenetlab sensitivity` tries in one variant, one setting at a time; an empty list: none."""
+
+    variant: schema.Name = Field(description="a name from `variants`")
+    seeds: tuple[schema.Seed, ...] = Field(
+        strict=False,
+        min_length=2,
+        max_length=100,
+        description="a list of 2 to 100 different whole numbers from 0 to 4294967295",
+    )
+    learning_rate: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+        strict=False, max_length=20, description="up to 20 numbers more than 0, at most 100"
+    )
+    dropout: tuple[schema.DropoutRate, ...] = Field(
+        strict=False, max_length=20, description=f"up to 20 numbers from 0 to {schema.MAX_DROPOUT}"
+    )
+    width: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(
+        strict=False,
+        max_length=20,
+        description="up to 20 numbers more than 0, at most 8 (factors on the number of maps and units)",
+    )
+    batch_size: tuple[Annotated[int, Field(ge=1, le=60_000)], ...] = Field(
+        strict=False, max_length=20, description="up to 20 whole numbers from 1 to 60000"
+    )
+    images: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        strict=False, max_length=20, description="up to 20 whole numbers from 0 (0: all training images)"
+    )
+
+
+class Study(schema.StrictModel):
+    """All of params.yaml."""
+
+    # Not mps: Apple's GPUs have no float64, which sums of losses need, and nobody has tested them here.
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", description="auto, cpu, cuda or cuda:N")
+    seeds: schema.Seeds
+    study: tuple[schema.Name, ...] = Field(
+        strict=False, min_length=1, description="a list of one or more different names from `variants`"
+    )
+    comparisons: dict[schema.Name, Family] = Field(
+        description="families by name (lower-case letters, digits, - and _), each a list of {candidate, baseline}"
+    )
+    equivalence_margin: float = Field(
+        gt=0, lt=1, description="a number more than 0, below 1 (difference of test accuracy)"
+    )
+    data: DataSettings
+    training: schema.Training
+    cost: CostSettings
+    sensitivity: SensitivitySettings
+    variants: dict[schema.Name, schema.Variant] = Field(
+        description="blocks by name (lower-case letters, digits, - and _)"
+    )
+
+    def require(self, variant: str) -> None:
+        """Raise UserError unless `variant` is in `study`."""
+        if variant not in self.study:
+            raise UserError(
+                f"{messages.quoted(variant)} is not in `study` of params.yaml;"
+                f" allowed: {messages.name_list(self.study)}"
+            )
+
+    def training_of(self, variant: str) -> schema.Training:
+        """The training settings of a variant: `training`, with what the variant overrides."""
+        return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))
+
+    def seeds_of(self, variant: str) -> tuple[int, ...]:
+        """The seeds of a variant in their order: its own, or those of the study."""
+        return self.variants[variant].seeds or self.seeds

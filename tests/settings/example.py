@@ -13,7 +13,9 @@ comparisons:
   headline:
     - {candidate: lenet5, baseline: mlp}
     - {candidate: lenet5-regularized, baseline: lenet5}
+settle: {most: 36}
 equivalence_margin: 0.002
+other_margins: {test_loss: 0.005, gap: 0.002, epochs_to: 0.5}
 data:
   source: data/mnist.toml
   validation: 5000

@@ -65,9 +65,39 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
             "    - {candidate: lenet5-regularized, baseline: lenet5}",
             "    - {candidate: lenet5, baseline: mlp}",
             "comparisons.headline[1]",
-            "'lenet5' is compared with 'mlp' twice",
-            "each pair once",
+            "test_accuracy of 'lenet5' and 'mlp' is already compared in comparisons.headline[0]",
+            "each pair once, in one order and one family",
         ),
+        (
+            "baseline: lenet5}\n",
+            "baseline: lenet5}\n  more:\n    - {candidate: mlp, baseline: lenet5}\n",
+            "comparisons.more[0]",
+            "test_accuracy of 'mlp' and 'lenet5' is already compared in comparisons.headline[0]",
+            "each pair once, in one order and one family",
+        ),
+        ("baseline: mlp}", "baseline: mlp, measure: loss}", "comparisons.headline[0].measure", "'loss'", "test_loss"),
+        ("baseline: mlp}", "baseline: mlp, accuracy: 0.9}", "comparisons.headline[0]", "0.9", "only and always with"),
+        (
+            "baseline: mlp}",
+            "baseline: mlp, measure: epochs_to}",
+            "comparisons.headline[0]",
+            "missing",
+            "only and always",
+        ),
+        ("{most: 36}", "{most: 10}", "settle.most", "10", "6, 9, 12, 18, 24, 36, 48, 72 or 96; or 0"),
+        ("{most: 36}", "{most: true}", "settle.most", "True", "6, 9, 12, 18, 24, 36, 48, 72 or 96; or 0"),
+        ("seeds: [0, 1, 2, 3, 4, 5]", "seeds: 40", "settle.most", "36 is less than the 40 seeds", "48, 72, 96, 0"),
+        ("seeds: [0, 1, 2, 3, 4, 5]", "seeds: 0", "seeds", "0", "a number from 1 to 1000, or a list"),
+        ("seeds: [0, 1, 2, 3, 4, 5]", "seeds: true", "seeds", "True", "a number from 1 to 1000, or a list"),
+        (
+            "  lenet5:\n",
+            "  lenet5:\n    seeds: 0\n",
+            "variants.lenet5.seeds",
+            "0",
+            "a number from 1 to 1000, or a list",
+        ),
+        ("  lenet5:\n", "  lenet5:\n    seeds: [3, 3]\n", "variants.lenet5.seeds", "3 appears more than once", "once"),
+        ("test_loss: 0.005", "test_loss: 0", "other_margins.test_loss", "0", "more than 0 (nats per image)"),
         ("baseline: mlp}", "baseline: mlp, test: t}", "comparisons.headline[0].test", "unknown key", "candidate, base"),
         ("{candidate: lenet5, baseline: mlp}", "mlp", "comparisons.headline[0]", "'mlp'", "candidate, baseline"),
         ("equivalence_margin: 0.002", "equivalence_margin: 0", "equivalence_margin", "0", "more than 0, below 1"),
@@ -195,7 +225,7 @@ def test_a_key_that_is_not_unicode_is_rejected(tmp_path):
     error = error_of(tmp_path, ("device: auto", 'device: auto\n"\\ud800": 1'))
     assert error == (
         f"{tmp_path}/params.yaml: '\\ud800' is not allowed; allowed: a block with the keys device, seeds, study,"
-        " comparisons, equivalence_margin, data, training, cost, sensitivity, variants"
+        " comparisons, settle, equivalence_margin, other_margins, data, training, cost, sensitivity, variants"
     )
 
 
@@ -290,8 +320,37 @@ def test_the_comments_of_the_catalogue_have_the_right_numbers_of_parameters():
 def test_every_setting_has_a_comment():
     text = PROJECT_PARAMS.read_text()
     blocks = (study_schema.DataSettings, schema.Training, study_schema.CostSettings, study_schema.SensitivitySettings)
-    for key in ("device", "seeds", "study", "comparisons", *(key for block in blocks for key in block.model_fields)):
+    blocks += (study_schema.SettleSettings, study_schema.OtherMargins)
+    for key in (
+        "device",
+        "seeds",
+        "study",
+        "comparisons",
+        "equivalence_margin",
+        *(key for block in blocks for key in block.model_fields),
+    ):
         assert re.search(rf"^ *{key}: *.*# ", text, re.MULTILINE), key
     blocks = (schema.InputSettings, schema.LeNet5Settings, schema.MLPSettings, schema.Regularization)
     for key in (*schema.Variant.model_fields, *(key for block in blocks for key in block.model_fields)):
         assert re.search(rf"^# *{key}\b", text, re.MULTILINE), key
+
+
+def test_a_number_of_seeds_stands_for_the_first_ones_and_a_variant_may_have_its_own(tmp_path):
+    study = load(tmp_path, ("seeds: [0, 1, 2, 3, 4, 5]", "seeds: 3"), ("  mlp:\n", "  mlp:\n    seeds: [7, 0, 9, 4]\n"))
+    assert [study.seeds_of(name) for name in study.study] == [(0, 1, 2), (7, 0, 9, 4), (0, 1, 2)]
+
+
+def test_a_pair_may_be_compared_by_several_measures(tmp_path):
+    pair = "    - {candidate: lenet5, baseline: mlp}\n"
+    others = "".join(
+        f"    - {{candidate: lenet5, baseline: mlp, measure: {measure}}}\n"
+        for measure in ("test_loss", "gap", "epochs_to, accuracy: 0.98", "epochs_to, accuracy: 0.99")
+    )
+    family = load(tmp_path, (pair, pair + others)).comparisons["headline"]
+    assert [one.measure for one in family] == ["test_accuracy", "test_loss", "gap", *["epochs_to"] * 2, "test_accuracy"]
+
+
+def test_the_default_study_compares_accuracy_loss_and_gap_of_the_regularised_network():
+    study = params.load(PROJECT_PARAMS)
+    measures = [pair.measure for pair in study.comparisons["headline"] if pair.candidate == "lenet5-regularized"]
+    assert measures == ["test_accuracy", "test_loss", "gap"]

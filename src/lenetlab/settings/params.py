@@ -38,7 +38,14 @@ def load(path: Path) -> study_schema.Study:
         problems = schema_errors.list_problems(error, study_schema.Study, content)
         raise messages.file_error(path, [*problems, *unknown]) from None
     variants, unmatched = _match_parameters(study.variants)
-    problems = [*unknown, *unmatched, *_repeated_values(study), *_invalid_pairs(study), *_contradictions(study)]
+    problems = [
+        *unknown,
+        *unmatched,
+        *_repeated_values(study),
+        *_invalid_pairs(study),
+        *_more_seeds_than_most(study),
+        *_contradictions(study),
+    ]
     if problems:
         raise messages.file_error(path, problems)
     return study.model_copy(update={"variants": variants})
@@ -78,16 +85,30 @@ def _repeated_values(study: study_schema.Study) -> Iterator[Problem]:
 
 
 def _invalid_pairs(study: study_schema.Study) -> Iterator[Problem]:
+    """A pair in two families would escape the correction for the larger one, whichever of the two is the candidate."""
+    first_places: dict[tuple[object, ...], messages.Place] = {}
     for family, pairs in study.comparisons.items():
-        seen = set[study_schema.DeclaredComparison]()
         for index, pair in enumerate(pairs):
-            place = ("comparisons", family, index)
+            place: messages.Place = ("comparisons", family, index)
             if pair.candidate == pair.baseline:
                 yield Problem(place, f"{pair.candidate!r} is compared with itself; allowed: two different variants")
-            if pair in seen:
-                text = f"{pair.candidate!r} is compared with {pair.baseline!r} twice; allowed: each pair once"
+                continue
+            question = (frozenset((pair.candidate, pair.baseline)), pair.measure, pair.accuracy)
+            if (first := first_places.setdefault(question, place)) != place:
+                text = (
+                    f"{pair.measure} of {pair.candidate!r} and {pair.baseline!r} is already compared in"
+                    f" {messages.key_path(first)}; allowed: each pair once, in one order and one family"
+                )
                 yield Problem(place, text)
-            seen.add(pair)
+
+
+def _more_seeds_than_most(study: study_schema.Study) -> Iterator[Problem]:
+    most = study.settle.most
+    seeds = max(len(study.seeds_of(name)) for name in study.study if name in study.variants)
+    if most and most < seeds:
+        enough = [str(look) for look in study_schema.LOOKS if look >= seeds]
+        text = f"{most} is less than the {seeds} seeds of a variant; allowed: {', '.join([*enough, '0'])}"
+        yield Problem(("settle", "most"), text)
 
 
 def _contradictions(study: study_schema.Study) -> Iterator[Problem]:

@@ -1,22 +1,57 @@
 """Every other key of params.yaml: which variants are trained, with which seeds and data, and how they are compared."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lenetlab.errors import UserError
 from lenetlab.settings import messages, schema
+
+# Numbers of seeds of each side at which a comparison is looked at, if seeds may be added.
+LOOKS = (6, 9, 12, 18, 24, 36, 48, 72, 96)
+
+Measure = Literal["test_accuracy", "test_loss", "gap", "epochs_to"]
 
 
 class DeclaredComparison(schema.StrictModel):
     candidate: schema.Name = Field(description="a variant of `study`")
     baseline: schema.Name = Field(description="a variant of `study`")
+    measure: Measure = Field(default="test_accuracy", description="test_accuracy, test_loss, gap or epochs_to")
+    accuracy: float | None = Field(
+        default=None, gt=0, le=1, description="with epochs_to only: a test accuracy more than 0, at most 1"
+    )
+
+    @model_validator(mode="after")
+    def _accuracy_belongs_to_epochs_to(self) -> Self:
+        if (self.measure == "epochs_to") != (self.accuracy is not None):
+            what = "accuracy: missing" if self.accuracy is None else f"accuracy: {self.accuracy} is not allowed"
+            raise ValueError(f"{what}; allowed: a test accuracy more than 0, at most 1, only and always with epochs_to")
+        return self
 
 
 Family = Annotated[
     tuple[DeclaredComparison, ...],
-    Field(strict=False, min_length=1, description="a list of one or more {candidate, baseline}"),
+    Field(strict=False, min_length=1, description="a list of one or more {candidate, baseline, measure}"),
 ]
+
+
+class SettleSettings(schema.StrictModel):
+    """How `lenetlab settle` adds seeds."""
+
+    most: Literal[0, 6, 9, 12, 18, 24, 36, 48, 72, 96] = Field(
+        description=(
+            f"the number of seeds per variant at which adding ends, {', '.join(map(str, LOOKS[:-1]))} or {LOOKS[-1]};"
+            " or 0 (the seeds are a fixed number, decided beforehand)"
+        )
+    )
+
+
+class OtherMargins(schema.StrictModel):
+    """Margins of equivalence for measures other than test accuracy."""
+
+    test_loss: float = Field(gt=0, description="a number more than 0 (nats per image)")
+    gap: float = Field(gt=0, lt=1, description="a number more than 0, below 1 (difference of accuracies)")
+    epochs_to: float = Field(gt=0, description="a number more than 0 (epochs)")
 
 
 class DataSettings(schema.StrictModel):
@@ -74,11 +109,15 @@ class Study(schema.StrictModel):
         strict=False, min_length=1, description="a list of one or more different names from `variants`"
     )
     comparisons: dict[schema.Name, Family] = Field(
-        description="families by name (lower-case letters, digits, - and _), each a list of {candidate, baseline}"
+        description=(
+            "families by name (lower-case letters, digits, - and _), each a list of {candidate, baseline, measure}"
+        )
     )
+    settle: SettleSettings
     equivalence_margin: float = Field(
         gt=0, lt=1, description="a number more than 0, below 1 (difference of test accuracy)"
     )
+    other_margins: OtherMargins
     data: DataSettings
     training: schema.Training
     cost: CostSettings
@@ -98,6 +137,11 @@ class Study(schema.StrictModel):
     def training_of(self, variant: str) -> schema.Training:
         """The training settings of a variant: `training`, with what the variant overrides."""
         return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))
+
+    def margin_of(self, measure: Measure) -> float:
+        """The margin of equivalence of a measure, in its unit."""
+        margin: float = self.equivalence_margin if measure == "test_accuracy" else getattr(self.other_margins, measure)
+        return margin
 
     def seeds_of(self, variant: str) -> tuple[int, ...]:
         """The seeds of a variant in their order: its own, or those of the study."""

@@ -9,7 +9,7 @@ import click
 
 from benchmarks import write
 from lenetlab.evaluation import predictions
-from lenetlab.statistics import difference, significance
+from lenetlab.statistics import difference, measures, significance
 
 
 def table(before: Path, after: Path) -> str:
@@ -19,15 +19,18 @@ def table(before: Path, after: Path) -> str:
     """
     names = sorted(path.parent.name for path in (before / "evaluations").glob("*/predictions.npz"))
     pairs = {
-        name: tuple(predictions.read(folder / "evaluations" / name / "predictions.npz") for folder in (after, before))
+        name: tuple(
+            measures.sample(predictions.read(folder / "evaluations" / name / "predictions.npz"), "test_accuracy")
+            for folder in (after, before)
+        )
         for name in names
         if (after / "evaluations" / name).exists()
     }
-    tests = [significance.permutation(*pair) for pair in pairs.values()]
+    tests = [significance.permutation_p(new.values, old.values) for new, old in pairs.values()]
     lines = []
     for (name, (new, old)), p in zip(pairs.items(), significance.holm(tests), strict=True):
         low, high = difference.interval_seeds(new, old)
-        means = [100 * side.correct.mean() for side in (old, new)]
+        means = [100 * side.values.mean() for side in (old, new)]
         interval = f"{100 * low:+.2f} to {100 * high:+.2f}"
         lines.append((name, *(f"{mean:.2f}" for mean in means), f"{means[1] - means[0]:+.2f}", interval, f"{p:.2f}"))
     return write.table(("variant", "before", "after", "difference", "95 % interval", "p, permutation"), lines)

@@ -8,7 +8,7 @@ import click
 
 from lenetlab.data import sources
 from lenetlab.errors import UserError, reporting_errors
-from lenetlab.settings import claims, params
+from lenetlab.settings import claims, params, study_schema
 from lenetlab.storage import code, files, paths
 from lenetlab.tracking import pages
 from lenetlab.tracking import sync as publishing
@@ -53,7 +53,7 @@ def check() -> None:
         f" {study.training.epochs} epochs, device {study.device}"
     )
     for family, comparisons in study.comparisons.items():
-        click.echo(f"comparisons.{family}: {_detectable_difference(len(comparisons), len(study.seeds))}")
+        click.echo(f"comparisons.{family}: {_detectable_difference(study, len(comparisons))}")
 
 
 @commands.command(help="Train one variant with one setting changed at a time: `sensitivity` in params.yaml.")
@@ -142,22 +142,15 @@ def _incomplete_dvc_files() -> Iterator[str]:
             )
 
 
-def _detectable_difference(comparisons: int, seeds: int) -> str:
+def _detectable_difference(study: study_schema.Study, comparisons: int) -> str:
     """The smallest difference that a family of comparisons can detect, as far as this is known before training."""
-    from lenetlab.statistics import intervals, power  # imports SciPy, which takes a second
+    from lenetlab.statistics import power, sequential  # imports SciPy, which takes a second
 
-    typical = power.TYPICAL
-    least = power.detectable(typical, seeds, MNIST_TEST_IMAGES, comparisons)
+    typical, plan = power.TYPICAL, sequential.Plan.of(len(study.seeds), study.settle.most)
+    least = power.detectable(typical, comparisons, study.equivalence_margin, plan)
     if least is None:
-        return (
-            f"no verdict can be better or worse: with {seeds} seeds each, p cannot be below {intervals.LEVEL} among"
-            f" {comparisons} comparisons; needed: {power.least_seeds(comparisons)} seeds"
-        )
-    return (
-        f"a difference of {100 * least:.2f} percentage points is detected with 80 % power, if accuracies vary as on"
-        f" MNIST (standard deviation {100 * typical.seeds[0] ** 0.5:.2f} points between seeds,"
-        f" {100 * typical.images**0.5:.2f} points from the sample of test images)"
-    )
+        return f"no verdict is possible with {len(study.seeds)} seeds each"
+    return f"a difference of {100 * least:.2f} percentage points is detected with 80 % power"
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lenetlab.evaluation import predictions
+from tests.answers import make_predictions
 from tests.storage.fuzzing import apply_changes, byte_changes, check_peak_memory, error_lines
 
 pytestmark = pytest.mark.slow
@@ -22,11 +23,10 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("predictions")
 
 
-ANSWERS = predictions.Predictions(
-    np.arange(3, dtype=np.int64),
-    np.arange(40, dtype=np.uint8) % 10,
-    np.arange(120, dtype=np.uint8).reshape(3, 40) % 10,
-    np.linspace(0, 1, 120, dtype=np.float32).reshape(3, 40),
+ANSWERS = make_predictions(
+    np.arange(40) % 10,
+    np.arange(120).reshape(3, 40) % 10,
+    probability=np.linspace(0, 1, 120, dtype=np.float32).reshape(3, 40),
 )
 
 

@@ -10,17 +10,14 @@ from hypothesis import strategies as st
 from lenetlab.evaluation import mistakes
 from lenetlab.evaluation.mistakes import Disagreement, HardImage, MisreadImages
 from lenetlab.evaluation.predictions import Predictions
+from tests.answers import make_predictions
 
 
 def answers(labels: list[int], *predicted: list[int], probability: object = 0.5) -> Predictions:
     """One row of answers per seed."""
     rows = np.array(predicted, dtype=np.uint8).reshape(len(predicted), len(labels))
-    return Predictions(
-        seeds=np.arange(len(rows)),
-        labels=np.array(labels, dtype=np.uint8),
-        predicted=rows,
-        probability=np.broadcast_to(np.array(probability, dtype=np.float32), rows.shape),
-    )
+    confidence = np.broadcast_to(np.array(probability, dtype=np.float32), rows.shape)
+    return make_predictions(np.array(labels), rows, probability=confidence)
 
 
 def find(predictions: Predictions) -> MisreadImages:

@@ -161,7 +161,7 @@ def test_two_checkouts_are_compared(tmp_path):
     for side, by_variant in (("before", {"a": same, "b": correct}), ("after", {"a": same, "b": 9 - correct})):
         for name, predicted in by_variant.items():
             (folder := tmp_path / side / "evaluations" / name).mkdir(parents=True)
-            found = predictions.Predictions(seeds, labels, predicted, np.ones((3, 100), dtype=np.float32))
+            found = make_predictions(labels, predicted, seeds=seeds)
             predictions.write(found, folder / "predictions.npz")
     (tmp_path / "before" / "evaluations" / "c").mkdir()
     lines = agreement.table(tmp_path / "before", tmp_path / "after").splitlines()[2:]

@@ -15,6 +15,7 @@ from lenetlab.settings import params, study_schema
 from lenetlab.statistics import comparison
 from lenetlab.statistics.claims.answers import Answer
 from lenetlab.storage import files, provenance
+from tests.answers import make_predictions
 
 ROOT = Path(__file__).parents[2]
 ACCURACIES = {"lenet5": 0.99, "mlp": 0.95, "lenet5-regularized": 0.99}  # expected, by variant
@@ -90,10 +91,10 @@ def write_evaluation(folder: Path, seeds: tuple[int, ...], validation: bool, div
     labels = np.arange(IMAGES, dtype=np.uint8) % 10
     wrong = np.random.default_rng([len(name), *finished]).random((len(finished), IMAGES)) >= ACCURACIES[name]
     wrong[:, 7] = True
-    answers = predictions.Predictions(
+    answers = make_predictions(
+        labels,
+        (labels + wrong) % 10,
         seeds=np.array(finished, np.int64),
-        labels=labels,
-        predicted=((labels + wrong) % 10).astype(np.uint8),
         probability=np.full(wrong.shape, 0.75, np.float32),
     )
     predictions.write(answers, folder / "predictions.npz")

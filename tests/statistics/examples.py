@@ -1,12 +1,14 @@
 """Predictions with chosen results, and a study that does not depend on the one in params.yaml."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lenetlab.evaluation.predictions import Predictions
 from lenetlab.settings import params, study_schema
+from tests.answers import make_predictions
 
 CATALOGUE = params.load(Path(__file__).parents[2] / "params.yaml")
 VS_MLP = study_schema.DeclaredComparison(candidate="lenet5", baseline="mlp")
@@ -21,7 +23,9 @@ def make_study(**families: Sequence[study_schema.DeclaredComparison]) -> study_s
             "seeds": (0, 1, 2, 3, 4, 5),
             "study": ("lenet5", "mlp", "lenet5-regularized"),
             "comparisons": {family: tuple(pairs) for family, pairs in families.items()},
+            "settle": study_schema.SettleSettings(most=36),
             "equivalence_margin": 0.002,
+            "other_margins": study_schema.OtherMargins(test_loss=0.005, gap=0.002, epochs_to=0.5),
             "training": training,
         }
     )
@@ -29,10 +33,7 @@ def make_study(**families: Sequence[study_schema.DeclaredComparison]) -> study_s
 
 def from_wrong(wrong: np.ndarray) -> Predictions:
     """From a matrix (seeds, images) that is true where a seed misreads an image."""
-    seeds, images = wrong.shape
-    predicted = wrong.astype(np.uint8)
-    labels = np.zeros(images, dtype=np.uint8)
-    return Predictions(np.arange(seeds), labels, predicted, np.ones(predicted.shape, dtype=np.float32))
+    return make_predictions(np.zeros(wrong.shape[1]), wrong)
 
 
 def with_correct(counts: Sequence[int], images: int = 1000) -> Predictions:
@@ -42,8 +43,7 @@ def with_correct(counts: Sequence[int], images: int = 1000) -> Predictions:
 
 def with_seeds(counts: Mapping[int, int], images: int = 1000) -> Predictions:
     """The same, with counts by seed; empty if no seed finished."""
-    made = with_correct(list(counts.values()), images)
-    return Predictions(np.array(list(counts), dtype=np.int64), made.labels, made.predicted, made.probability)
+    return replace(with_correct(list(counts.values()), images), seeds=np.array(list(counts), dtype=np.int64))
 
 
 def random_variants(

@@ -12,17 +12,14 @@ from statsmodels.stats.proportion import proportion_confint
 from lenetlab.evaluation import predictions
 from lenetlab.statistics import calibration
 from lenetlab.statistics.calibration import BINS
+from tests.answers import make_predictions
 
 
 def answers(probability: object, correct: object) -> predictions.Predictions:
     """From matrices (seeds, images) of confidences and of whether the answer is correct."""
     correct = np.array(correct, dtype=bool)
-    return predictions.Predictions(
-        seeds=np.arange(len(correct)),
-        labels=np.zeros(correct.shape[1], dtype=np.uint8),
-        predicted=np.where(correct, 0, 1).astype(np.uint8),
-        probability=np.array(probability, dtype=np.float32),
-    )
+    confidence = np.array(probability, dtype=np.float32)
+    return make_predictions(np.zeros(correct.shape[1]), ~correct, probability=confidence)
 
 
 def test_an_example_by_hand():
@@ -218,11 +215,8 @@ def all_numbers(found: calibration.Calibration) -> list[float]:
 def test_the_order_of_images_and_seeds_changes_nothing(given_answers, data):
     seeds, images = (data.draw(st.permutations(range(count))) for count in given_answers.probability.shape)
     places = np.ix_(seeds, images)
-    shuffled = predictions.Predictions(
-        given_answers.seeds[seeds],
-        given_answers.labels[images],
-        given_answers.predicted[places],
-        given_answers.probability[places],
+    shuffled = make_predictions(
+        given_answers.labels[images], given_answers.predicted[places], probability=given_answers.probability[places]
     )
     before, after = calibration.calibration(given_answers), calibration.calibration(shuffled)
     assert all_numbers(after) == pytest.approx(all_numbers(before), abs=1e-12, rel=1e-12)

@@ -56,7 +56,8 @@ class _EpochResult:
 
     predicted: np.ndarray  # (N) uint8
     probability: np.ndarray  # (N) float32, of the predicted class
-    loss: float  # mean cross-entropy, nats
+    losses: np.ndarray  # (N) float32, cross-entropy in nats
+    loss: float  # their mean, computed with 64 bits
 
 
 def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folder: Path) -> Evaluation:
@@ -94,6 +95,11 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
         labels=prepared.labels,
         predicted=_stacked([result.predicted for result in last_epoch], len(digits), np.uint8),
         probability=_stacked([result.probability for result in last_epoch], len(digits), np.float32),
+        loss=_stacked([result.losses for result in last_epoch], len(digits), np.float32),
+        training_accuracy=np.array([records[seed]["training_set"]["accuracy"] for seed in seeds], dtype=np.float64),
+        epoch_accuracy=_stacked(
+            [np.array([row["test_accuracy"] for row in curves[seed]]) for seed in seeds], len(epochs), np.float64
+        ),
     )
     return Evaluation(
         record=_variant_record(variant, definition, list(records.values()), prepared.digest),
@@ -140,11 +146,13 @@ def _evaluate_epoch(
         together = group.NetworkGroup(group.pad_with_copies(networks, device))
         for logits in together.evaluation_logits(digits.images)[: len(group_files)].double():
             probability, predicted = torch.softmax(logits, dim=1).max(1)
+            losses = functional.cross_entropy(logits, digits.labels, reduction="none")
             results.append(
                 _EpochResult(
                     predicted=predicted.cpu().numpy().astype(np.uint8),
                     probability=probability.float().cpu().numpy(),
-                    loss=functional.cross_entropy(logits, digits.labels).item(),
+                    losses=losses.float().cpu().numpy(),
+                    loss=losses.mean().item(),
                 )
             )
     yield results

@@ -1,14 +1,17 @@
-"""The answers of the trained networks of one variant on the test images: `predictions.npz`. Works without torch."""
+"""What the trained networks of one variant answer on the test images: `predictions.npz`. Works without torch.
+
+Every comparison is computed from these files and params.yaml alone.
+"""
 
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from lenetlab.storage import files, stage_outputs
 
-LARGEST_FILE = 2**28  # bytes, uncompressed; a thousand seeds on 10,000 images take a fifth of it
+LARGEST_FILE = 2**28  # bytes, uncompressed; a thousand seeds on 10,000 images take a third of it
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,9 @@ class Predictions:
     labels: np.ndarray  # (N) uint8
     predicted: np.ndarray  # (S, N) uint8, the most probable class
     probability: np.ndarray  # (S, N) float32, of the predicted class
+    loss: np.ndarray  # (S, N) float32, cross-entropy in nats
+    training_accuracy: np.ndarray  # (S) on the training images in evaluation mode, after the last epoch
+    epoch_accuracy: np.ndarray  # (S, E) on the test images after each of E epochs
 
     @property
     def correct(self) -> np.ndarray:
@@ -31,6 +37,11 @@ class Predictions:
         """(S) fractions."""
         accuracy: np.ndarray = self.correct.mean(axis=1)
         return accuracy
+
+    def first(self, count: int) -> "Predictions":
+        """The answers of the first seeds."""
+        rows = {field.name: getattr(self, field.name)[:count] for field in fields(self) if field.name != "labels"}
+        return replace(self, **rows)
 
 
 def write(predictions: Predictions, path: Path) -> None:
@@ -63,6 +74,9 @@ def _inconsistency(predictions: Predictions) -> str:
         ("labels", (images,), "u"),
         ("predicted", (seeds, images), "u"),
         ("probability", (seeds, images), "f"),
+        ("loss", (seeds, images), "f"),
+        ("training_accuracy", (seeds,), "f"),
+        ("epoch_accuracy", (seeds, predictions.epoch_accuracy.shape[-1]), "f"),
     ):
         values = getattr(predictions, name)
         if values.shape != shape or values.dtype.kind not in kinds:
@@ -73,8 +87,12 @@ def _inconsistency(predictions: Predictions) -> str:
         return "seeds: one appears twice"
     if max(predictions.labels.max(), predictions.predicted.max(initial=0)) > 9:
         return "labels or predicted: a class above 9"
-    if not ((predictions.probability >= 0) & (predictions.probability <= 1)).all():
-        return "probability: a value outside of 0 to 1"
+    for name in ("probability", "training_accuracy", "epoch_accuracy"):
+        values = getattr(predictions, name)
+        if not ((values >= 0) & (values <= 1)).all():
+            return f"{name}: a value outside of 0 to 1"
+    if not (predictions.loss >= 0).all():
+        return "loss: a value below 0, or NaN"
     return ""
 
 

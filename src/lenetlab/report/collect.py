@@ -12,7 +12,7 @@ from lenetlab.evaluation import curves, mistakes
 from lenetlab.evaluation.predictions import Predictions, confusion
 from lenetlab.report import inputs, model
 from lenetlab.settings import schema, study_schema
-from lenetlab.statistics import difference, intervals
+from lenetlab.statistics import difference, intervals, measures
 from lenetlab.statistics.calibration import calibration
 from lenetlab.statistics.claims.answers import Answer
 from lenetlab.statistics.comparison import Outcome
@@ -194,7 +194,11 @@ def _regularization_effects(
     variants: Sequence[model.VariantSummary],
 ) -> list[model.RegularizationEffect]:
     """One for each regularised variant whose unregularised version is in the study too."""
-    verdicts = {(outcome.candidate, outcome.baseline): outcome.verdict for outcome in outcomes}
+    verdicts = {
+        (outcome.candidate, outcome.baseline): outcome.verdict
+        for outcome in outcomes
+        if outcome.measure == "test_accuracy"
+    }
     regularizers = {name: _regularizers(study.variants[name].regularization) for name in study.study}
     unregularized = {_other_settings(study, name): name for name in study.study if not regularizers[name]}
     diverged, effects = {variant.name for variant in variants if variant.diverged}, []
@@ -202,16 +206,16 @@ def _regularization_effects(
         baseline = unregularized.get(_other_settings(study, name))
         if not regularizers[name] or baseline is None:
             continue
-        pair = predictions[name], predictions[baseline]
+        regularized, plain = (measures.sample(predictions[one], "test_accuracy") for one in (name, baseline))
         effects.append(
             model.RegularizationEffect(
                 variant=name,
                 unregularized=baseline,
                 regularizers=regularizers[name],
-                mean_accuracy=float(pair[0].accuracy.mean()) if len(pair[0].seeds) else None,
-                difference=difference.mean_difference(*pair),
-                interval_seeds=difference.interval_seeds(*pair),
-                interval=difference.interval_seeds_and_images(*pair),
+                mean_accuracy=float(regularized.values.mean()) if regularized.seeds else None,
+                difference=difference.mean_difference(regularized, plain),
+                interval_seeds=difference.interval_seeds(regularized, plain),
+                interval=difference.interval_seeds_and_images(regularized, plain),
                 verdict=verdicts.get((name, baseline)),
                 diverged=[variant for variant in (name, baseline) if variant in diverged],
             )
@@ -261,7 +265,7 @@ def _pair_disagreements(
         ]
         for disagreements in mistakes.disagreements(candidate, baseline, DISAGREEMENTS)
     )
-    seeds = difference.seed_counts(candidate, baseline)
+    seeds = len(candidate.seeds), len(baseline.seeds)
     return model.PairDisagreements(outcome.candidate, outcome.baseline, seeds, candidate_better, baseline_better)
 
 

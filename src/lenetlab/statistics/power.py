@@ -1,111 +1,112 @@
-"""Power: what a number of seeds can find, and how many seeds a verdict needs.
+"""Power: which verdicts a plan leads to if the true difference and the variances are known.
 
-Power is the probability that a study finds a true difference, or equivalence.
+Studies are drawn from the normal model of docs/statistics.md, always the same ones, so results repeat.
 """
 
 from collections.abc import Sequence
-from math import comb
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb, inf
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
+from lenetlab.settings import study_schema
 from lenetlab.statistics import intervals
 from lenetlab.statistics.difference import VarianceComponents
+from lenetlab.statistics.sequential import Plan
 
 POWER = 0.8
+STUDIES = 4000  # that are drawn; a share is known to 1.5 points
 
-MOST_SEEDS = 1000  # params.yaml allows no more
-
-LARGEST_OFFSET = 8.0  # standard errors; every study finds such a difference, and SciPy returns NaN for much larger ones
-
-# Medians over docs/study's comparisons. `lenetlab check` uses them, as there are no results yet.
-TYPICAL = VarianceComponents(seeds=(0.0012**2, 0.0012**2), images=0.0002**2)
+# Medians over docs/study's comparisons of accuracy. `lenetlab check` uses them, as there are no results yet.
+TYPICAL = VarianceComponents(seeds=(0.0012**2, 0.0012**2), images=0.0002**2, image_count=10_000)
 
 
-def most_comparisons(seeds: int) -> int:
-    """The largest family in which the permutation test can give p below the level, with this many seeds per variant.
+@dataclass(frozen=True)
+class Chances:
+    """Probability of each verdict by each look of a plan."""
 
-    Its smallest p is 2 / C(2 · seeds, seeds); Holm's correction multiplies it by the number of comparisons.
-    """
-    return (comb(2 * seeds, seeds) - 1) // round(2 / intervals.LEVEL)
+    higher: tuple[float, ...]  # the candidate is found to have the higher mean
+    lower: tuple[float, ...]
+    equivalent: tuple[float, ...]
 
-
-def least_seeds(comparisons: int) -> int:
-    """The fewest seeds per variant with which a family of this size can reach p below the level."""
-    return next(seeds for seeds in range(2, MOST_SEEDS) if most_comparisons(seeds) >= comparisons)
-
-
-def power_of_difference(
-    truth: float, components: VarianceComponents, seeds: int, images: int, comparisons: int
-) -> float:
-    """Probability that a true difference above 0 is found better, with this many seeds per variant.
-
-    The smaller of two powers, each from the noncentral t distribution: that of the tests over the seeds, with Holm's
-    correction for the whole family, and that of the interval over seeds and images.
-    """
-    if most_comparisons(seeds) < comparisons:
-        return 0.0
-    counts, powers = (seeds, seeds), []
-    from_seeds = VarianceComponents(components.seeds, images=0.0)
-    for part, level in ((from_seeds, intervals.LEVEL / comparisons), (components, intervals.LEVEL)):
-        variance = part.variance(counts)
-        if not variance:
-            powers.append(float(truth != 0))
-            continue
-        freedom, offset = part.degrees_of_freedom(counts, images), min(truth / np.sqrt(variance), LARGEST_OFFSET)
-        powers.append(float(stats.nct.sf(stats.t.ppf(1 - level / 2, freedom), freedom, offset)))
-    return min(powers)
+    @property
+    def any_verdict(self) -> float:
+        """By the last look."""
+        return self.higher[-1] + self.lower[-1] + self.equivalent[-1]
 
 
-def power_of_equivalence(truth: float, margin: float, components: VarianceComponents, seeds: int, images: int) -> float:
-    """Probability that variants whose true difference is `truth` are found equivalent, by two one-sided t tests."""
-    variance = components.variance((seeds, seeds))
-    if not variance:
-        return float(abs(truth) < margin)
-    freedom = components.degrees_of_freedom((seeds, seeds), images)
-    limit = stats.t.ppf(1 - intervals.LEVEL, freedom)
-    one_sided = [stats.t.cdf((margin + sign * truth) / np.sqrt(variance) - limit, freedom) for sign in (-1, 1)]
-    return max(0.0, float(sum(one_sided) - 1))
+@lru_cache(maxsize=1000)
+def chances(truth: float, components: VarianceComponents, comparisons: int, margin: float, plan: Plan) -> Chances:
+    """The chances of one comparison that gets the strictest share of alpha in a family of this size."""
+    decided = np.zeros(STUDIES, dtype=int)  # 1: higher, -1: lower, 2: equivalent
+    shares: dict[int, list[float]] = {1: [], -1: [], 2: []}
+    alpha, differences = intervals.LEVEL / comparisons, truth + _errors(components, plan.looks)
+    levels = [plan.levels(components.ratio, alpha, sides) for sides in (2, 1)]
+    for place, (seeds, level, level_equivalence) in enumerate(zip(plan.looks, *levels, strict=True)):
+        counts = (seeds, seeds)
+        deviation = max(np.sqrt(components.variance(counts)), 1e-12)
+        freedom = components.degrees_of_freedom(counts) if components.variance(counts) else inf
+        limit = stats.t.isf(level / 2, freedom) if smallest_p(seeds) < level else inf
+        gain = differences[place] / deviation
+        verdicts = np.where(np.abs(gain) > limit, np.sign(gain), 0).astype(int)
+        within = margin / deviation - np.abs(gain) > stats.t.isf(level_equivalence, freedom)
+        verdicts[(verdicts == 0) & within] = 2
+        decided = np.where(decided, decided, verdicts)
+        for verdict, share in shares.items():
+            share.append(float((decided == verdict).mean()))
+    return Chances(*(tuple(share) for share in shares.values()))
 
 
-def detectable(components: VarianceComponents, seeds: int, images: int, comparisons: int) -> float | None:
-    """The smallest true difference that is found with 80 % power; None if none can be found."""
-    if most_comparisons(seeds) < comparisons:
+def smallest_p(seeds: int) -> float:
+    """The smallest p value of the permutation test with this many seeds of each side."""
+    return 2 / comb(2 * seeds, seeds)
+
+
+def can_decide(plan: Plan, comparisons: int) -> bool:
+    """Whether any look can find a difference in a family of this size."""
+    alpha = intervals.LEVEL / comparisons
+    return any(smallest_p(seeds) < level for seeds, level in zip(plan.looks, plan.levels(0.0, alpha), strict=True))
+
+
+def detectable(components: VarianceComponents, comparisons: int, margin: float, plan: Plan) -> float | None:
+    """The smallest true difference that is found with 80 % power by the last look; None if none can be found."""
+    if not can_decide(plan, comparisons):
         return None
 
     def excess_power(truth: float) -> float:
-        return power_of_difference(truth, components, seeds, images, comparisons) - POWER
+        return chances(truth, components, comparisons, margin, plan).higher[-1] - POWER
 
-    return float(optimize.brentq(excess_power, 0.0, 1.0, xtol=1e-7))
+    largest = 50 * float(np.sqrt(components.variance((2, 2)))) + margin
+    return float(optimize.brentq(excess_power, 0.0, largest, rtol=1e-3))
 
 
-def seeds_needed(
-    components: VarianceComponents,
-    images: int,
-    comparisons: int,
-    margin: float,
-    truths: Sequence[float] | None = None,
-) -> int | None:
-    """The fewest seeds per variant that give a verdict other than inconclusive with 80 % power.
+def seeds_needed(components: VarianceComponents, comparisons: int, margin: float) -> int | None:
+    """The first look by which a verdict is likely (80 %), if the true difference is the margin and if it is 0.
 
-    This holds for each true difference in `truths`, by default 0 and the margin. None if no number of seeds is enough,
-    because the test images cause too much of the variance.
+    None if none of the program's looks is enough.
     """
+    plan = Plan(study_schema.LOOKS)
+    verdicts = [chances(truth, components, comparisons, margin, plan) for truth in (0.0, margin)]
+    by_look = [np.add(np.add(one.higher, one.lower), one.equivalent) for one in verdicts]
+    likely = [seeds for seeds, *shares in zip(plan.looks, *by_look, strict=True) if min(shares) >= POWER]
+    return likely[0] if likely else None
 
-    def enough(seeds: int) -> bool:
-        return all(
-            max(
-                power_of_difference(truth, components, seeds, images, comparisons),
-                power_of_equivalence(truth, margin, components, seeds, images),
-            )
-            >= POWER
-            for truth in truths or (0.0, margin)
-        )
 
-    low, high = least_seeds(comparisons), MOST_SEEDS
-    if not enough(high):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return low
+def images_needed(components: VarianceComponents, comparisons: int, margin: float) -> float:
+    """Number of test images for such a verdict with unlimited seeds; no more than there are if images are no limit."""
+    alpha = intervals.LEVEL / comparisons
+    equivalent = special.ndtri(1 - alpha) + special.ndtri((1 + POWER) / 2)
+    different = special.ndtri(1 - alpha / 2) + special.ndtri(POWER)
+    return components.image_count * components.images * (max(equivalent, different) / margin) ** 2
+
+
+def _errors(components: VarianceComponents, looks: Sequence[int]) -> np.ndarray:
+    """(looks, studies): errors of the mean difference; a look has the seeds of the one before, and the same images."""
+    generator = np.random.default_rng(0)
+    images = np.sqrt(components.images) * generator.standard_normal(STUDIES)
+    added = np.diff([0, *looks])[:, None]
+    sums = np.cumsum(np.sqrt(added * sum(components.seeds)) * generator.standard_normal((len(looks), STUDIES)), axis=0)
+    errors: np.ndarray = sums / np.array(looks)[:, None] + images
+    return errors

@@ -1,6 +1,6 @@
-"""p values, all two-sided: Welch's test, the exact permutation test, Holm's correction, McNemar's test.
+"""p values: of a difference, of equivalence, and Holm's correction; McNemar's test of single networks.
 
-`welch` and `permutation` compare the accuracies of two variants, `welch_p` and `permutation_p` any two samples.
+`welch_p` and `permutation_p` compare any two samples of values. All are two-sided except those of equivalence.
 """
 
 import statistics
@@ -8,24 +8,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from math import comb
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from lenetlab.evaluation.predictions import Predictions
 from lenetlab.statistics import difference
+from lenetlab.statistics.measures import Sample
 
-EXACT = 1_000_000  # the permutation test counts all divisions of the seeds if they are fewer, otherwise draws this many
+LISTED = 1_000_000  # divisions of the seeds that the permutation test lists, at most
+STEPS = 512  # of the range of values, for which it counts divisions
+UNSEEN = 3.0  # with n images on which two variants never differ, they may differ on 3 / n of all images (95 %)
 
 
 @dataclass(frozen=True)
 class PValues:
-    """Tests over the seeds for one comparison, before and after Holm's correction within its family."""
+    """Three tests of one comparison; 1 if there are too few seeds or images for a test."""
 
-    welch: float
-    permutation: float
-    welch_holm: float
-    permutation_holm: float
+    welch: float  # other trainings on the same images
+    permutation: float  # the same, without assumptions about distributions
+    seeds_and_images: float  # other trainings and other images
+
+    @property
+    def largest(self) -> float:
+        return max(self.welch, self.permutation, self.seeds_and_images)
 
 
 @dataclass(frozen=True)
@@ -39,25 +46,47 @@ class McNemar:
     p: float
 
 
-def family(pairs: Sequence[tuple[Predictions, Predictions]]) -> list[PValues]:
-    """The tests of all comparisons (candidate, baseline) of one family."""
-    by_welch, by_permutation = [welch(*pair) for pair in pairs], [permutation(*pair) for pair in pairs]
-    columns = by_welch, by_permutation, holm(by_welch), holm(by_permutation)
-    return [PValues(*row) for row in zip(*columns, strict=True)]
-
-
-def welch(candidate: Predictions, baseline: Predictions) -> float:
-    """Welch's test on the accuracies of the seeds; 1 with fewer than two seeds, 0 or 1 if the seeds do not vary."""
+def of_difference(candidate: Sample, baseline: Sample) -> PValues:
+    """The tests of one comparison."""
     components = difference.variance_components(candidate, baseline)
     gain, counts = difference.mean_difference(candidate, baseline), difference.seed_counts(candidate, baseline)
     if components is None or gain is None:
+        return PValues(1.0, 1.0, 1.0)
+    if not components.variance(counts):
+        # Every image favours the same variant: a sign test over the images.
+        over_images = min(1.0, 2 * 0.5 ** (components.image_count or counts[0])) if gain else 1.0
+    else:
+        over_images = _two_sided(gain, components, counts)
+    return PValues(
+        welch=_two_sided(gain, components.without_images(), counts),
+        permutation=permutation_p(candidate.values, baseline.values),
+        seeds_and_images=over_images,
+    )
+
+
+def of_equivalence(candidate: Sample, baseline: Sample, margin: float, unit_of_images: bool = True) -> float:
+    """The larger p of two one-sided tests against ± margin, over seeds and images: Schuirmann 1987.
+
+    1 if the variance is 0; and, if images were never seen to cause a difference, unless there are enough of them to
+    exclude one as large as the margin. `unit_of_images`: a value of an image is 0 or 1.
+    """
+    components = difference.variance_components(candidate, baseline)
+    gain, counts = difference.mean_difference(candidate, baseline), difference.seed_counts(candidate, baseline)
+    if components is None or gain is None or not components.variance(counts):
         return 1.0
-    from_seeds = difference.VarianceComponents(components.seeds, images=0.0)
-    variance = from_seeds.variance(counts)
+    unseen = components.image_count and not components.images and unit_of_images
+    if unseen and UNSEEN / components.image_count >= margin:
+        return 1.0
+    deviation = np.sqrt(components.variance(counts))
+    return float(stats.t.sf((margin - abs(gain)) / deviation, components.degrees_of_freedom(counts)))
+
+
+def _two_sided(gain: float, components: difference.VarianceComponents, counts: tuple[int, int]) -> float:
+    """Student's test with Satterthwaite's degrees of freedom; 0 or 1 without variance."""
+    variance = components.variance(counts)
     if not variance:
         return float(gain == 0)
-    freedom = from_seeds.degrees_of_freedom(counts, len(candidate.labels))
-    return float(2 * stats.t.sf(abs(gain) / np.sqrt(variance), freedom))
+    return float(2 * stats.t.sf(abs(gain) / np.sqrt(variance), components.degrees_of_freedom(counts)))
 
 
 def welch_p(first: Sequence[float], second: Sequence[float]) -> float:
@@ -73,42 +102,49 @@ def welch_p(first: Sequence[float], second: Sequence[float]) -> float:
     return float(stats.ttest_ind_from_stats(*samples, equal_var=False).pvalue)
 
 
-def permutation(candidate: Predictions, baseline: Predictions) -> float:
-    """The exact permutation test on the numbers of correct images; 1 with fewer than two seeds."""
-    counts = difference.correct_counts(candidate), difference.correct_counts(baseline)
-    return permutation_p(*counts) if min(map(len, counts)) > 1 else 1.0
-
-
 def permutation_p(first: np.ndarray, second: np.ndarray) -> float:
-    """The permutation test on any two samples: Fisher 1935.
+    """The exact permutation test on any two samples: Fisher 1935.
 
-    The share of all divisions into two groups of these sizes whose means differ at least as much. Exact if there are
-    fewer than EXACT divisions; otherwise SciPy draws this many.
+    The share of all divisions into two groups of these sizes whose means differ at least as much. Divisions are counted
+    if the values are multiples of a step, as accuracies are; otherwise they are listed if they are few; otherwise they
+    are counted with values rounded to STEPS steps of their range, which keeps the test exact.
     """
-    size, pooled = len(first), np.concatenate([first, second])
-    total, largest = pooled.sum(), np.abs(pooled).max() or 1
+    pooled = np.concatenate([first, second])
+    above = pooled - pooled.min()
+    step = np.diff(np.unique(above)).min() if above.any() else 1.0
+    multiples = above / step
+    on_grid = multiples.max() <= STEPS and np.allclose(multiples, np.round(multiples), rtol=0, atol=1e-6)
+    if not on_grid and comb(len(pooled), len(first)) < LISTED:
+        return _listed(pooled, len(first))
+    return _counted(np.round(above / (step if on_grid else above.max() / STEPS)).astype(int), len(first))
 
-    def distance(sums: np.ndarray) -> np.ndarray:
-        apart = np.abs(sums * len(second) - (total - sums) * len(first))
-        rounded: np.ndarray = np.round(apart / largest, 9)  # sums of fractions are inexact, but ties must stay ties
-        return rounded
 
+def _listed(pooled: np.ndarray, size: int) -> float:
+    """The test on the pooled values, of which the first `size` are one group; lists all divisions."""
     divisions = comb(len(pooled), size)
-    if divisions < EXACT:
-        places = chain.from_iterable(combinations(range(len(pooled)), size))  # the first division is the observed one
-        chosen = np.fromiter(places, dtype=np.uint16, count=divisions * size).reshape(divisions, size)
-        distances = distance(pooled[chosen].sum(axis=1))
-        return float((distances >= distances[0]).mean())
-    test = stats.permutation_test(
-        (first, second),
-        lambda one, _, axis: distance(one.sum(axis)),
-        n_resamples=EXACT - 1,
-        batch=10_000,
-        alternative="greater",
-        vectorized=True,
-        rng=0,
-    )
-    return float(test.pvalue)
+    places = chain.from_iterable(combinations(range(len(pooled)), size))  # the first division is the observed one
+    chosen = np.fromiter(places, dtype=np.uint16, count=divisions * size).reshape(divisions, size)
+    distances = np.abs(_distance(pooled[chosen].sum(axis=1), pooled.sum(), size, len(pooled)))
+    # Sums of fractions are inexact, but ties must stay ties.
+    rounded = np.round(distances / (np.abs(pooled).max() or 1), 9)
+    return float((rounded >= rounded[0]).mean())
+
+
+def _counted(pooled: np.ndarray, size: int) -> float:
+    """The same for whole numbers from 0: counts the divisions by the sum of one group, a value at a time."""
+    most = int(np.sort(pooled)[-size:].sum())
+    ways = np.zeros((size + 1, most + 1))  # by number of values in the group, and their sum
+    ways[0, 0] = 1.0
+    for value in pooled:
+        ways[1:, value:] += ways[:-1, : most + 1 - value].copy()
+    distances = np.abs(_distance(np.arange(most + 1), int(pooled.sum()), size, len(pooled)))
+    observed = abs(_distance(int(pooled[:size].sum()), int(pooled.sum()), size, len(pooled)))
+    return float(ways[size][distances >= observed].sum() / ways[size].sum())
+
+
+def _distance(sums: Any, total: Any, size: int, pooled: int) -> Any:
+    """Proportional to the difference of the group means, if the values of one group have this sum."""
+    return sums * (pooled - size) - (total - sums) * size
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

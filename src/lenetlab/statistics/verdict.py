@@ -1,113 +1,120 @@
-"""The rule: from the numbers of one comparison to better, worse, equivalent or inconclusive, with the reason."""
+"""The rule: from the p values of a family of comparisons to better, worse, equivalent or inconclusive.
 
+docs/statistics.md states it. A verdict is a function of the results and the declarations alone.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
-
-from lenetlab.statistics import intervals, power
-from lenetlab.statistics.difference import VarianceComponents
+from lenetlab.statistics import difference, intervals, significance
+from lenetlab.statistics.measures import Sample
+from lenetlab.statistics.sequential import Plan
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 
 
 @dataclass(frozen=True)
-class RuleInputs:
-    """What the rule knows of one comparison. Differences of accuracy are fractions, candidate minus baseline."""
+class Look:
+    """One comparison with the first seeds of each side."""
 
-    difference: float | None  # this and the next three are None with one seed
-    interval: intervals.Interval  # 95 %, over seeds and images
-    interval_equivalence: intervals.Interval  # the same at 90 %
-    components: VarianceComponents | None
-    p_welch: float  # both after Holm's correction
-    p_permutation: float
-    seeds: int  # per variant
-    images: int
-    comparisons: int  # in the family
-    margin: float  # of equivalence
+    seeds: int
+    difference: float
+    p: float  # the largest of three tests
+    level: float  # at which p decides, if the comparison gets the strictest share of its family
+    p_equivalence: float
+    level_equivalence: float
 
 
-def judge(inputs: RuleInputs) -> tuple[Verdict, str]:
-    """Verdict and reason."""
-    verdict = decide(inputs)
-    return verdict, explain(inputs, verdict)
+@dataclass(frozen=True)
+class Evidence:
+    """All looks at one comparison, with the smallest family error at which a look so far decides."""
+
+    looks: tuple[Look, ...] = ()
+    p_sequential: tuple[float, ...] = ()
+    p_equivalence_sequential: tuple[float, ...] = ()
+
+    def looks_with(self, seeds: int) -> int:
+        """How many looks need no more than this number of seeds."""
+        return sum(look.seeds <= seeds for look in self.looks)
 
 
-def decide(inputs: RuleInputs) -> Verdict:
-    """The rule, as docs/statistics.md states it."""
-    difference, interval, narrow = inputs.difference, inputs.interval, inputs.interval_equivalence
-    if difference is None or interval is None or narrow is None:
-        return "inconclusive"
-    if _significant(inputs) and not interval[0] <= 0 <= interval[1]:
-        return "better" if difference > 0 else "worse"
-    return "equivalent" if -inputs.margin < narrow[0] and narrow[1] < inputs.margin else "inconclusive"
+@dataclass(frozen=True)
+class Decision:
+    """The verdict on one comparison, and the p values of the look that decided or the last."""
+
+    verdict: Verdict
+    look: Look | None  # None if there are too few seeds for one
+    p_sequential: float
+    p_sequential_holm: float
+    p_equivalence_sequential: float
+    p_equivalence_sequential_holm: float
 
 
-def explain(inputs: RuleInputs, verdict: Verdict) -> str:
-    """The reason for a verdict of `decide`: a sentence without its full stop."""
-    difference, narrow, components = inputs.difference, inputs.interval_equivalence, inputs.components
-    if difference is None or narrow is None or components is None:
-        return intervals.ONE_SEED
-    size, margin = f"{_points(abs(difference))} percentage points", _points(inputs.margin)
-    if verdict == "equivalent":
-        return (
-            f"the 90 % interval over seeds and images, {_points(narrow[0], '+')} to {_points(narrow[1], '+')}"
-            f" percentage points, lies within the margin of ±{margin}"
+def collect_evidence(
+    candidate: Sample, baseline: Sample, margin: float, comparisons: int, plan: Plan, answers_are_counts: bool
+) -> Evidence:
+    """The looks at one comparison of a family of this size; those that need more seeds than there are are left out."""
+    alpha = intervals.LEVEL / comparisons
+    looks, ratios = list[Look](), list[float]()
+    for number, seeds in enumerate(plan.looks, start=1):
+        pair = candidate.first(seeds), baseline.first(seeds)
+        components, gain = difference.variance_components(*pair), difference.mean_difference(*pair)
+        if gain is None:
+            break
+        ratios.append(components.ratio if components else 0.0)
+        so_far = Plan(plan.looks[:number], plan.fixed)
+        looks.append(
+            Look(
+                seeds=seeds,
+                difference=gain,
+                p=significance.of_difference(*pair).largest,
+                level=so_far.levels(ratios[-1], alpha)[-1],
+                p_equivalence=significance.of_equivalence(*pair, margin, answers_are_counts),
+                level_equivalence=so_far.levels(ratios[-1], alpha, sides=1)[-1],
+            )
         )
-    if verdict != "inconclusive":
-        small = f", less than the margin of {margin}" if abs(difference) < inputs.margin else ""
-        return f"{verdict} by {size}{small}: {_tests(inputs)}, and the 95 % interval over seeds and images excludes 0"
-    doubt = f"chance: {_tests(inputs)}"
-    if _significant(inputs):
-        doubt = f"the choice of test images: {_tests(inputs)}, but the 95 % interval over seeds and images contains 0"
-    return f"a difference of {size} could be due to {doubt}; {_remedy(inputs, components)}"
-
-
-def _significant(inputs: RuleInputs) -> bool:
-    return max(inputs.p_welch, inputs.p_permutation) < intervals.LEVEL
-
-
-def _tests(inputs: RuleInputs) -> str:
-    """The tests that give p of 0.05 or more; that both give less if there are none."""
-    p_values = {"Welch's test": inputs.p_welch, "the permutation test": inputs.p_permutation}
-    names = [name for name, p in p_values.items() if p >= intervals.LEVEL]
-    p = f"p of {intervals.LEVEL} or more" if names else f"p below {intervals.LEVEL}"
-    verb = "gives" if len(names) == 1 else "give"
-    return f"{' and '.join(names or p_values)} {verb} {p} after Holm's correction ({inputs.seeds} seeds each)"
-
-
-def _remedy(inputs: RuleInputs, components: VarianceComponents) -> str:
-    """How many seeds or images would be enough for another verdict."""
-    images, seeds, comparisons, margin = inputs.images, inputs.seeds, inputs.comparisons, inputs.margin
-    verdict = f"for a verdict on a difference of {_points(margin)} percentage points (the margin) or on no difference"
-    needed = power.seeds_needed(components, images, comparisons, margin)
-    if needed is None:
-        standard_errors = stats.norm.ppf(1 - intervals.LEVEL) + stats.norm.ppf((1 + power.POWER) / 2)
-        wanted = _two_digits(images * components.images * (standard_errors / margin) ** 2)
-        return (
-            f"too few test images: no number of seeds would be enough {verdict}; with unlimited seeds, about {wanted}"
-            " images would be"
-        )
-    enough = f"about {needed} each would be enough, with 80 % power, {verdict}"
-    if power.most_comparisons(seeds) < comparisons:
-        return (
-            f"too few seeds: with {seeds} each, the permutation test cannot give p below {intervals.LEVEL} in a family"
-            f" of {comparisons} comparison{'s' * (comparisons > 1)}; {enough}"
-        )
-    if needed > seeds:
-        return f"too few seeds: {enough}"
-    half = power.seeds_needed(components, images, comparisons, margin, truths=[margin / 2])
-    number = f"about {half} each" if half else "no number of seeds on these images"
-    return (
-        f"too few seeds for such a small difference: {number} would be enough, with 80 % power, for a verdict on a"
-        f" difference of {_points(margin / 2)} percentage points (half the margin)"
+    return Evidence(
+        looks=tuple(looks),
+        p_sequential=tuple(plan.sequential_p(ratios, [look.p for look in looks])),
+        p_equivalence_sequential=tuple(plan.sequential_p(ratios, [look.p_equivalence for look in looks], sides=1)),
     )
 
 
-def _points(fraction: float, sign: str = "") -> str:
-    return f"{100 * fraction:{sign}.2f}"
+def decide(family: Sequence[Evidence], lower_is_better: Sequence[bool]) -> list[Decision]:
+    """The verdicts on a family, look by look: the first verdict stands, and better or worse comes before equivalent.
+
+    Holm's correction over sequential p values: Maurer & Bretz 2013; docs/statistics.md.
+    """
+    decisions: list[Decision | None] = [None] * len(family)
+    for seeds in sorted({look.seeds for one in family for look in one.looks}) or [0]:
+        counts = [one.looks_with(seeds) for one in family]
+        p_values = [one.p_sequential[count - 1] if count else 1.0 for one, count in zip(family, counts, strict=True)]
+        p_equivalence = [
+            one.p_equivalence_sequential[count - 1] if count else 1.0 for one, count in zip(family, counts, strict=True)
+        ]
+        corrected, corrected_equivalence = significance.holm(p_values), significance.holm(p_equivalence)
+        for place, (one, count) in enumerate(zip(family, counts, strict=True)):
+            known = decisions[place]
+            if known and known.verdict != "inconclusive":
+                continue
+            verdict: Verdict = "inconclusive"
+            if corrected[place] < intervals.LEVEL:
+                verdict = _direction(one, count, lower_is_better[place])
+            elif corrected_equivalence[place] < intervals.LEVEL:
+                verdict = "equivalent"
+            decisions[place] = Decision(
+                verdict=verdict,
+                look=one.looks[count - 1] if count else None,
+                p_sequential=p_values[place],
+                p_sequential_holm=corrected[place],
+                p_equivalence_sequential=p_equivalence[place],
+                p_equivalence_sequential_holm=corrected_equivalence[place],
+            )
+    return [decision for decision in decisions if decision]
 
 
-def _two_digits(number: float) -> str:
-    """An estimate, rounded to two significant digits."""
-    return f"{float(f'{number:.1e}'):,.0f}"
+def _direction(evidence: Evidence, count: int, lower_is_better: bool) -> Verdict:
+    """The sign of the difference at the look with the smallest sequential p value."""
+    decisive = evidence.p_sequential.index(evidence.p_sequential[count - 1])
+    return "better" if (evidence.looks[decisive].difference < 0) == lower_is_better else "worse"

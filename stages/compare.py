@@ -15,7 +15,7 @@ def main() -> None:
     study = params.load(paths.PARAMS)
     with beside_stage.publishing("compare"), files.writing_folder(paths.REPORTS) as outputs:
         # Imported here: SciPy and matplotlib load while the process beside this one loads MLflow.
-        from lenetlab.report import collect, headline, inputs, page
+        from lenetlab.report import collect, declarations, headline, inputs, page
         from lenetlab.settings import claims
         from lenetlab.statistics import comparison
         from lenetlab.statistics.claims import answers
@@ -25,7 +25,10 @@ def main() -> None:
         predictions = inputs.read_predictions(paths.EVALUATIONS, study.study)
         diverged = inputs.read_diverged_seeds(paths.EVALUATIONS, study.study)
         costs = inputs.read_costs(paths.COSTS, study.study)["variants"]
-        outcomes = comparison.compare(study, predictions, diverged)
+        previous = declarations.read_previous(paths.REPORTS / paths.COMPARISON)
+        trained = inputs.read_parent_fingerprints(paths.EVALUATIONS, study.study)
+        judged = comparison.compare(study, predictions, diverged)
+        outcomes = declarations.with_changes(judged, study, trained, previous)
         answered = answers.decide(statements, study, outcomes, paths.EVALUATIONS, costs)
         report = collect.collect(study, inputs.PROJECT_OUTPUTS, outcomes, answered, provenance.origin())
         page.write_report(report, outputs)

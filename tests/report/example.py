@@ -19,7 +19,7 @@ from tests.answers import make_predictions
 
 ROOT = Path(__file__).parents[2]
 ACCURACIES = {"lenet5": 0.99, "mlp": 0.95, "lenet5-regularized": 0.99}  # expected, by variant
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (0, 1, 2, 3, 4, 5)
 IMAGES, EPOCHS = 400, 3
 ORIGIN = {
     **{"commit": "c0ffee", "dirty": True, "python": "3.11.7"},
@@ -36,13 +36,17 @@ Diverged = Mapping[str, Mapping[int, int]]  # by variant and seed: the epoch
 
 def make_study(seeds: tuple[int, ...] = SEEDS) -> study_schema.Study:
     catalogue = params.load(ROOT / "params.yaml")
-    pairs = ("lenet5", "mlp"), ("lenet5-regularized", "lenet5")
-    comparisons = tuple(study_schema.DeclaredComparison(candidate=first, baseline=second) for first, second in pairs)
+    regularized = {"candidate": "lenet5-regularized", "baseline": "lenet5"}
+    pairs: list[dict[str, Any]] = [{"candidate": "lenet5", "baseline": "mlp"}, regularized]
+    pairs.append({**regularized, "measure": "test_loss"})
+    comparisons = tuple(study_schema.DeclaredComparison(**pair) for pair in pairs)
     changes: dict[str, Any] = {
         "study": tuple(ACCURACIES),
         "seeds": seeds,
         "comparisons": {"headline": comparisons},
+        "settle": study_schema.SettleSettings(most=36),
         "equivalence_margin": 0.0025,
+        "other_margins": study_schema.OtherMargins(test_loss=0.01, gap=0.0025, epochs_to=0.5),
         "training": catalogue.training.model_copy(update={"epochs": EPOCHS}),
     }
     return catalogue.model_copy(update=changes)
@@ -115,6 +119,7 @@ def write_evaluation(folder: Path, seeds: tuple[int, ...], validation: bool, div
     record = {
         "variant": name,
         "parameters": definition.parameters,
+        "parent_fingerprint": f"f1f1{name}",
         "identity": {
             **provenance.recipe(STUDY, name),
             **{"data": "da7a", "code": "c0de", "torch": "2.15.0", "device": "cpu", "numerics": "float32"},

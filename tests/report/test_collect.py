@@ -171,20 +171,20 @@ def test_costs_are_means_over_rounds_with_intervals(report):
 
 
 def test_compute_totals_are_sums_over_the_journals(report):
-    """3 variants, 5 seeds, 3 epochs of 0.25 s."""
-    assert report.compute == model.ComputeTotals(15, 45, 11.25, ["cpu: a processor"])
+    """3 variants, 6 seeds, 3 epochs of 0.25 s."""
+    assert report.compute == model.ComputeTotals(18, 54, 13.5, ["cpu: a processor"])
 
 
 def test_the_hardest_image_is_the_one_that_all_networks_misclassify(report):
     """Image 7, a 7, is read as 8 by every seed of every variant; its file has the number 1007."""
     first = report.hardest[0]
-    assert (first.number, first.label, first.predicted, first.misread, first.networks) == (1007, 7, 8, 15, 15)
+    assert (first.number, first.label, first.predicted, first.misread, first.networks) == (1007, 7, 8, 18, 18)
     assert first.pixels[0, 0] == 7
 
 
 def test_disagreements_are_images_that_one_variant_classifies_better(report):
     pair = report.disagreements[0]
-    assert (pair.candidate, pair.baseline, pair.seeds) == ("lenet5", "mlp", (5, 5))
+    assert (pair.candidate, pair.baseline, pair.seeds) == ("lenet5", "mlp", (6, 6))
     assert pair.candidate_better
     assert all(image.candidate_correct > image.baseline_correct for image in pair.candidate_better)
     assert all(image.candidate_correct < image.baseline_correct for image in pair.baseline_better)

@@ -10,12 +10,13 @@ from matplotlib.colors import to_rgb
 from lenetlab.report import headline, style
 from lenetlab.report.page import render, write_report
 from lenetlab.report.pictures import draw_all
+from lenetlab.statistics.comparison import Outcome
 from tests.report import example
 from tests.report.contrast import contrast
 from tests.report.parsing import Page, markdown_rows, read_markdown, read_page
 
-SOME_DIVERGED = "lenet5-regularized diverged: 2 of 5 seeds (1 in epoch 1, 4 in epoch 3)."
-ALL_DIVERGED = "mlp diverged: 5 of 5 seeds (0 in epoch 1, 1 in epoch 1, 2 in epoch 1, 3 in epoch 1, 4 in epoch 1)."
+SOME_DIVERGED = "lenet5-regularized diverged: 2 of 6 seeds (1 in epoch 1, 4 in epoch 3)."
+ALL_DIVERGED = f"mlp diverged: 6 of 6 seeds ({', '.join(f'{seed} in epoch 1' for seed in example.SEEDS)})."
 
 
 def rendered(report, pictures) -> Page:
@@ -75,25 +76,35 @@ def test_every_text_has_enough_contrast(folder):
 
 
 def test_the_page_opens_with_the_headlines(report, folder, page):
-    first, second = (headline.headline_sentence(outcome, report) for outcome in report.outcomes)
+    first, second = headline.headlines(report)
     for text in (page.text, read_markdown(folder)):
-        assert 0 < text.index(first) < text.index(second)
+        texts = [first.question, *first.sentences, second.question, *second.sentences]
+        texts += headline.open_comparisons(report)
+        places = [text.index(one) for one in texts]
+        assert places[0] > 0
+        assert places == sorted(places)
         assert all(outcome.reason[1:] in text for outcome in report.outcomes)
 
 
 def test_the_comparison_table_has_the_rounded_numbers(report, folder, page):
-    def points(value: float) -> str:
-        return f"{round(100 * value, 2):+.2f}".replace("-", "−")
+    def rounded(outcome: Outcome, value: float) -> str:
+        text = f"{value:+.4f}" if outcome.measure == "test_loss" else f"{round(100 * value, 2):+.2f}"
+        return text.replace("-", "−")
 
+    columns = {"test_accuracy": "test accuracy, percentage points", "test_loss": "test loss, nats"}
     expected = []
     for outcome in report.outcomes:
-        spans = [f"{points(low)} to {points(high)}" for low, high in (outcome.interval_seeds, outcome.interval)]
-        p_values = [
-            "< 0.0001" if p < 0.0001 else f"{p:#.2g}" for p in (outcome.p_welch_holm, outcome.p_permutation_holm)
-        ]
-        names = outcome.candidate, outcome.baseline, outcome.verdict
-        expected.append([*names, points(outcome.difference), *spans, *p_values, outcome.family])
-    assert [outcome.verdict for outcome in report.outcomes] == ["better", "inconclusive"]
+        low, high = (rounded(outcome, limit) for limit in outcome.interval)
+        p_values = outcome.p, outcome.p_sequential_holm, outcome.p_equivalence_sequential_holm
+        expected.append(
+            [
+                *(outcome.candidate, outcome.baseline, columns[outcome.measure], outcome.verdict),
+                *(rounded(outcome, outcome.difference), f"{low} to {high}"),
+                *("< 0.0001" if p < 0.0001 else f"{p:#.2g}" for p in p_values),
+                *("6", outcome.family),
+            ]
+        )
+    assert [outcome.verdict for outcome in report.outcomes] == ["better", "inconclusive", "inconclusive"]
     assert page.tables["comparison-table"][1::2] == expected
     reasons = [f"{outcome.reason[0].upper()}{outcome.reason[1:]}." for outcome in report.outcomes]
     assert [row[0] for row in page.tables["comparison-table"][2::2]] == reasons
@@ -101,32 +112,45 @@ def test_the_comparison_table_has_the_rounded_numbers(report, folder, page):
 
 
 def test_the_table_of_uncertainty_shows_seed_share_superiority_and_mcnemar(report, page):
-    first, second = report.outcomes
-    rows = {(row[0], row[1]): row[2:] for row in page.tables["doubt-table"][1:]}
-    assert rows["lenet5", "mlp"][0] == f"{100 * first.share_seeds:.0f}"
-    assert rows["lenet5", "mlp"][2:4] == ["100", f"{100 * first.superiority_interval[0]:.0f} to 100"]
-    assert rows["lenet5", "mlp"][4] == f"{sum(test.p < 0.05 for test in first.mcnemar)} of 5"
-    assert rows["lenet5-regularized", "lenet5"][1] == str(second.seeds_needed or "–")
+    first, second, third = report.outcomes
+    rows = [row[3:] for row in page.tables["doubt-table"][1:]]
+    low, high = (f"{100 * limit:+.2f}" for limit in first.interval_seeds)
+    assert rows[0][:2] == [f"{low} to {high}", f"{100 * first.share_seeds:.0f}"]
+    assert rows[0][3:5] == ["100", f"{100 * first.superiority_interval[0]:.0f} to 100"]
+    assert rows[0][5] == f"{sum(test.p < 0.05 for test in first.mcnemar)} of 6"
+    assert rows[1][2] == str(second.seeds_needed or "–")
+    assert (third.mcnemar, rows[2][5]) == ([], "–")
+
+
+def test_every_look_is_in_a_table(report, page):
+    rows = page.tables["look-table"][1:]
+    assert [row[3] for row in rows] == ["6"] * len(report.outcomes)
+    assert [row[6] for row in rows] == ["0.0055"] * 3  # a third of 0.0165
 
 
 def test_the_seed_table_has_every_seed_with_mean_deviation_and_interval(report, folder, page):
     head, *rows = page.tables["seed-table"]
-    assert head[6:] == [f"seed {seed}" for seed in example.SEEDS]
+    assert head[2] == "seeds"
     parameters = "61,706", "61,075", "61,750"
     for row, variant, count in zip(rows, report.variants, parameters, strict=True):
         values = np.array([variant.accuracies[seed] for seed in example.SEEDS])
-        half = 2.776445 * values.std(ddof=1) / 5**0.5  # Student's quantile with 4 degrees of freedom
-        assert row[:5] == [
+        half = 2.570582 * values.std(ddof=1) / 6**0.5  # Student's quantile with 5 degrees of freedom
+        assert row[:6] == [
             variant.name,
             count,
+            "6",
             f"{100 * values.mean():.2f}",
             f"{100 * (values.mean() - half):.2f} to {100 * (values.mean() + half):.2f}",
             f"{100 * values.std(ddof=1):.2f}",
         ]
-        assert row[5] == f"{100 * variant.training_deviation:.2f}"
-        assert row[6:] == [f"{100 * value:.2f}" for value in values]
+        assert row[6] == f"{100 * variant.training_deviation:.2f}"
         assert row in markdown_rows(folder)
-    assert len([name for name in page.values("id") if name.startswith("seeds-seed-")]) == 5 * len(rows)
+    assert len([name for name in page.values("id") if name.startswith("seeds-seed-")]) == 6 * len(rows)
+    head, *rows = page.tables["every-seed-table"]
+    assert head == ["seed", *(variant.name for variant in report.variants)]
+    for seed, row in zip(example.SEEDS, rows, strict=True):
+        assert row == [str(seed), *(f"{100 * variant.accuracies[seed]:.2f}" for variant in report.variants)]
+        assert row in markdown_rows(folder)
 
 
 def test_variants_have_their_marks_in_tables(report, folder):
@@ -202,7 +226,7 @@ def test_layers_settings_compute_and_provenance_are_shown(page):
     assert [row[head.index("regularization.dropout")] for row in different] == ["0.0", "0.0", "0.5"]
     for text in ("da7a", "7e57", "c0de", "c0ffee, with local changes", "3.11.7", "f1f1mlp3", "not about other data"):
         assert text in page.text
-    assert "15 trainings, 45 epochs of up to 55,000 images each; 11.2 s of one processor core in total" in page.text
+    assert "18 trainings, 54 epochs of up to 55,000 images each; 13.5 s of one processor core in total" in page.text
 
 
 def test_confounds_are_shown_with_the_verdict(report, page, pictures):
@@ -211,7 +235,7 @@ def test_confounds_are_shown_with_the_verdict(report, page, pictures):
     sentence = "Confounded: the variants also differ in parameters 44,426 against 49,950, a factor of 1.12."
     new = rendered(changed, pictures)
     assert sentence in new.text
-    assert new.tables["comparison-table"][1][2] == "better, confounded"
+    assert new.tables["comparison-table"][1][3] == "better, confounded"
     assert sentence in render("report.md", changed, pictures)
     assert "onfounded" not in page.text
 
@@ -255,10 +279,11 @@ def test_a_report_needs_only_one_seed_and_no_validation_data(tmp_path):
     report = example.collect_report(example.write_inputs(tmp_path, (3,), validation=False), (3,))
     write_report(report, tmp_path / "reports")
     page = read_page(tmp_path / "reports")
-    assert "one seed each, no interval; 400 test images" in page.text
-    assert [row[3:6] for row in page.tables["seed-table"][1:]] == [["–"] * 3] * 3
+    assert "one seed does not show how much results vary between trainings" in page.text
+    assert [row[4:7] for row in page.tables["seed-table"][1:]] == [["–"] * 3] * 3
     assert not [name for name in page.values("id") if "validation" in name]
-    assert [row[4:6] for row in page.tables["comparison-table"][1::2]] == [["–", "–"]] * 2
+    assert [row[5] for row in page.tables["comparison-table"][1::2]] == ["–"] * 3
+    assert page.tables["look-table"][1:] == []
 
 
 def test_diverged_seeds_are_named_on_the_page_and_in_markdown(diverged_report, diverged_folder, diverged_page):
@@ -267,20 +292,20 @@ def test_diverged_seeds_are_named_on_the_page_and_in_markdown(diverged_report, d
         assert ALL_DIVERGED in text
         assert all(outcome.reason[1:] in text for outcome in diverged_report.outcomes)
         assert not re.search(r"\b(nan|None)\b", text)
-    assert "; 7 that diverged are listed there without an accuracy." in diverged_page.text
+    assert "; 8 that diverged are listed there without an accuracy." in diverged_page.text
 
 
 def test_a_diverged_seed_has_no_number_in_any_table(diverged_report, diverged_folder, diverged_page):
-    head, *rows = diverged_page.tables["seed-table"]
-    assert head[6:] == [f"seed {seed}" for seed in example.SEEDS]
-    lenet5, mlp, regularized = rows
-    assert mlp == ["mlp", "61,075", *["–"] * 4, *["diverged"] * 5]
-    assert [cell == "diverged" for cell in regularized[6:]] == [False, True, False, False, True]
-    accuracies = [100 * diverged_report.variants[2].accuracies[seed] for seed in (0, 2, 3)]
-    assert regularized[2] == f"{sum(accuracies) / 3:.2f}"
-    assert "diverged" not in lenet5
-    assert all(row in markdown_rows(diverged_folder) for row in rows)
-    assert diverged_page.tables["comparison-table"][1][2:8] == ["inconclusive", "–", "–", "–", "1.0", "1.0"]
+    lenet5, mlp, regularized = diverged_page.tables["seed-table"][1:]
+    assert mlp == ["mlp", "61,075", "0", *["–"] * 4]
+    accuracies = [100 * diverged_report.variants[2].accuracies[seed] for seed in (0, 2, 3, 5)]
+    assert regularized[2:4] == ["4", f"{sum(accuracies) / 4:.2f}"]
+    assert lenet5[2] == "6"
+    by_seed = diverged_page.tables["every-seed-table"][1:]
+    assert [row[2] for row in by_seed] == ["diverged"] * 6
+    assert [row[3] == "diverged" for row in by_seed] == [False, True, False, False, True, False]
+    assert all(row in markdown_rows(diverged_folder) for row in (lenet5, mlp, regularized, *by_seed))
+    assert diverged_page.tables["comparison-table"][1][3:9] == ["inconclusive", "–", "–", "1.0", "1.0", "1.0"]
     assert diverged_page.tables["ablation-table"][1][-1] == "inconclusiveseeds of lenet5-regularized diverged"
     assert diverged_page.tables["calibration-table"][2] == ["mlp", *["–"] * 4]
     assert diverged_page.tables["cost-table"][2][2] == "–"

@@ -18,9 +18,9 @@ def test_each_variant_has_one_colour_in_all_pictures(report, pictures):
 
 
 def test_alternative_texts_state_the_finding(report, pictures):
-    assert "15 of 15 networks misclassify the first, a 7" in pictures["hardest"].alternative
+    assert "18 of 18 networks misclassify the first, a 7" in pictures["hardest"].alternative
     image = report.disagreements[0].candidate_better[0]
-    end = f"the first is a {image.label}: {image.candidate_correct} of 5, {image.baseline_correct} of 5."
+    end = f"the first is a {image.label}: {image.candidate_correct} of 6, {image.baseline_correct} of 6."
     assert pictures["disputed-lenet5-mlp"].alternative.endswith(end)
     label, predicted, count = report.variants[1].commonest_mistake
     assert f"is a {label} classified as {predicted}, {count} times." in pictures["confusion-mlp"].alternative
@@ -35,10 +35,10 @@ def test_pictures_leave_out_variants_without_a_result_and_mark_incomplete_ones(d
     names = {path.stem for path in (diverged_folder / "figures").iterdir()}
     assert {"network-mlp", "curves-lenet5-regularized", "seeds", "calibration", "pareto-seconds_per_epoch"} <= names
     assert not {"curves-mlp", "confusion-mlp", "mistakes-mlp", "disputed-lenet5-mlp"} & names
-    assert len([name for name in diverged_page.values("id") if name.startswith("seeds-seed-")]) == 5 + 3
+    assert len([name for name in diverged_page.values("id") if name.startswith("seeds-seed-")]) == 6 + 4
     for name in ("seeds", "pareto-seconds_per_epoch"):
         svg = (diverged_folder / "figures" / f"{name}.svg").read_text()
-        assert "lenet5-regularized (2 of 5 seeds diverged)" in svg
+        assert "lenet5-regularized (2 of 6 seeds diverged)" in svg
     forest = (diverged_folder / "figures" / "comparisons.svg").read_text()
     assert "lenet5-regularized − lenet5: inconclusive (finished seeds only)" in forest
     assert "mlp" not in forest

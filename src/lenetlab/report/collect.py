@@ -66,12 +66,16 @@ def collect(
         effects=_regularization_effects(study, predictions, outcomes, variants),
         answers=list(answers),
         hardest=_hardest_images(predictions, images),
-        disagreements=[_pair_disagreements(outcome, predictions, images) for outcome in outcomes],
+        disagreements=[
+            _pair_disagreements(*pair, predictions, images)
+            for pair in dict.fromkeys((outcome.candidate, outcome.baseline) for outcome in outcomes)
+        ],
         pareto_fronts={measure: _pareto_front(variants, measure) for measure in PARETO_COSTS},
         cost_conditions=costs["conditions"],
         processor_share=min(min(costs["variants"][name]["on_processor"]) for name in names),
         sensitivity=_sensitivity_results(study, sources.sensitivity, variants[0].record["identity"]["data"]),
         compute=_compute_totals(study, sources.journals),
+        settle_seconds=_settle_seconds(study, outcomes, variants),
         margin=study.equivalence_margin,
         test_images=len(predictions[names[0]].labels),
         origin=origin,
@@ -253,9 +257,12 @@ def _hardest_images(
 
 
 def _pair_disagreements(
-    outcome: Outcome, predictions: Mapping[str, Predictions], images: Mapping[int, model.DigitImage]
+    candidate_name: str,
+    baseline_name: str,
+    predictions: Mapping[str, Predictions],
+    images: Mapping[int, model.DigitImage],
 ) -> model.PairDisagreements:
-    candidate, baseline = predictions[outcome.candidate], predictions[outcome.baseline]
+    candidate, baseline = predictions[candidate_name], predictions[baseline_name]
     candidate_better, baseline_better = (
         [
             model.DisagreementImage(
@@ -266,7 +273,7 @@ def _pair_disagreements(
         for disagreements in mistakes.disagreements(candidate, baseline, DISAGREEMENTS)
     )
     seeds = len(candidate.seeds), len(baseline.seeds)
-    return model.PairDisagreements(outcome.candidate, outcome.baseline, seeds, candidate_better, baseline_better)
+    return model.PairDisagreements(candidate_name, baseline_name, seeds, candidate_better, baseline_better)
 
 
 def _pareto_front(variants: Sequence[model.VariantSummary], measure: str) -> list[str]:
@@ -357,6 +364,24 @@ def _compute_totals(study: study_schema.Study, journals: Path) -> model.ComputeT
             epochs += len(epoch_seconds)
             seconds += sum(epoch_seconds)
     return model.ComputeTotals(trainings, epochs, seconds, list(devices))
+
+
+def _settle_seconds(
+    study: study_schema.Study, outcomes: Sequence[Outcome], variants: Sequence[model.VariantSummary]
+) -> tuple[float, float]:
+    """Seconds of one core for the next look at the open comparisons, and for all looks up to `settle.most`."""
+    wanted: dict[str, int] = {}
+    for outcome in outcomes:
+        for name in (outcome.candidate, outcome.baseline) if outcome.next_seeds else ():
+            wanted[name] = max(wanted.get(name, 0), outcome.next_seeds or 0)
+    first = most = 0.0
+    for variant in variants:
+        cost, seeds = variant.cost("seconds_per_epoch"), len(variant.seeds)
+        if cost and variant.name in wanted:
+            seconds = cost.mean * study.training_of(variant.name).epochs
+            first += seconds * max(0, wanted[variant.name] - seeds)
+            most += seconds * max(0, study.settle.most - seeds)
+    return first, most
 
 
 def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

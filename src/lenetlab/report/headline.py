@@ -1,55 +1,122 @@
 """The results of the comparisons as sentences."""
 
-from lenetlab.report.model import Report
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from lenetlab.report.model import RegularizationEffect, Report
+from lenetlab.statistics import intervals, measures
 from lenetlab.statistics.comparison import Outcome
-from lenetlab.statistics.formatting import percent, points, points_span, span, whole
+from lenetlab.statistics.formatting import duration
+from lenetlab.statistics.measures import MEASURES
+
+ANSWERS = {  # to the question whether the candidate is better, by the verdict on its first measure
+    "better": "Yes",
+    "worse": "No",
+    "equivalent": "It makes no difference that matters",
+    "inconclusive": "Not known yet",
+}
 
 
-def headline_outcomes(report: Report) -> list[Outcome]:
-    """The comparisons at the top of the page: those of the first family."""
-    return [outcome for outcome in report.outcomes if outcome.family == report.outcomes[0].family]
+@dataclass(frozen=True)
+class Headline:
+    """The answer about one pair of variants, as the page opens with it."""
+
+    question: str
+    answer: str  # one of ANSWERS
+    verdict: str  # the one on the first measure
+    sentences: list[str]  # one per measure
+
+    @property
+    def text(self) -> str:
+        return " ".join([self.question, f"{self.answer}.", *self.sentences])
 
 
-def headline_sentence(outcome: Outcome, report: Report) -> str:
-    """The result of a comparison, with its interval, number of seeds and images, and confounds."""
+def headlines(report: Report) -> list[Headline]:
+    """The pairs of the first family, each with all its measures."""
+    first = [outcome for outcome in report.outcomes if outcome.family == report.outcomes[0].family]
+    pairs: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in first:
+        pairs.setdefault((outcome.candidate, outcome.baseline), []).append(outcome)
+    return [_headline(outcomes, report) for outcomes in pairs.values()]
+
+
+def result_sentence(outcome: Outcome, report: Report) -> str:
+    """The result of one comparison, with interval, seeds and confounds."""
     confounds = f" The variants also differ in {'; '.join(outcome.confounds)}." if outcome.confounds else ""
     return f"{_result(outcome, report)}.{confounds}"
 
 
-def _result(outcome: Outcome, report: Report) -> str:
-    candidate, baseline, difference, interval = (
-        outcome.candidate,
-        outcome.baseline,
-        outcome.difference,
-        outcome.interval,
-    )
-    variants = {variant.name: variant for variant in report.variants}
-    inconclusive = f"The comparison of {candidate} with {baseline} is inconclusive"
-    if difference is None or variants[candidate].diverged or variants[baseline].diverged:
-        return f"{inconclusive}: {outcome.reason}"
-    if outcome.verdict in ("better", "worse"):
-        if interval and difference < 0:
-            interval = -interval[1], -interval[0]
-        statement = f"{candidate} is {outcome.verdict} than {baseline} by {percent(abs(difference))}"
-        limits = span(interval)
-    else:
-        equivalent = f"{candidate} and {baseline} are equivalent"
-        opening = equivalent if outcome.verdict == "equivalent" else inconclusive
-        statement = f"{opening}: the difference is {points(difference)}"
-        limits = points_span(interval)
-    seeds = len(variants[candidate].accuracies)
-    basis = (
-        f"95 % interval over seeds and images {limits}; {seeds} seeds each"
-        if interval
-        else "one seed each, no interval"
-    )
-    return f"{statement} percentage points of test accuracy ({basis}; {whole(report.test_images)} test images)"
+def open_comparisons(report: Report) -> list[str]:
+    """What is open, and what would settle it: a sentence per kind of remedy."""
+    steps = {step: [one for one in report.outcomes if one.next_step == step] for step in ("seeds", "most", "images")}
+    sentences = []
+    if steps["seeds"]:
+        first, most = report.settle_seconds
+        time = f" (about {duration(first)} of one processor core for the next look, at most {duration(most)} in all)"
+        sentences.append(f"{_names(steps['seeds'])}: more seeds may settle it: make settle{time}.")
+    if steps["most"]:
+        sentences.append(f"{_names(steps['most'])}: as many seeds as params.yaml allows are used (settle.most).")
+    if steps["images"]:
+        sentences.append(f"{_names(steps['images'])}: more test images are needed (data.extra_test).")
+    return sentences
 
 
 def summary(report: Report) -> list[str]:
-    """Lines to print: one for each variant with diverged seeds, and one for each comparison."""
+    """Lines to print: one for each variant with diverged seeds, one for each comparison, and what is open."""
     lines = [f"{variant.name}: diverged: {variant.diverged}" for variant in report.variants if variant.diverged]
     for outcome in report.outcomes:
         confounds = f"; confounded by {', '.join(outcome.confounds)}" if outcome.confounds else ""
-        lines.append(f"{outcome.candidate} vs {outcome.baseline}: {outcome.verdict}; {outcome.reason}{confounds}")
-    return lines
+        name = measures.name(outcome.measure, outcome.accuracy)
+        lines.append(
+            f"{outcome.candidate} vs {outcome.baseline}, {name}: {outcome.verdict}; {outcome.reason}{confounds}"
+        )
+        lines += [f"  {change}" for change in outcome.changes]
+    return lines + [f"open: {sentence}" for sentence in open_comparisons(report)]
+
+
+def _headline(outcomes: Sequence[Outcome], report: Report) -> Headline:
+    candidate, baseline = outcomes[0].candidate, outcomes[0].baseline
+    effect = _effect(candidate, baseline, report)
+    question = f"Does regularisation help {baseline}?" if effect else f"Is {candidate} better than {baseline}?"
+    sentences = [_result(outcome, report) + "." for outcome in outcomes]
+    if effect:
+        sentences.insert(0, f"{candidate} is {baseline} with {' and '.join(effect.regularizers)}.")
+    if outcomes[0].confounds:
+        sentences.append(f"The variants also differ in {'; '.join(outcomes[0].confounds)}.")
+    return Headline(question, ANSWERS[outcomes[0].verdict], outcomes[0].verdict, sentences)
+
+
+def _effect(candidate: str, baseline: str, report: Report) -> RegularizationEffect | None:
+    """If the two variants differ in nothing but regularisation."""
+    effects = (one for one in report.effects if (one.variant, one.unregularized) == (candidate, baseline))
+    return next(effects, None)
+
+
+def _result(outcome: Outcome, report: Report) -> str:
+    candidate, baseline, measure = outcome.candidate, outcome.baseline, MEASURES[outcome.measure]
+    name = measures.name(outcome.measure, outcome.accuracy)
+    variants = {variant.name: variant for variant in report.variants}
+    open_question = f"Whether {candidate} and {baseline} differ in {name} is open"
+    if outcome.difference is None or variants[candidate].diverged or variants[baseline].diverged:
+        return f"{open_question}: {outcome.reason}"
+    low, high = outcome.interval or (None, None)
+    seeds = f"{outcome.seeds} seeds each" if outcome.seeds > 1 else intervals.ONE_SEED
+    limits = f"95 % interval {measure.span((low, high))}; " if low is not None and high is not None else ""
+    size, basis = measure.amount(abs(outcome.difference)), f"({limits}{seeds})"
+    if outcome.verdict == "equivalent":
+        margin = measure.amount(outcome.margin)
+        return f"In {name}, {candidate} and {baseline} differ by less than {margin} {basis}"
+    if outcome.verdict == "inconclusive":
+        return f"{open_question}: the difference is {measure.signed(outcome.difference)} {measure.unit} {basis}"
+    word = measure.better if outcome.verdict == "better" else measure.worse
+    return f"{candidate} has a {word} {name} than {baseline}, by {size} {basis}"
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    """The pairs with their measures: `a vs b (test accuracy, test loss)`."""
+    pairs = groupby(outcomes, key=lambda one: (one.candidate, one.baseline))
+    return ", ".join(
+        f"{candidate} vs {baseline} ({', '.join(measures.name(one.measure, one.accuracy) for one in group)})"
+        for (candidate, baseline), group in pairs
+    )

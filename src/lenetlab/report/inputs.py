@@ -11,7 +11,15 @@ from lenetlab.storage import paths, stage_outputs
 
 # Keys that must be there, as `stage_outputs.read_json_object` takes them.
 VARIANT_KEYS = (
-    *("variant", "parameters", "fingerprints", "test_data", "diverged/*/epoch", "diverged/*/step"),
+    *(
+        "variant",
+        "parameters",
+        "parent_fingerprint",
+        "fingerprints",
+        "test_data",
+        "diverged/*/epoch",
+        "diverged/*/step",
+    ),
     *(f"identity/{key}" for key in ("definition", "training", "data", "code", "torch", "device", "numerics")),
     *(f"layers/*/{key}" for key in ("name", "kind", "output", "arithmetic", "parameters", "multiply_accumulates")),
 )
@@ -42,6 +50,11 @@ def read_predictions(evaluations: Path, names: Iterable[str]) -> dict[str, predi
 def read_diverged_seeds(evaluations: Path, names: Iterable[str]) -> dict[str, list[int]]:
     """Seeds that diverged, by variant."""
     return {name: [int(seed) for seed in read_variant_record(evaluations / name)["diverged"]] for name in names}
+
+
+def read_parent_fingerprints(evaluations: Path, names: Iterable[str]) -> dict[str, str]:
+    """What decides the trainings of a variant apart from the seed, as a digest, by variant."""
+    return {name: str(read_variant_record(evaluations / name)["parent_fingerprint"]) for name in names}
 
 
 def read_variant_record(evaluation: Path) -> dict[str, Any]:

@@ -197,6 +197,7 @@ class Report:
     processor_share: float  # smallest share of its time that a measured process had a processor
     sensitivity: SensitivityResults | None
     compute: ComputeTotals
-    margin: float  # of equivalence
+    settle_seconds: tuple[float, float]  # of one core, to train the seeds of open comparisons: next look, and all
+    margin: float  # of equivalence of test accuracy
     test_images: int
     origin: dict[str, Any]  # commit and versions

@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lenetlab.report import results, style
-from lenetlab.report.headline import headline_outcomes, headline_sentence
+from lenetlab.report.headline import headlines, open_comparisons
 from lenetlab.report.model import Report, VariantSummary
 from lenetlab.report.pictures import COST_AXES, SENSITIVITY_AXES, Picture, draw_all
 from lenetlab.statistics import intervals
@@ -24,6 +24,7 @@ from lenetlab.statistics.formatting import (
     three_digits,
     whole,
 )
+from lenetlab.statistics.measures import MEASURES
 from lenetlab.statistics.significance import McNemar
 from lenetlab.storage import files, paths
 
@@ -77,7 +78,10 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
     page = environment.get_template(template).render(
         report=report,
         pictures=pictures,
-        headlines=[(outcome, headline_sentence(outcome, report)) for outcome in headline_outcomes(report)],
+        headlines=headlines(report),
+        open_comparisons=open_comparisons(report),
+        measures=MEASURES,
+        every_seed=sorted({seed for variant in report.variants for seed in variant.seeds}),
         shared_settings=shared_settings,
         differing_settings=differing_settings,
         cost_headings={

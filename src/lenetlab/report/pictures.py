@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lenetlab.evaluation import mistakes
 from lenetlab.report import diagrams, figures, style
-from lenetlab.report.headline import headline_sentence
+from lenetlab.report.headline import result_sentence
 from lenetlab.report.model import DigitImage, PairDisagreements, Report, VariantSummary
 from lenetlab.statistics.formatting import percent, points, whole
 
@@ -66,6 +66,7 @@ def _picture(name: str, figure: Figure, alternative: str, *caption: str) -> Pict
 
 def _comparisons(report: Report) -> list[Picture]:
     marks, diverged = _marks(report), {variant.name for variant in report.variants if variant.diverged}
+    outcomes = [outcome for outcome in report.outcomes if outcome.measure == "test_accuracy"]
     rows = [
         figures.ForestRow(
             f"{outcome.candidate} − {outcome.baseline}: {outcome.verdict}"
@@ -75,15 +76,15 @@ def _comparisons(report: Report) -> list[Picture]:
             outcome.interval_seeds,
             outcome.interval,
         )
-        for outcome in report.outcomes
+        for outcome in outcomes
         if outcome.difference is not None
     ]
     return _forest(
         "comparisons",
         rows,
-        " ".join(headline_sentence(outcome, report) for outcome in report.outcomes),
+        " ".join(result_sentence(outcome, report) for outcome in outcomes),
         "Difference of mean test accuracy, candidate minus baseline, in the colour of the candidate.",
-        _not_shown(report) if len(rows) < len(report.outcomes) else "",
+        _not_shown(report) if len(rows) < len(outcomes) else "",
     )
 
 

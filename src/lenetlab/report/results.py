@@ -12,6 +12,7 @@ from lenetlab.report.model import Report, VariantSummary
 from lenetlab.statistics.claims.answers import Answer
 from lenetlab.statistics.comparison import Outcome
 from lenetlab.statistics.significance import McNemar
+from lenetlab.statistics.verdict import Look
 from lenetlab.storage import files, paths, stage_outputs
 
 ORIGIN_KEYS = ("commit", "dirty", "python", "numpy", "lenetlab")
@@ -30,7 +31,7 @@ def write_results(report: Report, folder: Path) -> None:
 def read_results(folder: Path) -> tuple[list[Outcome], list[Answer], dict[str, Any]]:
     """The outcomes, answers and origin that `write_results` wrote. UserError if they cannot be read."""
     with stage_outputs.reporting_damage(folder / paths.COMPARISON, "compare"):
-        comparisons = stage_outputs.read_json_list(folder / paths.COMPARISON, "compare", "mcnemar")
+        comparisons = stage_outputs.read_json_list(folder / paths.COMPARISON, "compare", "looks", "mcnemar")
         outcomes = [Outcome(**_with_python_types(comparison)) for comparison in comparisons]
     with stage_outputs.reporting_damage(folder / paths.ANSWERS, "compare"):
         answers = [Answer(**answer) for answer in stage_outputs.read_json_list(folder / paths.ANSWERS, "compare")]
@@ -38,9 +39,14 @@ def read_results(folder: Path) -> tuple[list[Outcome], list[Answer], dict[str, A
 
 
 def _with_python_types(comparison: dict[str, Any]) -> dict[str, Any]:
-    """An entry of comparison.json with tuples as intervals and the class of a McNemar test."""
+    """An entry of comparison.json with tuples as intervals and the classes of looks and McNemar's tests."""
     intervals = {key: tuple(limits) for key, limits in comparison.items() if "interval" in key and limits}
-    return {**comparison, **intervals, "mcnemar": [McNemar(**test) for test in comparison["mcnemar"]]}
+    return {
+        **comparison,
+        **intervals,
+        "looks": [Look(**look) for look in comparison["looks"]],
+        "mcnemar": [McNemar(**test) for test in comparison["mcnemar"]],
+    }
 
 
 def _mean_curves(variants: Sequence[VariantSummary]) -> str:

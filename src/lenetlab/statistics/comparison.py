@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,8 @@ class Outcome:
     superiority: float | None  # probability that one training of the candidate beats one of the baseline; ties: half
     superiority_interval: intervals.Interval  # 95 %
     mcnemar: list[significance.McNemar]  # of test_accuracy only
-    changes: list[str] = field(default_factory=list)  # of the declarations, after results existed
+    declared: dict[str, Any] = field(default_factory=dict)  # family, margin, most and seeds when results first existed
+    changes: list[str] = field(default_factory=list)  # of these since, and what they cost
 
 
 @dataclass(frozen=True)

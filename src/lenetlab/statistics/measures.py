@@ -16,9 +16,15 @@ class Measure:
 
     name: str
     unit: str  # of a difference
-    better: str  # how values change if a variant gets better
     lower_is_better: bool
+    better: str  # how the value of a better variant compares with that of the other: higher, lower or smaller
+    worse: str
     number: Callable[[float], str]  # a value or a difference without its unit
+
+    @property
+    def column(self) -> str:
+        """As a table names it, with its unit."""
+        return f"{self.name}, {self.unit}"
 
     def amount(self, value: float) -> str:
         """With its unit."""
@@ -43,10 +49,10 @@ def _digits(count: int) -> Callable[[float], str]:
 
 _POINTS = "percentage points"
 MEASURES: dict[str, Measure] = {
-    "test_accuracy": Measure("test accuracy", _POINTS, "higher", False, formatting.percent),
-    "test_loss": Measure("test loss", "nats", "lower", True, _digits(4)),
-    "gap": Measure("gap between training and test accuracy", _POINTS, "smaller", True, formatting.percent),
-    "epochs_to": Measure("number of epochs", "epochs", "smaller", True, _digits(2)),
+    "test_accuracy": Measure("test accuracy", _POINTS, False, "higher", "lower", formatting.percent),
+    "test_loss": Measure("test loss", "nats", True, "lower", "higher", _digits(4)),
+    "gap": Measure("gap between training and test accuracy", _POINTS, True, "smaller", "larger", formatting.percent),
+    "epochs_to": Measure("number of epochs", "epochs", True, "smaller", "larger", _digits(2)),
 }
 
 

@@ -197,11 +197,15 @@ def make_reports(outputs: Path, experiment: str | None = None) -> None:
         means = [files.read_json(path)["test_accuracy"] for path in paths]
         return None if None in means else means[0] - means[1]
 
+    def trained(name: str) -> str:
+        return files.read_json(outputs / "evaluations" / name / "variant.json")["parent_fingerprint"]
+
     folder = outputs / "reports"
     pairs = [("lenet5", "mlp", "better"), ("lenet5-regularized", "lenet5", "inconclusive")]
     entries = [
         {"candidate": candidate, "baseline": baseline, "family": "headline", "verdict": verdict}
-        | {"difference": difference(candidate, baseline)}
+        | {"difference": difference(candidate, baseline), "measure": "test_accuracy", "seeds": 1000}
+        | {"declared": {"trained": {name: trained(name) for name in (candidate, baseline)}}}
         for candidate, baseline, verdict in pairs
     ]
     files.write_json(folder / "comparison.json", entries)

@@ -131,6 +131,22 @@ def test_candidate_and_baseline_have_a_verdict(tmp_path):
     }
 
 
+def test_a_verdict_is_about_the_first_seeds_and_names_its_measure(tmp_path):
+    """A variant may have more seeds than its comparison needed, as they were added for another comparison."""
+    make_all(tmp_path)
+    path = tmp_path / "reports" / "comparison.json"
+    entries = files.read_json(path)
+    first = {name: files.read_json(tmp_path / "evaluations" / name / "seeds.json")["0"] for name in ("lenet5", "mlp")}
+    for entry, measure in zip(entries, ("test_accuracy", "test_loss"), strict=True):
+        entry |= {"candidate": "lenet5", "baseline": "mlp", "measure": measure, "seeds": 1, "verdict": "better"}
+        entry["difference"] = first["lenet5"][measure] - first["mlp"][measure]
+        entry["declared"] = entries[0]["declared"]
+    files.write_json(path, entries)
+    assert parent_run(tmp_path, "lenet5").tags["verdict"] == "better than mlp; better than mlp (test_loss)"
+    files.write_json(path, [{**entries[0], "difference": entries[0]["difference"] + 0.001}])
+    assert "verdict" not in parent_run(tmp_path, "lenet5").tags
+
+
 def test_a_comparison_of_earlier_results_gives_no_verdict(tmp_path):
     make_all(tmp_path)
     make_training(tmp_path, "mlp", epochs=2)

@@ -138,7 +138,8 @@ def read_comparison(reports: Path) -> list[dict[str, Any]] | None:
     path = reports / paths.COMPARISON
     if not path.exists():
         return None
-    return stage_outputs.read_json_list(path, "compare", "candidate", "baseline", "difference", "verdict")
+    keys = "candidate", "baseline", "measure", "seeds", "difference", "verdict", "declared"
+    return stage_outputs.read_json_list(path, "compare", *keys)
 
 
 def training_tags(start: Event) -> dict[str, str]:

@@ -272,20 +272,23 @@ def _verdict(outputs: Path, variant: str) -> str | None:
             return None
         side = pair.index(variant)
         texts = content.VERDICTS.get(entry["verdict"], (f"{entry['verdict']} against",) * 2)
-        verdicts.append(f"{texts[side]} {pair[1 - side]}")
+        measure = "" if entry["measure"] == "test_accuracy" else f" ({entry['measure']})"
+        verdicts.append(f"{texts[side]} {pair[1 - side]}{measure}")
     return "; ".join(verdicts) or "not compared"
 
 
 def _is_current(entry: Mapping[str, Any], evaluations: Path) -> bool:
-    """Whether the difference in an entry of comparison.json is that of the present mean accuracies."""
-    accuracies = []
+    """Whether an entry of comparison.json is about the present trainings and test results of its first seeds."""
+    means: list[float | None] = []
     for name in (entry["candidate"], entry["baseline"]):
-        path = evaluations / name / paths.METRICS
-        metrics = content.read_json_if_exists(path, f"evaluate@{name}", "test_accuracy")
-        if metrics is None:
+        folder, stage = evaluations / name, f"evaluate@{name}"
+        record = content.read_json_if_exists(folder / paths.VARIANT_RECORD, stage, "parent_fingerprint")
+        tested = content.read_json_if_exists(folder / paths.SEEDS, stage)
+        if record is None or tested is None or record["parent_fingerprint"] != entry["declared"]["trained"][name]:
             return False
-        accuracies.append(metrics["test_accuracy"])
-    candidate, baseline = accuracies
-    if candidate is None or baseline is None or entry["difference"] is None:  # a variant without a finished seed
-        return (candidate is None or baseline is None) and entry["difference"] is None
-    return math.isclose(candidate - baseline, entry["difference"], abs_tol=1e-9)
+        values = [row.get(entry["measure"]) for row in tested.values()][: entry["seeds"]]
+        means.append(fmean(values) if values and None not in values else None)
+    candidate, baseline = means
+    if candidate is None or baseline is None or entry["difference"] is None:  # another measure, or no finished seed
+        return entry["measure"] not in ("test_accuracy", "test_loss") or entry["difference"] is None
+    return math.isclose(candidate - baseline, entry["difference"], abs_tol=1e-7)

@@ -8,6 +8,8 @@ import numpy as np
 
 from lenetlab.evaluation.predictions import Predictions
 from lenetlab.settings import params, study_schema
+from lenetlab.statistics import measures
+from lenetlab.statistics.measures import Sample
 from tests.answers import make_predictions
 
 CATALOGUE = params.load(Path(__file__).parents[2] / "params.yaml")
@@ -44,6 +46,11 @@ def with_correct(counts: Sequence[int], images: int = 1000) -> Predictions:
 def with_seeds(counts: Mapping[int, int], images: int = 1000) -> Predictions:
     """The same, with counts by seed; empty if no seed finished."""
     return replace(with_correct(list(counts.values()), images), seeds=np.array(list(counts), dtype=np.int64))
+
+
+def accuracies(*variants: Predictions) -> tuple[Sample, ...]:
+    """What comparisons of test accuracy are computed from."""
+    return tuple(measures.sample(variant, "test_accuracy") for variant in variants)
 
 
 def random_variants(

@@ -52,15 +52,11 @@ def of_difference(candidate: Sample, baseline: Sample) -> PValues:
     gain, counts = difference.mean_difference(candidate, baseline), difference.seed_counts(candidate, baseline)
     if components is None or gain is None:
         return PValues(1.0, 1.0, 1.0)
-    if not components.variance(counts):
-        # Every image favours the same variant: a sign test over the images.
-        over_images = min(1.0, 2 * 0.5 ** (components.image_count or counts[0])) if gain else 1.0
-    else:
-        over_images = _two_sided(gain, components, counts)
+    varies = components.variance(counts) > 0
     return PValues(
         welch=_two_sided(gain, components.without_images(), counts),
         permutation=permutation_p(candidate.values, baseline.values),
-        seeds_and_images=over_images,
+        seeds_and_images=_two_sided(gain, components, counts) if varies else _sign_p(candidate, baseline),
     )
 
 
@@ -87,6 +83,21 @@ def _two_sided(gain: float, components: difference.VarianceComponents, counts: t
     if not variance:
         return float(gain == 0)
     return float(2 * stats.t.sf(abs(gain) / np.sqrt(variance), components.degrees_of_freedom(counts)))
+
+
+def _sign_p(candidate: Sample, baseline: Sample) -> float:
+    """The sign test over images, or over seeds if the measure has no images: how many favour each variant."""
+    if candidate.by_image is None or baseline.by_image is None:
+        count = min(candidate.seeds, baseline.seeds)
+        differences = candidate.values[:count] - baseline.values[:count]
+    else:
+        differences = candidate.by_image.mean(axis=0) - baseline.by_image.mean(axis=0)
+    return _binomial_p(int((differences > 0).sum()), int((differences < 0).sum()))
+
+
+def _binomial_p(first: int, second: int) -> float:
+    """The exact two-sided test that neither of two outcomes is more probable than the other."""
+    return min(1.0, float(2 * stats.binom.cdf(min(first, second), first + second, 0.5)))
 
 
 def welch_p(first: Sequence[float], second: Sequence[float]) -> float:
@@ -162,6 +173,5 @@ def mcnemar(candidate: Predictions, baseline: Predictions) -> list[McNemar]:
     for seed, first in zip(candidate.seeds.tolist(), candidate.correct, strict=True):
         if seed in correct:
             only = int((first & ~correct[seed]).sum()), int((correct[seed] & ~first).sum())
-            p_value = min(1.0, float(2 * stats.binom.cdf(min(only), sum(only), 0.5)))
-            tests.append(McNemar(seed, seed, *only, p_value))
+            tests.append(McNemar(seed, seed, *only, _binomial_p(*only)))
     return tests

@@ -239,7 +239,7 @@ def test_images_that_never_differed_may_differ_on_three_in_their_number():
         components = difference.variance_components(*pair)
         assert components.images == 0 < components.variance((6, 6))
         assert significance.of_equivalence(*pair, 0.002) == pytest.approx(p, abs=0.01)
-        assert significance.of_equivalence(*pair, 0.002, unit_of_images=False) == pytest.approx(0.0, abs=0.01)
+        assert significance.of_equivalence(*pair, 0.002, answers_are_counts=False) == pytest.approx(0.0, abs=0.01)
 
 
 # Holm's correction.

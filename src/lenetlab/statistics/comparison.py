@@ -146,8 +146,8 @@ def _evidence(study: study_schema.Study, pair: _Pair, comparisons: int) -> Evide
         return Evidence()
     measure = pair.declared.measure
     plan = Plan.of(pair.seeds, study.settle.most)
-    counts = measure in ("test_accuracy", "gap")
-    return collect_evidence(*pair.samples, study.margin_of(measure), comparisons, plan, counts)
+    counts_answers = MEASURES[measure].counts_answers
+    return collect_evidence(*pair.samples, study.margin_of(measure), comparisons, plan, counts_answers)
 
 
 def _outcome(study: study_schema.Study, family: str, pair: _Pair, evidence: Evidence, decision: Decision) -> Outcome:

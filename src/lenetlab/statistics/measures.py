@@ -17,6 +17,7 @@ class Measure:
     name: str
     unit: str  # of a difference
     lower_is_better: bool
+    counts_answers: bool  # images count by right and wrong answers alone
     better: str  # how the value of a better variant compares with that of the other: higher, lower or smaller
     worse: str
     number: Callable[[float], str]  # a value or a difference without its unit
@@ -49,10 +50,12 @@ def _digits(count: int) -> Callable[[float], str]:
 
 _POINTS = "percentage points"
 MEASURES: dict[str, Measure] = {
-    "test_accuracy": Measure("test accuracy", _POINTS, False, "higher", "lower", formatting.percent),
-    "test_loss": Measure("test loss", "nats", True, "lower", "higher", _digits(4)),
-    "gap": Measure("gap between training and test accuracy", _POINTS, True, "smaller", "larger", formatting.percent),
-    "epochs_to": Measure("number of epochs", "epochs", True, "smaller", "larger", _digits(2)),
+    "test_accuracy": Measure("test accuracy", _POINTS, False, True, "higher", "lower", formatting.percent),
+    "test_loss": Measure("test loss", "nats", True, False, "lower", "higher", _digits(4)),
+    "gap": Measure(
+        "gap between training and test accuracy", _POINTS, True, True, "smaller", "larger", formatting.percent
+    ),
+    "epochs_to": Measure("number of epochs", "epochs", True, False, "smaller", "larger", _digits(2)),
 }
 
 

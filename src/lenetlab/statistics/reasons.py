@@ -45,7 +45,10 @@ class Situation:
         """Probability of a verdict by `most`, if the true difference is as observed."""
         if self.components is None or self.difference is None or not self.plan.looks:
             return 0.0
-        return power.chances(self.difference, self.components, self.comparisons, self.margin, self.plan).any_verdict
+        chances = power.chances(self.difference, self.components, self.comparisons, self.margin, self.plan)
+        if self.measure.counts_answers and significance.effect_is_unseen(self.components, self.margin):
+            return chances.higher[-1] + chances.lower[-1]
+        return chances.any_verdict
 
     @property
     def wanted_images(self) -> float | None:
@@ -53,7 +56,7 @@ class Situation:
         if self.components is None or not self.components.image_count or not self.decision.look:
             return None
         needed = power.images_needed(self.components, self.comparisons, self.margin)
-        if not self.components.images:
+        if not self.components.images and self.measure.counts_answers:
             needed = significance.UNSEEN / self.margin  # a first estimate, as no effect of images was seen
         return needed if needed > self.components.image_count else None
 
@@ -66,7 +69,8 @@ def next_step(situation: Situation) -> NextStep | None:
         return "training"
     if situation.components is None and situation.seeds > 1:
         return "images"  # there is one
-    if situation.wanted_images and situation.chance < LIKELY:
+    can_decide = power.can_decide(situation.plan, situation.comparisons)  # otherwise images alone would not help
+    if situation.wanted_images and can_decide and situation.chance < LIKELY:
         return "images"
     return "seeds" if situation.following else "most"
 

@@ -60,21 +60,25 @@ def of_difference(candidate: Sample, baseline: Sample) -> PValues:
     )
 
 
-def of_equivalence(candidate: Sample, baseline: Sample, margin: float, unit_of_images: bool = True) -> float:
+def of_equivalence(candidate: Sample, baseline: Sample, margin: float, answers_are_counts: bool = True) -> float:
     """The larger p of two one-sided tests against ± margin, over seeds and images: Schuirmann 1987.
 
     1 if the variance is 0; and, if images were never seen to cause a difference, unless there are enough of them to
-    exclude one as large as the margin. `unit_of_images`: a value of an image is 0 or 1.
+    exclude one as large as the margin. `answers_are_counts`: images count by right and wrong answers alone.
     """
     components = difference.variance_components(candidate, baseline)
     gain, counts = difference.mean_difference(candidate, baseline), difference.seed_counts(candidate, baseline)
     if components is None or gain is None or not components.variance(counts):
         return 1.0
-    unseen = components.image_count and not components.images and unit_of_images
-    if unseen and UNSEEN / components.image_count >= margin:
+    if answers_are_counts and effect_is_unseen(components, margin):
         return 1.0
     deviation = np.sqrt(components.variance(counts))
     return float(stats.t.sf((margin - abs(gain)) / deviation, components.degrees_of_freedom(counts)))
+
+
+def effect_is_unseen(components: difference.VarianceComponents, margin: float) -> bool:
+    """Whether images never caused a difference, but are too few to exclude one as large as the margin."""
+    return bool(components.image_count and not components.images and UNSEEN / components.image_count >= margin)
 
 
 def _two_sided(gain: float, components: difference.VarianceComponents, counts: tuple[int, int]) -> float:

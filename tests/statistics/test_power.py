@@ -44,8 +44,8 @@ def shares(truth: float, components: VarianceComponents, margin: float = 0.2) ->
     ],
 )
 def test_the_chances_of_verdicts_are_those_of_a_simulation_of_whole_studies(seeds, images, better, equivalent):
-    """Made outside of this project before the rule was written, with variances that are estimated and not known as here, so
-    four points of per cent may differ. Truth 0 to 0.30 points, margin 0.20."""
+    """Made outside of this project before the rule was written, with estimated variances. They are known here, so four
+    points of per cent may differ. Truth 0 to 0.30 points, margin 0.20."""
     truths = (0, 0.05, 0.10, 0.15, 0.20, 0.30)
     for truth, *simulated in zip(truths, better, equivalent, strict=True):
         for found, expected in zip(shares(truth, vary(seeds, images)), simulated, strict=True):

@@ -26,7 +26,12 @@ def require_project(path: Path) -> None:
 def load(path: Path) -> study_schema.Study:
     """The study in a params.yaml. UserError lists every invalid key with its value and what is allowed."""
     require_project(path)
-    content = yaml_file.read_yaml(path)
+    return parse(path, yaml_file.read_yaml_text(path))
+
+
+def parse(path: Path, text: str) -> study_schema.Study:
+    """The study in the text of a params.yaml. UserError as that of `load`; its lines name `path`."""
+    content = yaml_file.parse(path, text)
     if not isinstance(content, dict):
         raise UserError(
             f"{path}: empty or not a mapping; allowed: the keys {', '.join(study_schema.Study.model_fields)}"

@@ -1,18 +1,22 @@
 """Read a YAML file as DVC does (YAML 1.2, ruamel.yaml), within limits that no file can make slow or large."""
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
 from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
 from ruamel.yaml.events import AliasEvent
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lenetlab.errors import UserError
 from lenetlab.settings.messages import one_line, printable_name, quoted
+
+T = TypeVar("T")
 
 MAX_BYTES = 100_000  # of a file; about nine times params.yaml, read in a few seconds at most
 MAX_DEPTH = 20  # blocks and lists within each other; params.yaml has six
@@ -21,14 +25,61 @@ MAX_MERGED_KEYS = 10_000  # that merges (<<) may add to a block
 MAX_DIGITS = 40  # characters of a whole number; Python is slow to compute, or does not print, very long ones
 
 
+@dataclass(frozen=True)
+class Entry:
+    """Where a key and its value are in the text of a file, as indices of characters."""
+
+    key_start: int
+    key_end: int
+    value_start: int
+    value_end: int  # of a list in lines of its own: the end of its last value
+    in_braces: bool  # whether its block is written as {key: value}
+
+
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file. UserError if it cannot be read, is not YAML or has a key twice."""
+    return parse(path, read_yaml_text(path))
+
+
+def read_yaml_text(path: Path) -> str:
+    """The text of a YAML file, with its line ends as they are. UserError if it cannot be read or is not UTF-8."""
+    try:
+        return read_text(path, MAX_BYTES)
+    except ValueError as error:
+        raise UserError(f"{path}: not valid YAML: {one_line(error)}") from None
+
+
+def parse(path: Path, text: str) -> Any:
+    """The content of the text of a YAML file. UserError names `path` if it is not YAML or has a key twice."""
+    return _reading(path, lambda yaml: yaml.load(text))
+
+
+def entries(path: Path, text: str, *keys: str) -> dict[str, Entry]:
+    """Where the entries of the block `keys[0]`, in it `keys[1]` and so on are; empty if there is no such block."""
+    node = _reading(path, lambda yaml: yaml.compose(text))
+    for key in keys:
+        values = [value for name, value in node.value if name.value == key] if isinstance(node, MappingNode) else []
+        node = values[0] if values else None
+    if not isinstance(node, MappingNode):
+        return {}
+    return {key.value: _entry(key, value, bool(node.flow_style)) for key, value in node.value}
+
+
+def _entry(key: Node, value: Node, in_braces: bool) -> Entry:
+    in_lines = isinstance(value, SequenceNode) and not value.flow_style and value.value
+    last = value.value[-1] if in_lines else value  # what follows the last line up to the next key belongs to the list
+    return Entry(
+        key.start_mark.index, key.end_mark.index, value.start_mark.index, last.end_mark.index, in_braces=in_braces
+    )
+
+
+def _reading(path: Path, read: Callable[[YAML], T]) -> T:
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer, yaml.Constructor, yaml.max_depth = _LimitedComposer, _LimitedConstructor, MAX_DEPTH
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", YAMLWarning)
-            return yaml.load(read_text(path, MAX_BYTES))
+            return read(yaml)
     except MaxDepthExceededError as error:
         why = f"{_line(error)}more than {MAX_DEPTH} blocks and lists within each other"
     except MarkedYAMLError as error:

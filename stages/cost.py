@@ -16,6 +16,9 @@ def main() -> None:
     study = params.load(paths.PARAMS)
     from lenetlab.evaluation import cost  # imported here: loading torch takes seconds, and Ctrl-C must work before
 
+    if cost.is_current(paths.COSTS, study, paths.PREPARED_TRAIN):
+        print(f"{paths.COSTS}: nothing that decides the costs changed; they are kept", file=sys.stderr)
+        return
     # Not published to MLflow here, since importing MLflow in a process beside this one would disturb the measurement;
     # the stage compare publishes the costs.
     costs = cost.measure(study, paths.PREPARED_TRAIN)
@@ -24,7 +27,7 @@ def main() -> None:
     if lowest < IDLE_SHARE:
         print(
             f"warning: the machine was busy during the measurement (a variant had a processor for {100 * lowest:.0f} %"
-            " of its time); remedy: dvc repro --force --single-item cost, when it is idle",
+            f" of its time); remedy: rm {paths.COSTS}, then dvc repro --force --single-item cost, when it is idle",
             file=sys.stderr,
         )
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +19,11 @@ from lenetlab.errors import UserError
 from lenetlab.evaluation import cost
 from lenetlab.networks import build, lenet, mlp
 from lenetlab.settings import params, schema, study_schema
-from lenetlab.storage import files
+from lenetlab.storage import code, files
 from lenetlab.training import devices, loop, parallel, randomness
 
 ROOT = Path(__file__).parents[2]
+PREPARED = Path("data/prepared/train")
 CATALOGUE = params.load(ROOT / "params.yaml")
 STUDY = CATALOGUE.model_copy(update={"cost": study_schema.CostSettings(rounds=2, batches=3), "device": "cpu"})
 MEASURES = (
@@ -340,7 +342,102 @@ def test_the_stage_writes_the_costs_and_warns_if_the_machine_was_busy(stage, mon
     if percent:
         assert output.err.startswith("warning: the machine was busy during the measurement")
         assert f"a variant had a processor for {percent} of its time" in output.err
-        assert "dvc repro --force --single-item cost" in output.err
+        assert "remedy: rm costs.json, then dvc repro --force --single-item cost" in output.err
     else:
         assert output.err == ""
     assert json.loads(Path("costs.json").read_text()) == costs
+
+
+def test_the_stage_keeps_a_measurement_that_is_still_valid(stage, monkeypatch, capsys):
+    monkeypatch.setattr(cost, "measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(cost, "is_current", lambda *given: given == (Path("costs.json"), CATALOGUE, PREPARED))
+    Path("costs.json").write_text("as before")
+    stage.main()
+    assert capsys.readouterr().err == "costs.json: nothing that decides the costs changed; they are kept\n"
+    assert Path("costs.json").read_text() == "as before"
+
+
+# When a measurement is still valid.
+
+
+@pytest.fixture
+def costs_file(record, tmp_path) -> Path:
+    files.write_json(tmp_path / "costs.json", record)
+    return tmp_path / "costs.json"
+
+
+def changed(values: dict[str, object]) -> study_schema.Study:
+    """The measured study, in which keys such as `training.epochs` have these values."""
+    content = STUDY.model_copy(update={"study": MEASURED}).model_dump(exclude_none=True)
+    for key, value in values.items():
+        *blocks, last = key.split(".")
+        reduce(dict.__getitem__, blocks, content)[last] = value
+    return study_schema.Study.model_validate(content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"seeds": 12},
+        {"variants.mlp.seeds": 12},
+        {"training.epochs": 3},
+        {"variants.mlp.training": {"epochs": 3}},
+        {"variants.lenet5.input.size": 28},  # not in the study
+        {"equivalence_margin": 0.1},
+    ],
+)
+def test_what_decides_no_cost_keeps_the_measurement(costs_file, prepared, change):
+    assert cost.is_current(costs_file, changed(change), prepared / "train")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"study": [*MEASURED, "lenet5"]},
+        {"study": MEASURED[:-1]},
+        {"variants.mlp.model.hidden": [60]},
+        {"variants.mlp.training": {"batch_size": 8}},
+        {"training.images": 500},
+        {"cost.rounds": 3},
+        {"cost.batches": 4},
+    ],
+)
+def test_what_decides_a_cost_needs_a_new_measurement(costs_file, prepared, change):
+    assert not cost.is_current(costs_file, changed(change), prepared / "train")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (devices, "describe", lambda _: "cpu: another"),
+        (devices, "numerics", lambda: "float32, ATEN_CPU_CAPABILITY=default"),
+        (torch, "__version__", "9.0"),
+        (code, "code_digest", lambda module: f"other code of {module}"),
+        (cost, "_training_images", lambda _: 7),
+    ],
+)
+def test_another_machine_code_or_data_set_needs_a_new_measurement(
+    costs_file, prepared, monkeypatch, place, name, value
+):
+    monkeypatch.setattr(place, name, value)
+    assert not cost.is_current(costs_file, changed({}), prepared / "train")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: None,
+        lambda _: "",
+        lambda _: "[]",
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"batches": 3', '"batches": 4'),
+        lambda text: text.replace('"sha256"', '"sha"'),
+    ],
+)
+def test_a_missing_damaged_or_edited_file_needs_a_new_measurement(costs_file, prepared, damage):
+    content = damage(costs_file.read_text())
+    costs_file.unlink()
+    if content is not None:
+        costs_file.write_text(content)
+    assert not cost.is_current(costs_file, changed({}), prepared / "train")

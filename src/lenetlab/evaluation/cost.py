@@ -14,7 +14,8 @@ from tqdm import tqdm
 from lenetlab.data import dataset
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema, study_schema
-from lenetlab.storage import files, provenance
+from lenetlab.storage import code, files, provenance
+from lenetlab.storage.digests import sha256_json
 from lenetlab.training import devices, group, loop, parallel, randomness, run_files
 
 WARM_UP = 3  # calls before each measurement that do not count
@@ -41,10 +42,10 @@ def measure(study: study_schema.Study, prepared_folder: Path) -> dict[str, Any]:
                 bar.set_postfix_str(name)
                 rounds[name].append(_measure_in_new_process(study, name, device, prepared_folder))
                 bar.update()
-    return {
+    costs = {
         "conditions": {
             "device": devices.describe(device),
-            "training_images": files.read_json(prepared_folder / "profile.json")["splits"]["training"]["images"],
+            "training_images": _training_images(prepared_folder),
             "threads": 1,
             "side_by_side": group.MAX_MEMBERS[device.type],
             "batch": THROUGHPUT_BATCH,
@@ -56,7 +57,41 @@ def measure(study: study_schema.Study, prepared_folder: Path) -> dict[str, Any]:
             name: {**operations[name], **{key: [values[key] for values in measured] for key in measured[0]}}
             for name, measured in rounds.items()
         },
+        "fingerprint": fingerprint(study, prepared_folder),
     }
+    return {**costs, "sha256": sha256_json(costs)}
+
+
+def is_current(path: Path, study: study_schema.Study, prepared_folder: Path) -> bool:
+    """Whether this costs.json is intact, and what decides a measurement is as it was then."""
+    try:
+        costs = files.read_json(path)
+        intact = costs.pop("sha256") == sha256_json(costs)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+    return intact and bool(costs["fingerprint"] == fingerprint(study, prepared_folder))
+
+
+def fingerprint(study: study_schema.Study, prepared_folder: Path) -> str:
+    """SHA-256 of all that decides a measurement, which a number of seeds or epochs does not."""
+    recipes = {name: provenance.recipe(study, name) for name in study.study}
+    for recipe in recipes.values():
+        del recipe["training"]["epochs"]
+    return sha256_json(
+        {
+            "variants": recipes,
+            "cost": study.cost.model_dump(mode="json"),
+            "training_images": _training_images(prepared_folder),
+            "device": devices.describe(devices.resolve(study.device)),
+            "numerics": devices.numerics(),
+            "torch": torch.__version__,
+            "code": code.code_digest(__name__),
+        }
+    )
+
+
+def _training_images(prepared_folder: Path) -> int:
+    return int(files.read_json(prepared_folder / "profile.json")["splits"]["training"]["images"])
 
 
 def count_operations(variant: schema.Variant) -> dict[str, int]:

@@ -11,7 +11,7 @@ endef
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test mutants ui experiments page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
+.PHONY: help setup repro settle test mutants ui experiments page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: setup  ## check params.yaml and claims.yaml, and list every error
 
 repro: check  ## run the pipeline, or what of it is out of date
 	@$(call with_sync,dvc repro)
+
+settle: check  ## add seeds until every comparison has a verdict
+	@$(call with_sync,lenetlab settle)
 
 test: setup  ## run all tests
 	@pytest -n 2 --dist worksteal

@@ -1,4 +1,4 @@
-"""The command line: lenetlab check, sensitivity, report, sync, reproduce, ui."""
+"""The command line: lenetlab check, settle, sensitivity, report, sync, reproduce, ui."""
 
 import re
 from collections.abc import Iterator
@@ -54,6 +54,18 @@ def check() -> None:
     )
     for family, comparisons in study.comparisons.items():
         click.echo(f"comparisons.{family}: {_detectable_difference(study, len(comparisons))}")
+
+
+@commands.command(
+    help="Run dvc repro, and add seeds to the variants of open comparisons, until each comparison has a verdict or"
+    " settle.most of params.yaml is reached. It may be stopped at any moment; the next call goes on."
+)
+def settle() -> None:
+    params.load(paths.PARAMS)
+    from lenetlab import settle  # imports SciPy
+
+    for line in settle.settle(settle.run_dvc):
+        click.echo(line)
 
 
 @commands.command(help="Train one variant with one setting changed at a time: `sensitivity` in params.yaml.")

@@ -145,6 +145,7 @@ def test_check_without_files(project, lenetlab):
 
 COMMANDS = [
     ("check",),
+    ("settle",),
     ("sensitivity",),
     ("report",),
     ("sync",),

@@ -44,7 +44,12 @@ def calls(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("target", "command"),
-    [("repro", "dvc repro"), ("sensitivity", "dvc repro"), ("study", "python -m benchmarks.study run")],
+    [
+        ("repro", "dvc repro"),
+        ("settle", "lenetlab settle"),
+        ("sensitivity", "dvc repro"),
+        ("study", "python -m benchmarks.study run"),
+    ],
 )
 def test_mlflow_is_completed_after_dvc(folder, target, command):
     assert make(folder, target) == 0

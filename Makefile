@@ -37,7 +37,7 @@ remove-foreign:
 	@echo "$(VENV) was made for another folder: making it anew"
 	@rm -rf $(VENV)
 
-check: setup  ## check params.yaml and claims.yaml, and list every error
+check: setup  ## check params.yaml and the statements, and list every error
 	@lenetlab check
 
 repro: check  ## run the pipeline, or what of it is out of date

@@ -8,9 +8,9 @@
 import json
 import shutil
 import subprocess
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -23,6 +23,8 @@ from lenetlab.errors import reporting_errors
 from lenetlab.report.page import COST_COLUMNS
 from lenetlab.settings import params, yaml_file
 from lenetlab.statistics import intervals
+from lenetlab.statistics.claims import answers
+from lenetlab.statistics.claims.answers import Answer
 from lenetlab.statistics.formatting import p_value, percent, points, points_span, span, whole
 from lenetlab.storage import files
 
@@ -44,7 +46,7 @@ class Tables:
 
     accuracies: dict[str, dict[str, float]]  # by variant and seed
     comparisons: list[Row]
-    claims: list[Row]
+    claims: list[Answer]
     costs: Row
 
 
@@ -87,6 +89,7 @@ def write_pages() -> None:
 
 def hydra_overrides(content: Mapping[str, Any]) -> Iterator[str]:
     """The changes of docs/study/study.yaml to params.yaml, as arguments of `dvc exp run --set-param`."""
+    yield f"claims={_hydra_value(content['claims'])}"
     yield from (f"data.{key}={_hydra_value(value)}" for key, value in content["data"].items())
     yield f"study={_hydra_value(content['study'])}"
     yield from (f"++comparisons.{family}={_hydra_value(pairs)}" for family, pairs in content["comparisons"].items())
@@ -110,16 +113,14 @@ def read_tables(folder: Path) -> Tables:
             for name in yaml_file.read_yaml(CHANGES)["study"]
         },
         comparisons=files.read_json(folder / "comparison.json"),
-        claims=files.read_json(folder / "claims.json"),
+        claims=[Answer(**row) for row in files.read_json(folder / "claims.json")],
         costs=files.read_json(folder / "costs.json"),
     )
 
 
 def page(tables: Tables) -> str:
     """docs/study/README.md."""
-    seeds, counts = len(next(iter(tables.accuracies.values()))), Counter(claim["verdict"] for claim in tables.claims)
-    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "undecided"))
-    statements = write.table(("id", "statement", "answer", "found", "reason"), map(_cells, tables.claims), words=5)
+    seeds = len(next(iter(tables.accuracies.values())))
     return f"""\
 # The study of the whole catalogue
 
@@ -155,9 +156,7 @@ images, and the verdict.
 
 ## Statements
 
-{len(tables.claims)} statements from five reports: {verdicts}.
-
-{statements}
+{_statements(tables.claims)}
 
 ## How `lenet5-tuned` was found
 
@@ -292,8 +291,19 @@ parameters), SGD, one-cycle schedule, ten epochs, elastic augmentation.
 {write.table(("settings", "validation accuracy, %", "loss"), lines)}"""
 
 
-def _cells(claim: Row) -> tuple[str, ...]:
-    return tuple(claim[key].replace("|", "\\|") for key in ("id", "statement", "verdict", "found", "reason"))
+def _statements(claims: Sequence[Answer]) -> str:
+    """The totals, and a table per report after the line that says what kind of report it is."""
+    parts = [f"{answers.totals(claims)}."]
+    for report, group in groupby(claims, lambda claim: (claim.report, claim.report_note)):
+        if report[0]:
+            parts.append(f"**{report[0]}**: {report[1]}")
+        parts.append(write.table(("id", "statement", "answer", "found", "reason"), map(_cells, group), words=5))
+    return "\n\n".join(parts)
+
+
+def _cells(claim: Answer) -> tuple[str, ...]:
+    cells = claim.id, claim.statement, claim.verdict, claim.found, claim.reason
+    return tuple(cell.replace("|", "\\|") for cell in cells)
 
 
 def _hydra_value(value: Any) -> str:

@@ -21,7 +21,7 @@ def main() -> None:
         from lenetlab.statistics.claims import answers
         from lenetlab.storage import provenance
 
-        statements = claims.load(paths.CLAIMS, study)
+        statements = claims.load(Path(study.claims), study)
         predictions = inputs.read_predictions(paths.EVALUATIONS, study.study)
         diverged = inputs.read_diverged_seeds(paths.EVALUATIONS, study.study)
         costs = inputs.read_costs(paths.COSTS, study.study)["variants"]

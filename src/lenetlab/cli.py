@@ -26,13 +26,13 @@ def commands() -> None:
         )
 
 
-@commands.command(help="Check params.yaml and claims.yaml, and print how large a difference the study can detect.")
+@commands.command(help="Check params.yaml and the statements, and print how large a difference the study can detect.")
 def check() -> None:
     study = params.load(paths.PARAMS)
     source = Path(study.data.source)
     problems = [f"{paths.PARAMS}: {problem}" for problem in sources.find_problems(source)]
     try:
-        claims.load(paths.CLAIMS, study)
+        claims.load(Path(study.claims), study)
     except UserError as error:
         problems += error.problems
     problems += _incomplete_dvc_files()

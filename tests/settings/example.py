@@ -16,6 +16,7 @@ comparisons:
 settle: {most: 36}
 equivalence_margin: 0.002
 other_margins: {test_loss: 0.005, gap: 0.002, epochs_to: 0.5}
+claims: claims.yaml
 data:
   source: data/mnist.toml
   validation: 5000
@@ -67,6 +68,9 @@ MORE_VARIANTS = """\
     training: {learning_rate: 0.001}
 """  # noqa: E501
 CLAIMS = """\
+resolution: 0.005
+reports:
+  S0: Coursework report; LeNet-5 and an MLP; SGD, ten epochs
 claims:
   - id: S0.1
     kind: parameters
@@ -77,12 +81,14 @@ claims:
   - id: S0.2
     kind: accuracy
     statement: LeNet-5 reaches 99.01 % after ten epochs
+    data: mnist
     variant: lenet5
     epoch: 10
     value: 0.9901
   - id: S0.3
     kind: relation
     statement: Regularisation improves LeNet-5
+    data: mnist
     candidate: lenet5-regularized
     baseline: lenet5
     expected: better
@@ -90,6 +96,7 @@ claims:
   - id: S0.4
     kind: relation
     statement: LeNet-5 has lower losses than the MLP
+    data: mnist
     candidate: lenet5
     baseline: mlp
     measure: [train_loss, test_loss]
@@ -116,8 +123,8 @@ def statement(**keys: object) -> dict:
 
 
 def accuracy(variant: str = "lenet5", **keys: object) -> dict:
-    return statement(kind="accuracy", variant=variant, **keys)
+    return statement(kind="accuracy", variant=variant, data="mnist") | keys
 
 
 def relation(**keys: object) -> dict:
-    return statement(kind="relation", candidate="lenet5", baseline="mlp") | keys
+    return statement(kind="relation", candidate="lenet5", baseline="mlp", data="mnist") | keys

@@ -20,9 +20,9 @@ def with_study(*names: str) -> study_schema.Study:
     return STUDY.model_copy(update={"study": names})
 
 
-def load_claims(folder: Path, *statements: dict) -> list[claims.Claim]:
+def load_claims(folder: Path, *statements: dict, **head: object) -> claims.Statements:
     path = folder / "claims.yaml"
-    path.write_text(json.dumps({"claims": statements}))  # JSON is YAML
+    path.write_text(json.dumps({**head, "claims": statements}))  # JSON is YAML
     return claims.load(path, STUDY)
 
 
@@ -70,14 +70,20 @@ def answer(
     study: Sequence[str] = (),
     outcomes: Sequence[comparison.Outcome] = (),
     costs: Mapping[str, Mapping[str, object]] | None = None,
+    resolution: float = 0.05,
 ) -> answers.Answer:
     """The answer to one statement, from the evaluations in the folder and a study of these variants."""
-    (found,) = answers.decide(load_claims(folder, stated), with_study(*study), outcomes, folder, costs or {})
+    statements = load_claims(folder, stated, resolution=resolution)
+    (found,) = answers.decide(statements, with_study(*study), outcomes, folder, costs or {})
     return found
 
 
-def outcome(candidate: str, baseline: str, verdict: str, difference: float | None = 0.0) -> comparison.Outcome:
+def outcome(
+    candidate: str, baseline: str, verdict: str, difference: float | None = 0.0, **fields: object
+) -> comparison.Outcome:
     """With the fields that statements use; the others are None."""
-    fields = dict.fromkeys(field.name for field in dataclasses.fields(comparison.Outcome))
     used = {"candidate": candidate, "baseline": baseline, "verdict": verdict, "difference": difference}
-    return comparison.Outcome(**fields | used | {"reason": f"{verdict}, as tested"})
+    used |= {"reason": f"{verdict}, as tested", "measure": "test_accuracy", "margin": 0.002}
+    used |= {"p_equivalence_sequential_holm": 0.01 if verdict == "equivalent" else 0.3}
+    names = dict.fromkeys(field.name for field in dataclasses.fields(comparison.Outcome))
+    return comparison.Outcome(**names | used | fields)

@@ -1,6 +1,5 @@
 """The report as one self-contained HTML page and as Markdown, rendered with the templates."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from lenetlab.report.headline import headlines, open_comparisons
 from lenetlab.report.model import Report, VariantSummary
 from lenetlab.report.pictures import COST_AXES, SENSITIVITY_AXES, Picture, draw_all
 from lenetlab.statistics import intervals
-from lenetlab.statistics.claims.answers import Answer
+from lenetlab.statistics.claims import answers
 from lenetlab.statistics.formatting import (
     NONE,
     duration,
@@ -90,7 +89,7 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         cost_axes=COST_AXES,
         setting_labels={setting: label for setting, (label, _) in SENSITIVITY_AXES.items()},
         dark_properties=Markup(style.DARK_PROPERTIES),  # noqa: S704  constant
-        verdict_counts=_verdict_counts(report.answers),
+        statement_totals=answers.totals(report.answers),
         diverged_variants=[variant for variant in report.variants if variant.diverged],
         diverged_seeds=sum(variant.diverged_count for variant in report.variants),
         identity=report.variants[0].record["identity"],
@@ -105,11 +104,6 @@ def _settings(variants: Sequence[VariantSummary]) -> tuple[dict[str, str], list[
     values = {key: {variant.settings.get(key, NONE) for variant in variants} for key in keys}
     shared = {key: values[key].pop() for key in keys if len(values[key]) == 1}
     return shared, [key for key in keys if key not in shared]
-
-
-def _verdict_counts(answers: Sequence[Answer]) -> str:
-    counts = Counter(answer.verdict for answer in answers)
-    return f"{counts['confirmed']} confirmed, {counts['refuted']} refuted, {counts['undecided']} undecided"
 
 
 # Filters of the templates.

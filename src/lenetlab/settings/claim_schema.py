@@ -1,4 +1,4 @@
-"""Every key of claims.yaml: published statements about variants. A kind of statement can have several forms."""
+"""Every key of a file with published statements, such as claims.yaml. A kind of statement can have several forms."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
@@ -16,6 +16,9 @@ from lenetlab.settings import schema
 from lenetlab.settings.messages import name_list, quoted
 
 Catalogue = Mapping[str, schema.Variant]  # the context in which statements are validated
+
+ID_PATTERN, MAX_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", 40
+REPORT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # what an id has before its first dot
 
 LayerKind = Literal[
     "Conv2d", "PartialConv2d", "Linear", "Codes", "BatchNorm1d", "BatchNorm2d", "Dropout", "Flatten",
@@ -38,11 +41,14 @@ SETTINGS = tuple(
     )
 )
 
+RESOLUTION = 0.005  # a fraction of accuracy
+
 # What error messages say is allowed.
 FRACTION = "a fraction more than 0, at most 1 (0.9901 for 99.01 %)"
 POSITIVE = "a whole number from 1"
 BY_NAME = "whole numbers from 0, by name of layer"
 BY_KIND = f"whole numbers from 0, by kind of layer: {', '.join(LAYER_KINDS)}"
+DATA = "the name of a data set: mnist for data/mnist.toml, of your own folder its name"
 CURVE = "test_accuracy, train_accuracy or validation_accuracy"
 RELATION = (
     "test_accuracy (the default) with better, worse or equivalent; parameters with similar, fewer or more;"
@@ -72,19 +78,39 @@ VariantName = Annotated[
     str, AfterValidator(_require_in_catalogue), Field(description="the name of a variant from `variants`")
 ]
 Setting = Annotated[str, AfterValidator(_require_setting), Field(description=f"one of {', '.join(SETTINGS)}")]
+DataName = Annotated[str, Field(pattern=ID_PATTERN, max_length=100)]
+ReportName = Annotated[str, Field(pattern=REPORT_PATTERN, max_length=MAX_ID)]
 Curve = Literal["test_accuracy", "train_accuracy", "validation_accuracy"]
 Measure = Literal["train_loss", "test_loss", "gap", "epochs_to", "seconds", "memory", "latency"]
+
+
+class ClaimFile(schema.StrictModel):
+    """The keys of the file. Its statements are validated one by one."""
+
+    resolution: float = Field(default=RESOLUTION, gt=0, lt=1, description="a fraction more than 0, below 1")
+    reports: dict[ReportName, Annotated[str, Field(min_length=1, max_length=300)]] = Field(
+        default_factory=dict,
+        description="names of reports (letters, digits, _ and -), each with a text of 1 to 300 characters",
+    )
+    claims: list[Any] = Field(description="a list, [] for no statement")
 
 
 class StatedClaim(schema.StrictModel):
     """The keys of every statement. Some kinds have several forms, with different keys."""
 
     id: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=40,
+        pattern=ID_PATTERN,
+        max_length=MAX_ID,
         description="a text that no other statement has, such as S0.1: letters, digits, . _ and -",
     )
     statement: str = Field(min_length=1, max_length=300, description="a sentence of 1 to 300 characters")
+    data: DataName | None = Field(default=None, description=DATA)  # without effect where counting decides
+
+
+class MeasuredClaim(StatedClaim):
+    """A statement about results, which depend on the data."""
+
+    data: DataName = Field(description=DATA)
 
 
 class PairClaim(StatedClaim):
@@ -140,7 +166,7 @@ class SumClaim(StatedClaim):
     value: int = Field(ge=1, description=POSITIVE)
 
 
-class ReachedClaim(StatedClaim):
+class ReachedClaim(MeasuredClaim):
     """What a variant reaches after an epoch, by default the last."""
 
     kind: Literal["accuracy"]
@@ -170,7 +196,7 @@ class AccuraciesClaim(ReachedClaim):
     values: dict[Curve, Fraction] = Field(min_length=1, description=f"{CURVE}, each with {FRACTION}")
 
 
-class AccuracyRelationClaim(PairClaim):
+class AccuracyRelationClaim(MeasuredClaim, PairClaim):
     """Answered by the declared comparison of the two variants."""
 
     kind: Literal["relation"]
@@ -192,8 +218,8 @@ class CountDifferenceClaim(PairClaim):
     difference: int = Field(ge=1, description=f"{POSITIVE}: parameters, about")
 
 
-class FigureRelationClaim(PairClaim):
-    """Answered by tests over the seeds, or over the rounds of a measurement; of several measures, all must hold."""
+class FigureRelationClaim(MeasuredClaim, PairClaim):
+    """Answered by the declared comparison, or by tests over seeds or rounds; of several measures, all must hold."""
 
     kind: Literal["relation"]
     measure: Annotated[
@@ -242,6 +268,14 @@ class LossClaim(StatedClaim):
     loss: float = Field(ge=0, description="a number from 0 (nats per image, mean)")
     accuracy: Fraction = Field(description=FRACTION)
     variant: VariantName | None = None
+    data: DataName | None = Field(default=None, validate_default=True, description=f"{DATA}, with variant")
+
+    @field_validator("data")
+    @classmethod
+    def _belongs_to_results(cls, data: str | None, info: ValidationInfo) -> str | None:
+        if data is None and info.data.get("variant"):
+            raise ValueError(f"missing; allowed: {DATA}")
+        return data
 
 
 Claim = (

@@ -1,5 +1,6 @@
 """Every other key of params.yaml: which variants are trained, with which seeds and data, and how they are compared."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -60,6 +61,12 @@ class DataSettings(schema.StrictModel):
     validation_seed: schema.Seed = Field(description="a whole number from 0 to 4294967295")
     duplicates: Literal["error", "drop"] = Field(description="error or drop")
 
+    @property
+    def name(self) -> str:
+        """What statements call the data: mnist for data/mnist.toml; of a folder its name."""
+        source = Path(self.source)
+        return source.stem if source.suffix == ".toml" else source.name
+
 
 class CostSettings(schema.StrictModel):
     """How precisely `stages/cost.py` measures."""
@@ -118,6 +125,9 @@ class Study(schema.StrictModel):
         gt=0, lt=1, description="a number more than 0, below 1 (difference of test accuracy)"
     )
     other_margins: OtherMargins
+    claims: str = Field(
+        min_length=1, max_length=4096, description="a path: claims.yaml, or another file with published statements"
+    )
     data: DataSettings
     training: schema.Training
     cost: CostSettings

@@ -1,1 +1,1 @@
-"""Published statements, checked against the study: confirmed, refuted or undecided."""
+"""Published statements, checked against the study: confirmed, consistent, refuted, undecided or not applicable."""

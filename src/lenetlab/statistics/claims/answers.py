@@ -1,9 +1,10 @@
-"""The answer to every statement of claims.yaml, as claims.json holds them."""
+"""The answer to every statement, as claims.json holds them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lenetlab.settings import study_schema
 from lenetlab.settings.claim_schema import (
@@ -19,8 +20,10 @@ from lenetlab.settings.claim_schema import (
     FigureRelationClaim,
     LayerCountClaim,
     LossClaim,
+    MeasuredClaim,
     SumClaim,
 )
+from lenetlab.settings.claims import Statements
 from lenetlab.statistics import comparison
 from lenetlab.statistics.claims import counts, measurements
 from lenetlab.statistics.claims.evidence import ClaimVerdict, Evidence, Finding, combine, read_results
@@ -36,10 +39,13 @@ class Answer:
     verdict: ClaimVerdict
     found: str  # the measured or counted value, short; "–" if there is none
     reason: str  # a sentence without its full stop
+    exact: bool  # decided by counting; otherwise tested at 5 %
+    report: str | None  # the name of the report that the statement is from
+    report_note: str | None  # what kind of report it is and how it trained
 
 
 def decide(
-    claims: Sequence[Claim],
+    statements: Statements,
     study: study_schema.Study,
     outcomes: Sequence[comparison.Outcome],
     evaluations: Path,
@@ -49,14 +55,47 @@ def decide(
 
     Reads the evaluations of the study's variants that a statement names. `costs`: the variants of costs.json.
     """
-    named = {getattr(claim, key, None) for claim in claims for key in ("variant", "candidate", "baseline")}
+    named = {getattr(claim, key, None) for claim in statements.claims for key in ("variant", "candidate", "baseline")}
     results = {
         name: read_results(evaluations / name)
         for name in study.study
         if name in named and (evaluations / name).is_dir()
     }
-    evidence = Evidence(study, outcomes, results, costs)
-    return [Answer(claim.id, claim.kind, claim.statement, *astuple(_finding(claim, evidence))) for claim in claims]
+    evidence = Evidence(study, outcomes, results, costs, statements.resolution)
+    found = []
+    for claim in statements.claims:
+        finding, report = _finding(claim, evidence), statements.report_of(claim)
+        answer = Answer(
+            id=claim.id,
+            kind=claim.kind,
+            statement=claim.statement,
+            verdict=finding.verdict,
+            found=finding.found,
+            reason=finding.reason,
+            exact=_is_exact(claim),
+            report=report,
+            report_note=statements.reports[report] if report else None,
+        )
+        found.append(answer)
+    return found
+
+
+def totals(answers: Sequence[Answer]) -> str:
+    """How many statements have each verdict, how many are exact, and how many are tested."""
+    counts = Counter(answer.verdict for answer in answers)
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(ClaimVerdict) if counts[verdict])
+    exact = sum(answer.exact for answer in answers)
+    tested = sum(not answer.exact and answer.verdict != "not applicable" for answer in answers)
+    return (
+        f"{len(answers)} {'statement' if len(answers) == 1 else 'statements'}: {verdicts};"
+        f" {exact} {'is' if exact == 1 else 'are'} exact, {tested} {'is' if tested == 1 else 'are'} tested at 5 % each"
+    )
+
+
+def _is_exact(claim: Claim) -> bool:
+    if isinstance(claim, LossClaim):
+        return claim.variant is None or measurements.is_impossible(claim)
+    return not isinstance(claim, MeasuredClaim)
 
 
 def _finding(claim: Claim, evidence: Evidence) -> Finding:
@@ -67,10 +106,7 @@ def _finding(claim: Claim, evidence: Evidence) -> Finding:
             total = sum(claim.terms)
             return counts.compare_count(f"the terms add up to {total:,}", claim.value, total)
         case AccuracyClaim() | AccuraciesClaim():
-            stated = dict[str, float](claim.values.items())
-            return measurements.stated_values(
-                claim.variant, stated, evidence, claim.epoch, claim.within, claim.at_least
-            )
+            return measurements.reached(claim, evidence)
         case AccuracyRelationClaim():
             return measurements.accuracy_relation(claim, evidence)
         case CountRelationClaim():

@@ -70,6 +70,9 @@ def stated(measure: str, value: float) -> str:
     return MEASURES[measure].stated(value)
 
 
-def gain(difference: float | None, sign: int = 1) -> str:
-    """A difference of test accuracies with its unit; a dash if there is none."""
-    return formatting.NONE if difference is None else f"{formatting.points(sign * difference)} percentage points"
+def difference(measure: str, value: float | None) -> str:
+    """The difference of two values with its sign and unit; a dash if there is none, no sign if it rounds to zero."""
+    if value is None:
+        return formatting.NONE
+    size = distance(measure, abs(value))
+    return size if size == distance(measure, 0.0) else f"{'+' if value > 0 else '−'}{size}"

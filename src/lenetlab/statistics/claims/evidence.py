@@ -12,7 +12,8 @@ from lenetlab.statistics import comparison, formatting
 from lenetlab.statistics.claims import claim_text
 from lenetlab.storage import paths, stage_outputs
 
-ClaimVerdict = Literal["confirmed", "refuted", "undecided"]
+# Consistent: the study does not contradict a stated value. In the order in which totals list them.
+ClaimVerdict = Literal["confirmed", "consistent", "refuted", "undecided", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Evidence:
     outcomes: Sequence[comparison.Outcome]
     evaluations: Mapping[str, VariantResults]
     costs: Mapping[str, Mapping[str, Any]]  # costs.json, by variant: one value per round for each measure
+    resolution: float  # the widest half-width, as a fraction of accuracy, with which a value is consistent
 
     def layers(self, name: str) -> list[dict[str, Any]]:
         """The layer table of any variant of the catalogue, trained or not."""
@@ -74,6 +76,17 @@ class Evidence:
 
         definition = self.study.variants[name]
         return layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size)
+
+    def on_other_data(self, data: str | None) -> Finding | None:
+        """The answer if a statement is about results on other data than those of the study."""
+        here = self.study.data
+        if data is None or data == here.name:
+            return None
+        return Finding(
+            "not applicable",
+            formatting.NONE,
+            f"it is about results on {data}; this study has {here.name} ({here.source})",
+        )
 
     def not_evaluated(self, *names: str) -> Finding | None:
         """The answer if one of these variants has no evaluation."""
@@ -103,9 +116,9 @@ def undecided(reason: str) -> Finding:
 
 
 def combine(parts: Iterable[Finding]) -> Finding:
-    """The answer from all parts: refuted if one is, else undecided if one is. Reasons of other parts are left out."""
+    """The answer from all parts: the first of these verdicts that a part has. Reasons of other parts are left out."""
     parts = list(parts)
-    verdicts: tuple[ClaimVerdict, ...] = ("refuted", "undecided", "confirmed")
+    verdicts: tuple[ClaimVerdict, ...] = ("refuted", "undecided", "not applicable", "consistent", "confirmed")
     verdict = next(verdict for verdict in verdicts if verdict in {part.verdict for part in parts})
     found = dict.fromkeys(part.found for part in parts if part.found != formatting.NONE)
     reasons = dict.fromkeys(part.reason for part in parts if part.verdict == verdict)

@@ -1,17 +1,25 @@
 """Statements that measurements decide: accuracies, losses, costs, and relations between two variants.
 
-A stated value is compared with what one more training would show, a stated relation with tests over the seeds. Each
-statement is judged alone, without a correction for their number; declared comparisons keep Holm's correction.
+A stated value is compared with what one more training would show, a stated relation with the declared comparison or
+tested over the seeds. Each statement is judged alone, without a correction for their number; declared comparisons keep
+Holm's correction.
 """
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from lenetlab.settings.claim_schema import AccuracyRelationClaim, FigureRelationClaim, LossClaim
+from lenetlab.settings.claim_schema import (
+    AccuraciesClaim,
+    AccuracyClaim,
+    AccuracyRelationClaim,
+    FigureRelationClaim,
+    LossClaim,
+)
 from lenetlab.statistics import comparison, formatting, intervals, significance
 from lenetlab.statistics.claims import claim_text, counts
 from lenetlab.statistics.claims.evidence import (
@@ -23,8 +31,17 @@ from lenetlab.statistics.claims.evidence import (
     not_finite,
     undecided,
 )
+from lenetlab.statistics.verdict import Verdict
 
 TIE = 1e-12  # limits that are closer are equal: far less than one image, far more than a rounding error
+
+
+def reached(claim: AccuracyClaim | AccuraciesClaim, evidence: Evidence) -> Finding:
+    """Accuracies that a variant reaches."""
+    if other := evidence.on_other_data(claim.data):
+        return other
+    stated = dict[str, float](claim.values.items())
+    return stated_values(claim.variant, stated, evidence, claim.epoch, claim.within, claim.at_least)
 
 
 def stated_values(
@@ -46,29 +63,35 @@ def stated_values(
     parts = []
     for measure, value in stated.items():
         values = results.curve_values(measure, epoch)
-        part = not_finite(variant, measure, values) or _stated_value(measure, value, values, within, at_least)
+        part = not_finite(variant, measure, values)
+        if part is None and at_least:
+            part = _mean_in_range(measure, values, value, math.inf)
+        elif part is None and within is not None:
+            part = _mean_in_range(measure, values, value - within, value + within)
+        elif part is None:
+            part = _one_more_training(measure, value, values, evidence.resolution)
         name = claim_text.MEASURES[measure].name
         parts.append(replace(part, found=f"{name} {part.found}") if len(stated) > 1 else part)
     return combine(parts)
 
 
-def _stated_value(
-    measure: str, stated: float, values: Sequence[float], within: float | None, at_least: bool
-) -> Finding:
-    if at_least:
-        return _mean_in_range(measure, values, stated, math.inf)
-    if within is not None:
-        return _mean_in_range(measure, values, stated - within, stated + within)
+def _one_more_training(measure: str, stated: float, values: Sequence[float], resolution: float) -> Finding:
+    """Whether one more training may reach a stated value; that it may is no evidence that this value is typical."""
     mean, prediction = claim_text.figure(measure, statistics.mean(values)), intervals.prediction_interval(values)
     if prediction is None:
         return Finding("undecided", f"{mean}, one training", intervals.ONE_SEED)
     low, high = prediction
-    found = f"{mean}, one more training {claim_text.interval(measure, low, high)}"
+    half = claim_text.distance(measure, (high - low) / 2)
+    found = f"{mean}, one more training {claim_text.interval(measure, low, high)} (± {half})"
     name = claim_text.MEASURES[measure].name
     interval = f"the 95 % prediction interval for the {name} of one more training ({len(values)} seeds)"
     text = claim_text.stated(measure, stated)
     if low <= stated <= high:
-        return Finding("confirmed", found, f"{text} lies inside {interval}")
+        if measure.endswith("accuracy") and (high - low) / 2 > resolution + TIE:
+            limit = claim_text.distance(measure, resolution)
+            reason = f"{text} lies inside {interval}, but ± {half} is wider than the resolution of {limit}"
+            return Finding("undecided", found, reason)
+        return Finding("consistent", found, f"{text} lies inside {interval}, ± {half}: not contradicted")
     distance, side = (low - stated, "below") if stated < low else (stated - high, "above")
     return Finding("refuted", found, f"{text} lies {claim_text.distance(measure, distance)} {side} {interval}")
 
@@ -99,41 +122,93 @@ def _mean_in_range(measure: str, values: Sequence[float], least: float, most: fl
 
 def accuracy_relation(claim: AccuracyRelationClaim, evidence: Evidence) -> Finding:
     """Better, worse or equivalent, and perhaps fewer or more parameters."""
-    parts = [_declared_comparison(claim, evidence)]
+    parts = [evidence.on_other_data(claim.data) or _accuracy_comparison(claim, evidence)]
     if claim.parameters:
         parts.append(counts.relate_counts(claim, claim.parameters, evidence.study))
     return combine(parts)
 
 
-def _declared_comparison(claim: AccuracyRelationClaim, evidence: Evidence) -> Finding:
-    """The verdict of the declared comparison, whichever of the two is its candidate."""
-    verdict, points, reason = _outcome(claim.candidate, claim.baseline, evidence.outcomes)
-    if verdict is None:
+def _accuracy_comparison(claim: AccuracyRelationClaim, evidence: Evidence) -> Finding:
+    outcome = _declared(claim.candidate, claim.baseline, "test_accuracy", None, evidence.outcomes)
+    if outcome is None:
         return evidence.not_evaluated(claim.candidate, claim.baseline) or undecided(
             f"{claim.candidate} and {claim.baseline} are not compared; declare the pair under `comparisons`"
         )
+    finding = _equivalence(outcome) if claim.expected == "equivalent" else _direction(claim.expected, outcome)
+    notes = [finding.reason]
     for name in claim.alone:
-        alone, gain, _ = _outcome(name, claim.baseline, evidence.outcomes)
-        reason += f"; {name} alone: {f'{alone} ({gain})' if alone else 'not compared'}"
-    answers: dict[str, ClaimVerdict] = {claim.expected: "confirmed", "inconclusive": "undecided"}
-    return Finding(answers.get(verdict, "refuted"), points, reason)
+        alone = _declared(name, claim.baseline, "test_accuracy", None, evidence.outcomes)
+        result = f"{alone.verdict} ({_difference(alone)})" if alone else "not compared"
+        notes.append(f"{name} alone: {result}")
+    return replace(finding, reason="; ".join(notes))
 
 
-def _outcome(candidate: str, baseline: str, outcomes: Sequence[comparison.Outcome]) -> tuple[str | None, str, str]:
-    """Verdict, difference and reason, seen from the candidate; no verdict if the two are not compared."""
+def _declared(
+    candidate: str, baseline: str, measure: str, accuracy: float | None, outcomes: Sequence[comparison.Outcome]
+) -> comparison.Outcome | None:
+    """The declared comparison of two variants by a measure, seen from this candidate; None if they are not compared."""
     for outcome in outcomes:
+        if (outcome.measure, outcome.accuracy) != (measure, accuracy):
+            continue
         if (outcome.candidate, outcome.baseline) == (candidate, baseline):
-            return outcome.verdict, claim_text.gain(outcome.difference), outcome.reason
+            return outcome
         if (outcome.candidate, outcome.baseline) == (baseline, candidate):
-            verdict = {"better": "worse", "worse": "better"}.get(outcome.verdict, outcome.verdict)
-            reason = f"in the declared order, {baseline} against {candidate}: {outcome.reason}"
-            return verdict, claim_text.gain(outcome.difference, -1), reason
-    return None, formatting.NONE, ""
+            return _reversed(outcome)
+    return None
+
+
+def _reversed(outcome: comparison.Outcome) -> comparison.Outcome:
+    """The same comparison with candidate and baseline exchanged, as far as statements use it."""
+    opposite: dict[str, Verdict] = {"better": "worse", "worse": "better"}
+    return replace(
+        outcome,
+        candidate=outcome.baseline,
+        baseline=outcome.candidate,
+        difference=None if outcome.difference is None else -outcome.difference,
+        interval=None if outcome.interval is None else (-outcome.interval[1], -outcome.interval[0]),
+        verdict=opposite.get(outcome.verdict, outcome.verdict),
+        reason=f"in the declared order, {outcome.candidate} against {outcome.baseline}: {outcome.reason}",
+    )
+
+
+def _difference(outcome: comparison.Outcome) -> str:
+    return claim_text.difference(outcome.measure, outcome.difference)
+
+
+def _direction(expected: Literal["better", "worse"], outcome: comparison.Outcome) -> Finding:
+    """Refuted by the opposite verdict alone: of two equivalent variants, one can be better by less than the margin."""
+    found, opposite = _difference(outcome), "worse" if expected == "better" else "better"
+    if outcome.verdict == "equivalent":
+        margin = claim_text.distance(outcome.measure, outcome.margin)
+        what = f"equivalent: a difference, if there is one, is smaller than the margin of {margin}"
+        return Finding("undecided", found, f"{what}; {outcome.reason}")
+    answers: dict[str, ClaimVerdict] = {expected: "confirmed", opposite: "refuted"}
+    return Finding(answers.get(outcome.verdict, "undecided"), found, outcome.reason)
+
+
+def _equivalence(outcome: comparison.Outcome) -> Finding:
+    """Confirmed by its own test, whatever the verdict; refuted if the variants differ by more than the margin."""
+    found, p = _difference(outcome), outcome.p_equivalence_sequential_holm
+    margin = claim_text.distance(outcome.measure, outcome.margin)
+    test = f"the test of equivalence gives p {formatting.p_equals(p)} after Holm's correction"
+    if p < intervals.LEVEL:
+        return Finding("confirmed", found, f"{test}, so the difference is smaller than the margin of {margin}")
+    low, high = outcome.interval or (0.0, 0.0)
+    if outcome.verdict in ("better", "worse") and (low > outcome.margin or high < -outcome.margin):
+        where = f"the whole 95 % interval lies outside the margin of ± {margin}"
+        return Finding("refuted", found, f"{where}; {outcome.reason}")
+    return Finding("undecided", found, f"{test}; {outcome.reason}")
 
 
 def value_relation(claim: FigureRelationClaim, measure: str, evidence: Evidence) -> Finding:
-    """Less or more only if both tests, over the seeds or the rounds of stage cost, find a difference."""
+    """Less or more by the declared comparison; without one, if both tests, over seeds or rounds, find a difference."""
+    if other := evidence.on_other_data(claim.data):
+        return other
     names = claim.candidate, claim.baseline
+    accuracy = claim.accuracy if measure == "epochs_to" else None
+    if outcome := _declared(*names, measure, accuracy, evidence.outcomes):
+        finding = _direction("better" if claim.expected == "less" else "worse", outcome)  # better: lower
+        return replace(finding, found=f"{_name(claim, measure)}: {finding.found}")
     cost = claim_text.MEASURES[measure].cost
     if missing := evidence.not_evaluated(*names) if cost else evidence.incomplete(*names):
         return missing
@@ -170,7 +245,7 @@ def _samples(
     claim: FigureRelationClaim, measure: str, variants: Sequence[VariantResults]
 ) -> tuple[str, list[list[float]], str]:
     """What is measured; a value per seed for candidate and baseline; and a note to add to the reason."""
-    name = claim_text.MEASURES[measure].name
+    name = _name(claim, measure)
     if measure == "gap":
         pairs = [
             zip(variant.training_set_values("accuracy"), variant.curve_values("test_accuracy"), strict=True)
@@ -186,7 +261,7 @@ def _samples(
             f" {most + 1} epochs"
         )
         any_late = any(most + 1 in values for values in samples)
-        return f"{name} to {claim_text.stated('test_accuracy', claim.accuracy)}", samples, note if any_late else ""
+        return name, samples, note if any_late else ""
     if measure == "train_loss":
         samples = [variant.training_set_values("loss") for variant in variants]
         if all(math.isfinite(value) for values in samples for value in values):
@@ -195,13 +270,32 @@ def _samples(
     return name, [variant.curve_values(measure) for variant in variants], ""
 
 
-def stated_loss(claim: LossClaim, evidence: Evidence) -> Finding:
+def _name(claim: FigureRelationClaim, measure: str) -> str:
+    name = claim_text.MEASURES[measure].name
+    if measure == "epochs_to" and claim.accuracy is not None:
+        return f"{name} to {claim_text.stated('test_accuracy', claim.accuracy)}"
+    return name
+
+
+def is_impossible(claim: LossClaim) -> bool:
+    """Whether no network can have this loss at this accuracy."""
+    return claim.loss < _least_loss(claim.accuracy)
+
+
+def _least_loss(accuracy: float) -> float:
     """A misread image gives its label at most half of the probability, so its loss is at least ln 2."""
-    least = (1 - claim.accuracy) * math.log(2)
-    misread, bound = claim_text.stated("test_accuracy", 1 - claim.accuracy), f"at least {least:.4f}"
+    return (1 - accuracy) * math.log(2)
+
+
+def stated_loss(claim: LossClaim, evidence: Evidence) -> Finding:
+    """Refuted if it is impossible; otherwise compared with the results of the variant, if one is named."""
+    misread = claim_text.stated("test_accuracy", 1 - claim.accuracy)
+    bound = f"at least {_least_loss(claim.accuracy):.4f}"
     mean = f"{misread} misread images give a mean loss of {bound}"
-    if claim.loss < least:
+    if is_impossible(claim):
         return Finding("refuted", bound, f"impossible: each misread image has a loss of at least ln 2, so {mean}")
     if claim.variant is None:
         return Finding("undecided", bound, f"possible, as {mean}; name a variant to compare it with measured losses")
+    if other := evidence.on_other_data(claim.data):
+        return other
     return stated_values(claim.variant, {"test_loss": claim.loss, "test_accuracy": claim.accuracy}, evidence)

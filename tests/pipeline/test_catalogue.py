@@ -1,7 +1,7 @@
 """The study in docs/study: its tables agree with study.yaml and with each other, and the pages with the tables.
 
-The study is finished, so these tests must not fail if params.yaml or claims.yaml gets more variants or statements, or
-other seeds.
+The study is finished, so these tests must not fail if params.yaml or docs/study/claims.yaml gets more variants or
+statements, or other seeds.
 """
 
 from collections import Counter
@@ -53,11 +53,13 @@ def test_the_changes_are_valid_for_params_yaml(tmp_path):
 
 def test_the_changes_are_written_in_hydras_grammar():
     content = {
+        "claims": "docs/study/claims.yaml",
         "data": {"validation": 0},
         "study": ["a-b", "c"],
         "comparisons": {"f": [{"candidate": "a-b", "baseline": "c"}]},
     }
     assert list(study.hydra_overrides(content)) == [
+        "claims=docs/study/claims.yaml",
         "data.validation=0",
         "study=[a-b,c]",
         "++comparisons.f=[{candidate:a-b,baseline:c}]",
@@ -128,23 +130,33 @@ def test_typical_variances_are_the_medians_of_these_comparisons(tables):
 
 
 def test_statements_have_these_answers(tables):
-    assert Counter(row["verdict"] for row in tables.claims) == {"refuted": 24, "confirmed": 20, "undecided": 2}
-    assert len({row["id"] for row in tables.claims}) == len(tables.claims)
+    assert Counter(row.verdict for row in tables.claims) == {"refuted": 24, "confirmed": 20, "undecided": 2}
+    assert len({row.id for row in tables.claims}) == len(tables.claims)
 
 
-def test_statements_are_those_of_claims_yaml(tables):
+def test_statements_are_those_of_the_studys_file(tables):
     """Statements that were added or removed since the study do not matter."""
-    stated = {claim["id"]: claim for claim in read_yaml(ROOT / "claims.yaml")["claims"]}
+    content = read_yaml(ROOT / CHANGES["claims"])
+    stated = {claim["id"]: claim for claim in content["claims"]}
     for row in tables.claims:
-        if claim := stated.get(row["id"]):
-            assert (row["kind"], row["statement"]) == (claim["kind"], claim["statement"])
+        if claim := stated.get(row.id):
+            assert (row.kind, row.statement) == (claim["kind"], claim["statement"])
+            assert row.report_note == content["reports"][row.report]
+
+
+def test_the_statements_of_each_report_follow_the_line_about_it(tables):
+    page = study.page(tables)
+    for report in ("S0", "S1", "S2", "S3", "S4"):
+        rows = [row for row in tables.claims if row.report == report]
+        table = page.partition(f"\n**{report}**: {rows[0].report_note}\n\n")[2].partition("\n\n")[0]
+        assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {row.id}" for row in rows]
 
 
 def test_every_statement_about_a_difference_of_accuracies_has_its_comparison(tables):
     declared = {pair for pairs in FAMILIES.values() for pair in pairs}
     declared |= {(baseline, candidate) for candidate, baseline in declared}
-    answered = {row["id"] for row in tables.claims}
-    for claim in read_yaml(ROOT / "claims.yaml")["claims"]:
+    answered = {row.id for row in tables.claims}
+    for claim in read_yaml(ROOT / CHANGES["claims"])["claims"]:
         if claim["id"] in answered and claim.get("expected") in ("better", "worse", "equivalent"):
             needed = {(name, claim["baseline"]) for name in (claim["candidate"], *claim.get("alone", ()))}
             assert needed <= declared, claim["id"]
@@ -152,7 +164,7 @@ def test_every_statement_about_a_difference_of_accuracies_has_its_comparison(tab
 
 def test_answers_about_accuracies_repeat_the_reasons_of_the_comparisons(tables):
     reasons = [row["reason"] for row in tables.comparisons]
-    answers = [row["reason"] for row in tables.claims if "interval over seeds and images" in row["reason"]]
+    answers = [row.reason for row in tables.claims if "interval over seeds and images" in row.reason]
     assert answers
     assert all(any(reason in answer for reason in reasons) for answer in answers)
 

@@ -119,7 +119,7 @@ def test_check_lists_the_errors_of_both_files_and_of_the_source(project, lenetla
     assert result.status == 1
     assert result.err.splitlines() == [
         f"error: params.yaml: {sources.find_problems(Path('my/digits'))[0]}",
-        "claims.yaml: claims[0].kind: 'guess' is not allowed; allowed: parameters, accuracy, relation, structure, loss",
+        "claims.yaml: claims[0] (a).kind: 'guess' is not allowed; allowed: parameters, accuracy, relation, structure, loss",
     ]
 
 
@@ -141,6 +141,16 @@ def test_check_finds_a_device_that_does_not_exist(project, lenetlab):
 def test_check_without_files(project, lenetlab):
     (project / "claims.yaml").unlink()
     assert lenetlab("check").err == "error: claims.yaml: cannot be read: No such file or directory\n"
+
+
+def test_check_reads_the_statements_that_params_yaml_names(project, lenetlab):
+    write_settings(project, ("claims: claims.yaml", "claims: my/statements.yaml"))
+    assert lenetlab("check").err == "error: my/statements.yaml: cannot be read: No such file or directory\n"
+    (project / "my").mkdir()
+    (project / "claims.yaml").rename(project / "my" / "statements.yaml")
+    assert lenetlab("check").status == 0
+    (project / "my" / "statements.yaml").write_text("claims: [7]")
+    assert lenetlab("check").err.startswith("error: my/statements.yaml: claims[0]: 7 is not allowed; allowed: a block")
 
 
 COMMANDS = [

@@ -25,10 +25,19 @@ ORIGIN = {
     **{"commit": "c0ffee", "dirty": True, "python": "3.11.7"},
     **{"numpy": "2.4.6", "torch": "2.15.0", "lenetlab": "0.1.0"},
 }
+REPORTS = {"S0": "Coursework report; SGD | ten epochs", "S2": "Another <report>"}
 ANSWERS = [
-    Answer("S0.1", "parameters", "LeNet-5 has 44,526 parameters", "refuted", "44,426", "it has 100 fewer"),
-    Answer("S0.4", "parameters", "The MLP has 49,950", "confirmed", "49,950", "its layers add up to it"),
-    Answer("S2.9", "relation", "It takes | longer", "undecided", "–", "no time <was> measured; run `make <b>`"),
+    Answer(*fields, exact=exact, report=report, report_note=REPORTS.get(report))
+    for report, exact, fields in (
+        ("S0", True, ("S0.1", "parameters", "LeNet-5 has 44,526", "refuted", "44,426", "it has 100 fewer")),
+        ("S0", True, ("S0.4", "parameters", "The MLP has 49,950", "confirmed", "49,950", "its layers add up to it")),
+        (
+            "S2",
+            False,
+            ("S2.9", "relation", "It takes | longer", "undecided", "–", "no time <was> measured; run `make <b>`"),
+        ),
+        (None, False, ("mine", "accuracy", "It reaches 99 %", "consistent", "99.01 %", "not contradicted")),
+    )
 ]
 
 Diverged = Mapping[str, Mapping[int, int]]  # by variant and seed: the epoch

@@ -7,7 +7,7 @@ import pytest
 
 from lenetlab.errors import UserError
 from lenetlab.networks import build, custom_layers, layer_table
-from lenetlab.settings import claim_schema, claims, params, schema, study_schema
+from lenetlab.settings import claim_schema, claims, params, schema, study_schema, yaml_file
 from lenetlab.statistics.claims import claim_text
 from tests.settings import example
 from tests.settings.example import accuracy, relation, statement
@@ -20,9 +20,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> study_schema.Study:
     return params.load(example.write_params(tmp_path_factory.mktemp("study")))
 
 
-def load(folder: Path, study: study_schema.Study, *entries: object) -> list[claim_schema.Claim]:
+def load(folder: Path, study: study_schema.Study, *entries: object, **head: object) -> claims.Statements:
     path = folder / "claims.yaml"
-    path.write_text(json.dumps({"claims": entries}))  # JSON is YAML
+    path.write_text(json.dumps({**head, "claims": entries}))  # JSON is YAML
     return claims.load(path, study)
 
 
@@ -41,22 +41,101 @@ def test_each_form_is_recognised_by_its_keys(tmp_path, study):
         "LayerCountClaim": statement(kind="structure", variant="mlp", layers={"Linear": 2}),
         "AddedLayersClaim": statement(kind="structure", candidate="lenet5", baseline="mlp", added={"Conv2d": 2}),
         "DifferentSettingClaim": statement(kind="structure", candidate="lenet5", baseline="mlp", differs="input.size"),
-        "LossClaim": statement(kind="loss", loss=0.1, accuracy=0.9, variant="mlp"),
+        "LossClaim": statement(kind="loss", loss=0.1, accuracy=0.9),
+        "MeasuredLossClaim": statement(kind="loss", loss=0.1, accuracy=0.9, variant="mlp", data="mnist"),
     }
-    loaded = load(tmp_path, study, *(keys | {"id": name} for name, keys in forms.items()))
+    loaded = load(tmp_path, study, *(keys | {"id": name} for name, keys in forms.items())).claims
     assert [type(claim).__name__ for claim in loaded] == [claim.id for claim in loaded] == list(forms)
     assert {form for forms in claim_schema.FORMS.values() for form in forms} == {type(claim) for claim in loaded}
 
 
 def test_one_measure_may_be_written_without_a_list(tmp_path, study):
-    (claim,) = load(tmp_path, study, relation(measure="gap", expected="less"))
+    (claim,) = load(tmp_path, study, relation(measure="gap", expected="less")).claims
     assert claim.measure == ("gap",)
 
 
-def errors_of(folder: Path, study: study_schema.Study, *entries: object) -> list[str]:
+def test_a_statement_is_from_the_report_that_its_id_begins_with(tmp_path, study):
+    ids = ("S0.1", "S0.1.2", "S0", "S00.1", "S1.1")
+    entries = [accuracy(id=name, value=0.9) for name in ids]
+    loaded = load(tmp_path, study, *entries, reports={"S0": "A report", "S00": "Another"})
+    assert [loaded.report_of(claim) for claim in loaded.claims] == ["S0", "S0", None, "S00", None]
+    assert loaded.reports == {"S0": "A report", "S00": "Another"}
+
+
+def test_the_resolution_is_half_a_point_unless_the_file_says_otherwise(tmp_path, study):
+    assert load(tmp_path, study).resolution == 0.005
+    assert load(tmp_path, study, resolution=0.02).resolution == 0.02
+
+
+COUNTED = {
+    "parameters": statement(kind="parameters", variant="mlp", value=1),
+    "sum": statement(kind="parameters", terms=[1], value=1),
+    "similar": statement(kind="relation", candidate="lenet5", baseline="mlp", measure="parameters", expected="similar"),
+    "structure": statement(kind="structure", variant="mlp", layers={"Linear": 2}),
+    "loss": statement(kind="loss", loss=0.1, accuracy=0.9),
+}
+
+
+def test_a_statement_about_results_names_its_data(tmp_path, study):
+    for entry in COUNTED.values():
+        assert load(tmp_path, study, entry)
+        assert load(tmp_path, study, entry | {"data": "mnist"})
+    measured = (
+        accuracy(value=0.9),
+        accuracy(values={"test_accuracy": 0.9}),
+        relation(expected="better"),
+        relation(expected="less", measure="seconds"),
+        statement(kind="loss", loss=0.1, accuracy=0.9, variant="mlp", data="mnist"),
+    )
+    for entry in measured:
+        assert load(tmp_path, study, entry)
+        without = {key: value for key, value in entry.items() if key != "data"}
+        (line,) = errors_of(tmp_path, study, without)
+        assert line.startswith(
+            "claims[0] (X1).data: missing; allowed: the name of a data set: mnist for data/mnist.toml,"
+        )
+        for wrong in ("data/mnist.toml", "", 7, None, "a b"):
+            (line,) = errors_of(tmp_path, study, entry | {"data": wrong})
+            assert line.startswith("claims[0] (X1).data: ")
+            assert "allowed: the name of a data set" in line
+
+
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        ({"resolution": 0}, "resolution: 0 is not allowed; allowed: a fraction more than 0, below 1"),
+        ({"resolution": 0.5, "rsolution": 0.5}, "rsolution: unknown key; allowed: resolution, reports, claims"),
+        (
+            {"reports": ["X"]},
+            "reports: ['X'] is not allowed; allowed: names of reports (letters, digits, _ and -), each",
+        ),
+        ({"reports": {"X": ""}}, "reports.X: '' is not allowed; allowed: names of reports (letters, digits, _ and -)"),
+        ({"reports": {"X.1": "a"}}, "reports: 'X.1' is not allowed; allowed: names of reports"),
+        (
+            {"reports": {"Y": "a"}},
+            "reports.Y: no statement is from it; allowed: what an id has before its first dot, su",
+        ),
+    ],
+)
+def test_an_error_about_the_whole_file_names_the_key(tmp_path, study, head, line):
+    (problem,) = errors_of(tmp_path, study, accuracy(id="X.1", value=0.9), **head)
+    assert problem.startswith(line)
+
+
+def test_errors_about_the_file_and_its_statements_are_listed_at_once(tmp_path, study):
+    errors = errors_of(tmp_path, study, accuracy(id="X.1", value=9), resolution=9, reports={"Y": "a", "X": 1})
+    assert [error.split(": ")[0] for error in errors] == [
+        "resolution",
+        "reports.X",
+        "claims[0] (X.1).value",
+        "reports.Y",
+    ]
+
+
+def errors_of(folder: Path, study: study_schema.Study, *entries: object, **head: object) -> list[str]:
     """The lines of the error, without the name of the file."""
     with pytest.raises(UserError) as caught:
-        load(folder, study, *entries)
+        load(folder, study, *entries, **head)
     return [line.removeprefix(f"{folder / 'claims.yaml'}: ") for line in caught.value.problems]
 
 
@@ -94,7 +173,7 @@ def errors_of(folder: Path, study: study_schema.Study, *entries: object) -> list
         ),
         (
             accuracy(value=0.9, valeu=0.9),
-            ".valeu: unknown key; allowed: id, kind, statement and variant, epoch, within,",
+            ".valeu: unknown key; allowed: id, kind, statement, data and variant, epoch, within,",
         ),
         (
             statement(kind="parameters", variant="mlp", value=1.5),
@@ -127,7 +206,7 @@ def errors_of(folder: Path, study: study_schema.Study, *entries: object) -> list
         (statement(kind="parameters", terms=[1, 2]), ".value: missing; allowed: a whole number from 1"),
         (
             statement(kind="parameters", terms=[1, 2], value=3, variant="mlp"),
-            ".terms: unknown key; allowed: id, kind, statement and variant, value, layers, inputs; or terms, value",
+            ".terms: unknown key; allowed: id, kind, statement, data and variant, value, layers, inputs; or terms",
         ),
         (
             relation(),
@@ -186,7 +265,8 @@ def errors_of(folder: Path, study: study_schema.Study, *entries: object) -> list
 )
 def test_an_error_names_key_value_and_what_is_allowed(tmp_path, study, wrong, line):
     (problem,) = errors_of(tmp_path, study, accuracy(id="right", value=0.9), wrong)
-    assert problem.startswith(f"claims[1]{line}")
+    has_valid_id = isinstance(wrong, dict) and wrong["id"] == "X1"
+    assert problem.startswith(f"claims[1] (X1){line}" if has_valid_id else f"claims[1]{line}")
 
 
 def test_all_errors_are_listed_at_once_and_equal_ones_in_one_line(tmp_path, study):
@@ -194,7 +274,7 @@ def test_all_errors_are_listed_at_once_and_equal_ones_in_one_line(tmp_path, stud
         tmp_path,
         study,
         accuracy(value=0.9),
-        {"kind": "accuracy", "variant": "mlpp", "value": 98, "within": 2, "colour": "red"},
+        {"kind": "accuracy", "data": "mnist", "variant": "mlpp", "value": 98, "within": 2, "colour": "red"},
         accuracy(value=0.9),
         7,
         statement(kind="structure", variant="mlp", layers={"Conv3d": 1, "Linear": -1}),
@@ -202,9 +282,9 @@ def test_all_errors_are_listed_at_once_and_equal_ones_in_one_line(tmp_path, stud
     keys = [error.removeprefix("claims").split(": ")[0] for error in errors]
     assert keys == [
         *("[1].id", "[1].statement", "[1].variant", "[1].within", "[1].value", "[1].colour"),
-        *("[2].id, claims[4].id", "[3]", "[4].layers", "[4].layers.Linear"),
+        *("[3]", "[4] (X1).layers", "[4] (X1).layers.Linear", "[2] (X1).id, claims[4] (X1).id"),
     ]
-    assert "claims[2].id, claims[4].id: 'X1' is already used by claims[0]; allowed: each id once" in errors
+    assert "claims[2] (X1).id, claims[4] (X1).id: 'X1' is already used by claims[0]; allowed: each id once" in errors
 
 
 @pytest.mark.parametrize(
@@ -215,7 +295,7 @@ def test_all_errors_are_listed_at_once_and_equal_ones_in_one_line(tmp_path, stud
         ("{}", "claims: missing; allowed: a list, [] for no statement"),
         ("claims:", "claims: None is not allowed; allowed: a list, [] for no statement"),
         ("claims: {a: 1}", "claims: {'a': 1} is not allowed; allowed: a list"),
-        ("claims: []\nclaim: []", "claim: unknown key; allowed: claims"),
+        ("claims: []\nclaim: []", "claim: unknown key; allowed: resolution, reports, claims"),
         ("claims: [{1: 2, kind: loss}]", "not valid YAML: line 1, column 11: the key 1 is not text; allowed: names"),
         ("claims: [", "not valid YAML: line 1, column 10: "),
         ("claims: []\nclaims: []", "not valid YAML: line 2, column 1: the key 'claims' appears twice"),
@@ -251,16 +331,29 @@ def test_a_statement_may_name_every_kind_of_layer_that_networks_can_have():
     assert kinds <= set(claim_schema.LAYER_KINDS)
 
 
-# The claims.yaml of the project, to which users add statements.
+# The files of the project; users add statements to claims.yaml.
 
 
 def test_the_statements_of_the_five_reports_are_valid():
-    loaded = claims.load(PROJECT / "claims.yaml", params.load(PROJECT / "params.yaml"))
-    assert {f"S{report}" for report in range(5)} <= {claim.id.partition(".")[0] for claim in loaded}
+    loaded = claims.load(PROJECT / "docs" / "study" / "claims.yaml", params.load(PROJECT / "params.yaml"))
+    reports = [f"S{report}" for report in range(5)]
+    assert list(dict.fromkeys(map(loaded.report_of, loaded.claims))) == list(loaded.reports) == reports
+
+
+def test_the_default_statements_are_about_the_default_study_and_its_data():
+    """Only those of the five reports: users add others, and change the study."""
+    default = yaml_file.read_yaml(PROJECT / "claims.yaml")["claims"]
+    published = {entry["id"]: entry for entry in yaml_file.read_yaml(PROJECT / "docs/study/claims.yaml")["claims"]}
+    for entry in default:
+        if entry == published.get(entry["id"]):
+            named = {entry.get(key, "mlp") for key in ("variant", "candidate", "baseline")}
+            assert named <= {"lenet5", "mlp", "lenet5-regularized"}
+            assert entry.get("data", "mnist") == "mnist"
 
 
 def test_the_head_of_the_file_explains_every_key():
-    head = (PROJECT / "claims.yaml").read_text().partition("\nclaims:")[0]
+    head = (PROJECT / "claims.yaml").read_text().partition("\n\n")[0]
     keys = {key for forms in claim_schema.FORMS.values() for form in forms for key in form.model_fields}
+    keys |= set(claim_schema.ClaimFile.model_fields)
     words = (*keys, *claim_schema.FORMS, *claim_text.MEASURES, "seconds", "memory", "parameters")
     assert [word for word in words if word not in head] == []

@@ -55,7 +55,9 @@ def test_a_value_is_read_as_dvc_reads_it(tmp_path, text, value):
     assert (found["key"], type(found["key"])) == (value, type(value))
 
 
-@pytest.mark.parametrize("name", ["params.yaml", "claims.yaml", "dvc.yaml", "docs/study/study.yaml"])
+@pytest.mark.parametrize(
+    "name", ["params.yaml", "claims.yaml", "dvc.yaml", "docs/study/study.yaml", "docs/study/claims.yaml"]
+)
 def test_the_files_of_the_project_are_read_as_dvc_reads_them(name):
     path = Path(__file__).parents[2] / name
     assert yaml_file.read_yaml(path) == loads_yaml(path.read_text())

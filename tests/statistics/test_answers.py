@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from lenetlab.errors import UserError
-from lenetlab.settings import claims
+from lenetlab.settings import claims, study_schema
 from lenetlab.statistics.claims import answers
 from lenetlab.storage import files
 from tests.settings.example import accuracy, relation, statement
-from tests.statistics.statements import STUDY, answer, load_claims, with_study, write_evaluation
+from tests.statistics.statements import STUDY, answer, load_claims, outcome, with_study, write_evaluation
 
 ROOT = Path(__file__).parents[2]
 
-# The statements of claims.yaml that counting decides, with verdict and number.
+# The statements of the five reports that counting decides, with verdict and number.
 COUNTED = {
     "S0.1": ("refuted", "44,426"),
     "S0.2": ("refuted", "c3 2,416; c3 reads 6"),
@@ -43,11 +43,23 @@ COUNTED = {
 }
 
 
+STATEMENTS = ROOT / "docs" / "study" / "claims.yaml"
+
+
+def on_other_data(*names: str) -> study_schema.Study:
+    return with_study(*names).model_copy(update={"data": STUDY.data.model_copy(update={"source": "my/digits"})})
+
+
+def test_these_statements_are_exact_and_all_others_are_tested(tmp_path):
+    found = answers.decide(claims.load(STATEMENTS, STUDY), with_study(), [], tmp_path, {})
+    assert {one.id for one in found if one.exact} == set(COUNTED)
+
+
 @pytest.mark.parametrize("trained", [(), ("lenet5", "mlp", "lenet5-28")])
 def test_counting_decides_the_same_with_and_without_training(tmp_path, trained):
     for name in trained:
         write_evaluation(tmp_path, name, test_accuracy=[0.98, 0.99])
-    stated = claims.load(ROOT / "claims.yaml", STUDY)
+    stated = claims.load(STATEMENTS, STUDY)
     found = {one.id: one for one in answers.decide(stated, with_study(*trained), [], tmp_path, {})}
     counted = {key: (found[key].verdict, found[key].found) for key in COUNTED if key in found}
     assert counted == {key: value for key, value in COUNTED.items() if key in found}
@@ -60,6 +72,63 @@ def test_counting_decides_the_same_with_and_without_training(tmp_path, trained):
 def test_an_answer_repeats_its_statement(tmp_path):
     found = answer(tmp_path, statement(kind="parameters", variant="mlp", value=61075))
     assert (found.id, found.kind, found.statement) == ("X1", "parameters", "Stated somewhere")
+
+
+def test_results_on_other_data_are_not_applicable_and_counts_are(tmp_path):
+    for name in ("lenet5", "mlp", "lenet5-28"):
+        write_evaluation(tmp_path, name, test_accuracy=[0.98, 0.99])
+    study, stated = on_other_data("lenet5", "mlp", "lenet5-28"), claims.load(STATEMENTS, STUDY)
+    compared = outcome("lenet5", "mlp", "better")
+    for one in answers.decide(stated, study, [compared], tmp_path, {}):
+        if one.id in COUNTED:
+            assert (one.verdict, one.found) == COUNTED[one.id]
+        else:
+            assert one.verdict == "not applicable", one.id
+            assert one.reason.startswith("it is about results on mnist; this study has digits (my/digits)")
+
+
+def test_a_count_refutes_a_statement_on_any_data(tmp_path):
+    """lenet5 has more parameters than the MLP, so "better with fewer parameters" is wrong; "with more" is open."""
+    stated = load_claims(
+        tmp_path,
+        relation(expected="better", parameters="fewer"),
+        relation(id="X2", expected="better", parameters="more"),
+    )
+    found = answers.decide(stated, on_other_data("lenet5", "mlp"), [], tmp_path, {})
+    assert [one.verdict for one in found] == ["refuted", "not applicable"]
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("data/mnist.toml", "mnist"),
+        ("/else/mnist.toml", "mnist"),
+        ("data/kmnist.toml", "kmnist"),
+        ("my/digits", "digits"),
+        ("my/digits/", "digits"),
+        ("my/v1.2", "v1.2"),
+    ],
+)
+def test_data_are_known_by_the_name_of_their_declaration_or_folder(source, name):
+    assert STUDY.data.model_copy(update={"source": source}).name == name
+
+
+def test_an_answer_names_the_report_and_what_kind_it_is(tmp_path):
+    counted = statement(kind="parameters", variant="mlp", value=61075)
+    stated = load_claims(tmp_path, counted | {"id": "S0.1"}, counted, reports={"S0": "Coursework; SGD"})
+    found = answers.decide(stated, with_study(), [], tmp_path, {})
+    assert [(one.report, one.report_note) for one in found] == [("S0", "Coursework; SGD"), (None, None)]
+
+
+def test_totals_count_verdicts_and_what_they_rest_on():
+    def made(verdict: str, exact: bool) -> answers.Answer:
+        return answers.Answer("X1", "accuracy", "Stated", verdict, "–", "so", exact, None, None)
+
+    some = [made("refuted", True), made("confirmed", True), made("consistent", False), made("refuted", False)]
+    assert answers.totals([*some, made("not applicable", False)]) == (
+        "5 statements: 1 confirmed, 1 consistent, 2 refuted, 1 not applicable; 2 are exact, 2 are tested at 5 % each"
+    )
+    assert answers.totals(some[:1]) == "1 statement: 1 refuted; 1 is exact, 0 are tested at 5 % each"
 
 
 def test_no_statements_have_no_answers(tmp_path):

@@ -1,6 +1,7 @@
 """Statements that measurements decide: accuracies, losses, costs, and relations between two variants."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,21 +30,45 @@ def write_both(folder, lenet5, mlp):
 def test_a_value_is_compared_with_one_more_training(tmp_path):
     """By hand: t(0.975, 5) = 2.57058, so 0.9875 ± 2.57058 × 0.00187083 × √(7/6), which is 0.98231 to 0.99269."""
     write_evaluation(tmp_path, "lenet5", test_accuracy=SIX)
-    for value, verdict in ((0.9823, "refuted"), (0.9824, "confirmed"), (0.9926, "confirmed"), (0.9927, "refuted")):
+    for value, verdict in ((0.9823, "refuted"), (0.9824, "consistent"), (0.9926, "consistent"), (0.9927, "refuted")):
         one = answer(tmp_path, accuracy(value=value), ("lenet5",))
-        assert (one.verdict, one.found) == (verdict, "98.75 %, one more training 98.23 to 99.27 %")
+        found = "98.75 %, one more training 98.23 to 99.27 % (± 0.52 percentage points)"
+        assert (one.verdict, one.found) == (verdict, found)
     interval = "the 95 % prediction interval for the test accuracy of one more training (6 seeds)"
-    for value, position in (
-        (0.99, "99 % lies inside"),
-        (0.9731, "97.31 % lies 0.92 percentage points below"),
-        (1, "100 % lies 0.73 percentage points above"),
+    for value, position, end in (
+        (0.99, "99 % lies inside", ", ± 0.52 percentage points: not contradicted"),
+        (0.9731, "97.31 % lies 0.92 percentage points below", ""),
+        (1, "100 % lies 0.73 percentage points above", ""),
     ):
-        assert answer(tmp_path, accuracy(value=value), ("lenet5",)).reason == f"{position} {interval}"
+        assert answer(tmp_path, accuracy(value=value), ("lenet5",)).reason == f"{position} {interval}{end}"
 
 
-def test_without_variance_only_the_value_itself_is_confirmed(tmp_path):
+@pytest.mark.parametrize(
+    ("resolution", "inside", "outside"), [(0.0051, "undecided", "refuted"), (0.0052, "consistent", "refuted")]
+)
+def test_an_interval_wider_than_the_resolution_agrees_with_nothing(tmp_path, resolution, inside, outside):
+    """Its half-width is 0.00519; a value outside is refuted all the same."""
+    write_evaluation(tmp_path, "lenet5", test_accuracy=SIX)
+    for value, verdict in ((0.9875, inside), (0.9924, inside), (0.9823, outside)):
+        one = answer(tmp_path, accuracy(value=value), ("lenet5",), resolution=resolution)
+        assert one.verdict == verdict
+        assert ("but ± 0.52 percentage points is wider than the resolution of 0.51" in one.reason) == (
+            verdict == "undecided"
+        )
+
+
+def test_the_default_resolution_is_half_a_point(tmp_path):
+    """Two seeds with a deviation of 0.2 points leave a value undecided that is a whole point too high."""
+    write_evaluation(tmp_path, "lenet5", test_accuracy=[0.9886, 0.9914])
+    stated = load_claims(tmp_path, accuracy(value=0.98))
+    (one,) = answers.decide(stated, with_study("lenet5"), [], tmp_path, {})
+    assert (one.verdict, "than the resolution of 0.50 percentage points" in one.reason) == ("undecided", True)
+
+
+def test_without_variance_only_the_value_itself_agrees(tmp_path):
     write_evaluation(tmp_path, "lenet5", test_accuracy=[0.98] * 6)
-    for keys in ({}, {"at_least": True}, {"within": 0.01}):
+    assert answer(tmp_path, accuracy(value=0.98), ("lenet5",)).verdict == "consistent"
+    for keys in ({"at_least": True}, {"within": 0.01}):
         assert answer(tmp_path, accuracy(value=0.98, **keys), ("lenet5",)).verdict == "confirmed"
     assert answer(tmp_path, accuracy(value=0.9801), ("lenet5",)).verdict == "refuted"
     assert answer(tmp_path, accuracy(value=0.9801, at_least=True), ("lenet5",)).verdict == "refuted"
@@ -62,9 +87,9 @@ def test_rounding_errors_decide_nothing(tmp_path, reached, keys):
 
 def test_intervals_end_at_possible_values(tmp_path):
     write_evaluation(tmp_path, "lenet5", test_accuracy=[0.99, 1.0], test_loss=[0.01, 0.02])
-    one = answer(tmp_path, accuracy(value=0.99), ("lenet5",))
-    assert one.found.endswith("to 100.00 %")
-    loss = statement(kind="loss", loss=0.01, accuracy=0.995, variant="lenet5")
+    one = answer(tmp_path, accuracy(value=0.99), ("lenet5",), resolution=0.9)
+    assert one.found == "99.50 %, one more training 88.50 to 100.00 % (± 11.00 percentage points)"
+    loss = statement(kind="loss", loss=0.01, accuracy=0.995, variant="lenet5", data="mnist")
     assert answer(tmp_path, loss, ("lenet5",)).found.startswith("test loss 0.0150, one more training 0.0000 to 0.1")
 
 
@@ -111,13 +136,22 @@ def test_a_statement_may_name_an_epoch_and_a_measure(tmp_path):
 
 def test_all_of_several_values_must_hold(tmp_path):
     write_evaluation(tmp_path, "lenet5", test_accuracy=[0.97, 0.971], train_accuracy=[0.99, 0.991])
-    for training, test, verdict in ((0.99, 0.97, "confirmed"), (0.90, 0.97, "refuted"), (0.99, 0.90, "refuted")):
+    for training, test, verdict in ((0.99, 0.97, "consistent"), (0.90, 0.97, "refuted"), (0.99, 0.90, "refuted")):
         stated = accuracy(values={"train_accuracy": training, "test_accuracy": test})
         one = answer(tmp_path, stated, ("lenet5",))
         assert one.verdict == verdict
         assert one.found.startswith("training accuracy 99.05 %, one more training 97.95 to 100.00 %")
         assert "; test accuracy 97.05 %, one more" in one.found
-        assert one.reason.count("lies ") == (2 if verdict == "confirmed" else 1)
+        assert one.reason.count("lies ") == (2 if verdict == "consistent" else 1)
+
+
+def test_of_several_values_one_that_is_undecided_leaves_the_statement_undecided(tmp_path):
+    """The half-widths are 0.92 points and 0.05."""
+    columns = {"test_accuracy": [0.97, 0.972, 0.974, 0.976], "train_accuracy": [0.99, 0.9901, 0.9902, 0.9903]}
+    write_evaluation(tmp_path, "lenet5", **columns)
+    for test, verdict in ((0.972, "undecided"), (0.9, "refuted")):
+        stated = accuracy(values={"train_accuracy": 0.99, "test_accuracy": test})
+        assert answer(tmp_path, stated, ("lenet5",), resolution=0.005).verdict == verdict
 
 
 def test_one_seed_decides_no_value(tmp_path):
@@ -167,7 +201,7 @@ LOSSES = {"loss": [0.1, 0.1], "accuracy": [0.99, 0.99]}
         accuracy(value=0.5, at_least=True),
         accuracy(value=0.98, within=0.01, epoch=2),
         accuracy(values={"train_accuracy": 0.5, "test_accuracy": 0.985}),
-        statement(kind="loss", variant="lenet5", loss=0.5, accuracy=0.98),
+        statement(kind="loss", variant="lenet5", loss=0.5, accuracy=0.98, data="mnist"),
         *(relation(measure=measure, expected="less") for measure in ("train_loss", "test_loss", "gap")),
         relation(measure=["seconds", "test_loss"], expected="more"),
         relation(measure="epochs_to", accuracy=0.9, expected="less"),
@@ -205,16 +239,72 @@ def test_counts_and_costs_are_decided_although_seeds_diverged(tmp_path):
 # Better, worse or equivalent.
 
 
-@pytest.mark.parametrize("expected", ["better", "worse", "equivalent"])
+OPPOSITE = {"better": "worse", "worse": "better"}
+
+
+@pytest.mark.parametrize("expected", ["better", "worse"])
 @pytest.mark.parametrize("verdict", ["better", "worse", "equivalent", "inconclusive"])
 def test_the_declared_comparison_decides_in_either_order(tmp_path, expected, verdict):
-    opposite = {"better": "worse", "worse": "better"}.get(verdict, verdict)
+    """Only the opposite verdict refutes: of two equivalent variants, one can be better by less than the margin."""
+    opposite = OPPOSITE.get(verdict, verdict)
     outcomes = outcome("lenet5", "mlp", verdict, 0.0134), outcome("mlp", "lenet5", opposite, -0.0134)
     found = [answer(tmp_path, relation(expected=expected), BOTH, (one,)) for one in outcomes]
-    due = {expected: "confirmed", "inconclusive": "undecided"}.get(verdict, "refuted")
+    due = {expected: "confirmed", OPPOSITE[expected]: "refuted"}.get(verdict, "undecided")
     assert [(one.verdict, one.found) for one in found] == [(due, "+1.34 percentage points")] * 2
-    assert found[0].reason == f"{verdict}, as tested"
-    assert found[1].reason == f"in the declared order, mlp against lenet5: {opposite}, as tested"
+    small = "equivalent: a difference, if there is one, is smaller than the margin of 0.20 percentage points; "
+    what = small if verdict == "equivalent" else ""
+    assert found[0].reason == f"{what}{verdict}, as tested"
+    assert found[1].reason == f"{what}in the declared order, mlp against lenet5: {opposite}, as tested"
+
+
+@pytest.mark.parametrize("verdict", ["better", "worse", "equivalent", "inconclusive"])
+@pytest.mark.parametrize(("p", "due"), [(0.049, "confirmed"), (0.05, "undecided")])
+def test_equivalence_is_confirmed_by_its_own_test_alone(tmp_path, verdict, p, due):
+    """A variant can be better by less than the margin: then both statements hold."""
+    fields = {"p_equivalence_sequential_holm": p, "interval": (0.0003, 0.0019)}
+    one = answer(
+        tmp_path, relation(expected="equivalent"), BOTH, (outcome("lenet5", "mlp", verdict, 0.0011, **fields),)
+    )
+    assert (one.verdict, one.found) == (due, "+0.11 percentage points")
+    assert f"the test of equivalence gives p = {p:#.2g} after Holm's correction" in one.reason
+    if verdict == "better":
+        better = outcome("lenet5", "mlp", verdict, 0.0011, **fields)
+        assert answer(tmp_path, relation(expected="better"), BOTH, (better,)).verdict == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "interval", "due"),
+    [
+        ("better", (0.0021, 0.0061), "refuted"),
+        ("better", (0.0019, 0.0059), "undecided"),
+        ("worse", (-0.0061, -0.0021), "refuted"),
+        ("worse", (-0.0059, -0.0019), "undecided"),
+        ("inconclusive", (0.0021, 0.0061), "undecided"),
+        ("better", None, "undecided"),
+    ],
+)
+def test_equivalence_is_refuted_if_the_whole_interval_is_outside_the_margin(tmp_path, verdict, interval, due):
+    backwards = None if interval is None else (-interval[1], -interval[0])
+    outcomes = (
+        outcome("lenet5", "mlp", verdict, interval=interval),
+        outcome("mlp", "lenet5", OPPOSITE.get(verdict, verdict), interval=backwards),
+    )
+    for one in outcomes:
+        found = answer(tmp_path, relation(expected="equivalent"), BOTH, (one,))
+        assert found.verdict == due
+        where = "the whole 95 % interval lies outside the margin of ± 0.20 percentage points; "
+        assert found.reason.startswith(where) == (due == "refuted")
+
+
+def test_comparisons_by_another_measure_do_not_answer_a_statement_about_accuracy(tmp_path):
+    write_both(tmp_path, {"test_accuracy": [0.98, 0.99]}, {"test_accuracy": [0.98, 0.99]})
+    loss = outcome("lenet5", "mlp", "better", -0.01, measure="test_loss")
+    stated = relation(expected="better", alone=["lenet5-tanh"])
+    assert "are not compared" in answer(tmp_path, stated, BOTH, (loss,)).reason
+    accuracies = outcome("lenet5", "mlp", "worse", -0.01)
+    alone = outcome("lenet5-tanh", "mlp", "better", -0.01, measure="test_loss")
+    one = answer(tmp_path, stated, BOTH, (loss, alone, accuracies))
+    assert (one.verdict, "lenet5-tanh alone: not compared" in one.reason) == ("refuted", True)
 
 
 def test_a_comparison_without_a_difference_is_undecided(tmp_path):
@@ -362,6 +452,44 @@ def test_both_variants_have_the_same_number_of_epochs_to_reach_an_accuracy(tmp_p
     assert one.reason.endswith("; 6 of 6 trainings of lenet5 and 6 of 6 of mlp do not reach it and count as 3 epochs")
 
 
+MEASURED = {  # a difference, and how it is shown
+    "test_loss": (-0.0123, "test loss: −0.0123"),
+    "gap": (-0.0034, "gap between training and test accuracy: −0.34 percentage points"),
+    "epochs_to": (-1.5, "number of epochs to 98.5 %: −1.5"),
+}
+
+
+@pytest.mark.parametrize("measure", MEASURED)
+@pytest.mark.parametrize("verdict", ["better", "worse", "equivalent", "inconclusive"])
+def test_a_declared_comparison_by_this_measure_decides_in_place_of_the_tests(tmp_path, measure, verdict):
+    """Better means lower. The results say the opposite of every verdict here, and do not count."""
+    write_both(
+        tmp_path,
+        {"training_set": {"accuracy": [0.6] * 6}, "test_loss": HIGH, "test_accuracy": [0.5] * 6},
+        {"training_set": {"accuracy": [0.6] * 6}, "test_loss": LOW, "test_accuracy": [0.5] * 6},
+    )
+    accuracies = {"accuracy": 0.985} if measure == "epochs_to" else {}
+    difference, found = MEASURED[measure]
+    forwards = outcome("lenet5", "mlp", verdict, difference, measure=measure, margin=0.5, **accuracies)
+    backwards = replace(
+        forwards, candidate="mlp", baseline="lenet5", verdict=OPPOSITE.get(verdict, verdict), difference=-difference
+    )
+    confirmed, refuted = {("less", "better"), ("more", "worse")}, {("less", "worse"), ("more", "better")}
+    for expected in ("less", "more"):
+        stated, case = relation(measure=measure, expected=expected, **accuracies), (expected, verdict)
+        due = "confirmed" if case in confirmed else "refuted" if case in refuted else "undecided"
+        for one in (forwards, backwards):
+            given = answer(tmp_path, stated, BOTH, (outcome("lenet5", "mlp", "inconclusive"), one))
+            assert (given.verdict, given.found) == (due, found)
+
+
+def test_epochs_to_another_accuracy_are_another_comparison(tmp_path):
+    write_both(tmp_path, {"test_accuracy": [[0.9, 0.99, 0.99]] * 6}, {"test_accuracy": [[0.9, 0.9, 0.99]] * 6})
+    other = outcome("lenet5", "mlp", "worse", 2.0, measure="epochs_to", accuracy=0.98)
+    one = answer(tmp_path, relation(measure="epochs_to", accuracy=0.985, expected="less"), BOTH, (other,))
+    assert (one.verdict, one.found) == ("confirmed", "number of epochs to 98.5 %: 2.0 against 3.0")
+
+
 COSTS = {
     "lenet5": {
         "seconds_per_epoch": [2.0, 2.1, 2.2, 2.0, 2.1],
@@ -410,7 +538,7 @@ def test_a_misread_image_has_a_loss_of_at_least_ln_2(tmp_path):
     assert (exactly.verdict, exactly.found) == ("undecided", "at least 0.3466")
     assert exactly.reason == f"possible, as {mean}; name a variant to compare it with measured losses"
     assert answer(tmp_path, statement(kind="loss", loss=0, accuracy=1)).verdict == "undecided"
-    untrained = answer(tmp_path, statement(kind="loss", loss=0.3, accuracy=0.9, variant="lenet5"))
+    untrained = answer(tmp_path, statement(kind="loss", loss=0.3, accuracy=0.9, variant="lenet5", data="mnist"))
     assert untrained.reason.startswith("lenet5 is not in this study")
 
 
@@ -427,14 +555,15 @@ def test_the_bound_of_the_loss_holds_for_any_logits():
 
 def test_a_possible_loss_and_its_accuracy_are_compared_with_one_more_training(tmp_path):
     write_evaluation(tmp_path, "lenet5", test_loss=[0.1, 0.11, 0.12], test_accuracy=[0.97, 0.971, 0.972])
-    for loss, reached, verdict in ((0.1, 0.97, "confirmed"), (0.2, 0.97, "refuted"), (0.1, 0.96, "refuted")):
-        one = answer(tmp_path, statement(kind="loss", loss=loss, accuracy=reached, variant="lenet5"), ("lenet5",))
+    stated = statement(kind="loss", variant="lenet5", data="mnist")
+    for loss, reached, verdict in ((0.1, 0.97, "consistent"), (0.2, 0.97, "refuted"), (0.1, 0.96, "refuted")):
+        one = answer(tmp_path, stated | {"loss": loss, "accuracy": reached}, ("lenet5",))
         assert one.verdict == verdict
         assert one.found == (
-            "test loss 0.1100, one more training 0.0603 to 0.1597;"
-            " test accuracy 97.10 %, one more training 96.60 to 97.60 %"
+            "test loss 0.1100, one more training 0.0603 to 0.1597 (± 0.0497);"
+            " test accuracy 97.10 %, one more training 96.60 to 97.60 % (± 0.50 percentage points)"
         )
-    far = answer(tmp_path, statement(kind="loss", loss=0.2, accuracy=0.97, variant="lenet5"), ("lenet5",))
+    far = answer(tmp_path, stated | {"loss": 0.2, "accuracy": 0.97}, ("lenet5",))
     assert far.reason == (
         "0.2 lies 0.0403 above the 95 % prediction interval for the test loss of one more training (3 seeds)"
     )

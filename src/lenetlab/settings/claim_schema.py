@@ -267,15 +267,12 @@ class LossClaim(StatedClaim):
     kind: Literal["loss"]
     loss: float = Field(ge=0, description="a number from 0 (nats per image, mean)")
     accuracy: Fraction = Field(description=FRACTION)
-    variant: VariantName | None = None
-    data: DataName | None = Field(default=None, validate_default=True, description=f"{DATA}, with variant")
 
-    @field_validator("data")
-    @classmethod
-    def _belongs_to_results(cls, data: str | None, info: ValidationInfo) -> str | None:
-        if data is None and info.data.get("variant"):
-            raise ValueError(f"missing; allowed: {DATA}")
-        return data
+
+class MeasuredLossClaim(MeasuredClaim, LossClaim):
+    """The same of a variant, whose results are compared with both."""
+
+    variant: VariantName
 
 
 Claim = (
@@ -291,13 +288,14 @@ Claim = (
     | AddedLayersClaim
     | DifferentSettingClaim
     | LossClaim
+    | MeasuredLossClaim
 )
 FORMS: dict[str, tuple[type[Claim], ...]] = {
     "parameters": (CountClaim, SumClaim),
     "accuracy": (AccuracyClaim, AccuraciesClaim),
     "relation": (AccuracyRelationClaim, CountRelationClaim, CountDifferenceClaim, FigureRelationClaim),
     "structure": (LayerCountClaim, AddedLayersClaim, DifferentSettingClaim),
-    "loss": (LossClaim,),
+    "loss": (MeasuredLossClaim, LossClaim),
 }
 
 

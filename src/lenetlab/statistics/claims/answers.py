@@ -93,9 +93,9 @@ def totals(answers: Sequence[Answer]) -> str:
 
 
 def _is_exact(claim: Claim) -> bool:
-    if isinstance(claim, LossClaim):
-        return claim.variant is None or measurements.is_impossible(claim)
-    return not isinstance(claim, MeasuredClaim)
+    """Whether counting decides. That a loss is impossible needs no result either."""
+    impossible = isinstance(claim, LossClaim) and measurements.is_impossible(claim)
+    return impossible or not isinstance(claim, MeasuredClaim)
 
 
 def _finding(claim: Claim, evidence: Evidence) -> Finding:

@@ -19,6 +19,7 @@ from lenetlab.settings.claim_schema import (
     AccuracyRelationClaim,
     FigureRelationClaim,
     LossClaim,
+    MeasuredLossClaim,
 )
 from lenetlab.statistics import comparison, formatting, intervals, significance
 from lenetlab.statistics.claims import claim_text, counts
@@ -294,7 +295,7 @@ def stated_loss(claim: LossClaim, evidence: Evidence) -> Finding:
     mean = f"{misread} misread images give a mean loss of {bound}"
     if is_impossible(claim):
         return Finding("refuted", bound, f"impossible: each misread image has a loss of at least ln 2, so {mean}")
-    if claim.variant is None:
+    if not isinstance(claim, MeasuredLossClaim):
         return Finding("undecided", bound, f"possible, as {mean}; name a variant to compare it with measured losses")
     if other := evidence.on_other_data(claim.data):
         return other

@@ -101,7 +101,7 @@ def test_check_says_before_training_that_seeds_are_too_few(project, lenetlab, se
         project,
         ("seeds: [0, 1, 2, 3, 4, 5]", f"seeds: {seeds}"),
         ("  - mlp\n", "  - mlp\n" + "".join(f"  - {name}\n" for name in names)),
-        ("equivalence", "".join(f"    - {{candidate: {name}, baseline: mlp}}\n" for name in names) + "equivalence"),
+        ("settle", "".join(f"    - {{candidate: {name}, baseline: mlp}}\n" for name in names) + "settle"),
         ("variants:\n", "variants:\n" + "".join(f"  {name}:\n{lenet5}" for name in names)),
     )
     result = lenetlab("check")
@@ -119,7 +119,8 @@ def test_check_lists_the_errors_of_both_files_and_of_the_source(project, lenetla
     assert result.status == 1
     assert result.err.splitlines() == [
         f"error: params.yaml: {sources.find_problems(Path('my/digits'))[0]}",
-        "claims.yaml: claims[0] (a).kind: 'guess' is not allowed; allowed: parameters, accuracy, relation, structure, loss",
+        "claims.yaml: claims[0] (a).kind: 'guess' is not allowed; allowed: parameters, accuracy, relation, structure,"
+        " loss",
     ]
 
 

@@ -57,7 +57,9 @@ def test_the_page_suits_screen_readers(page, pictures):
     assert all(drawing["role"] == "img" and len(drawing["aria-label"]) > 20 for drawing in drawings)
     tags = [tag for tag, _ in page.elements]
     assert tags.count("caption") == tags.count("table")
-    assert all(attributes.get("scope") in ("row", "col") for tag, attributes in page.elements if tag == "th")
+    assert all(
+        attributes.get("scope") in ("row", "rowgroup", "col") for tag, attributes in page.elements if tag == "th"
+    )
     headings = [int(tag[1]) for tag in tags if tag in ("h1", "h2", "h3")]
     assert headings[0] == 1
     assert headings.count(1) == 1

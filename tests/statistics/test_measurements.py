@@ -251,8 +251,7 @@ def test_the_declared_comparison_decides_in_either_order(tmp_path, expected, ver
     found = [answer(tmp_path, relation(expected=expected), BOTH, (one,)) for one in outcomes]
     due = {expected: "confirmed", OPPOSITE[expected]: "refuted"}.get(verdict, "undecided")
     assert [(one.verdict, one.found) for one in found] == [(due, "+1.34 percentage points")] * 2
-    small = "equivalent: a difference, if there is one, is smaller than the margin of 0.20 percentage points; "
-    what = small if verdict == "equivalent" else ""
+    what = "equivalent: " if verdict == "equivalent" else ""
     assert found[0].reason == f"{what}{verdict}, as tested"
     assert found[1].reason == f"{what}in the declared order, mlp against lenet5: {opposite}, as tested"
 
@@ -453,9 +452,9 @@ def test_both_variants_have_the_same_number_of_epochs_to_reach_an_accuracy(tmp_p
 
 
 MEASURED = {  # a difference, and how it is shown
-    "test_loss": (-0.0123, "test loss: −0.0123"),
+    "test_loss": (-0.0123, "test loss: −0.0123 nats"),
     "gap": (-0.0034, "gap between training and test accuracy: −0.34 percentage points"),
-    "epochs_to": (-1.5, "number of epochs to 98.5 %: −1.5"),
+    "epochs_to": (-1.5, "number of epochs to 98.5 %: −1.50 epochs"),
 }
 
 

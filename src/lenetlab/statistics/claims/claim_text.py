@@ -68,11 +68,3 @@ def distance(measure: str, value: float) -> str:
 def stated(measure: str, value: float) -> str:
     """A stated value with all its digits and its unit."""
     return MEASURES[measure].stated(value)
-
-
-def difference(measure: str, value: float | None) -> str:
-    """The difference of two values with its sign and unit; a dash if there is none, no sign if it rounds to zero."""
-    if value is None:
-        return formatting.NONE
-    size = distance(measure, abs(value))
-    return size if size == distance(measure, 0.0) else f"{'+' if value > 0 else '−'}{size}"

@@ -32,6 +32,7 @@ from lenetlab.statistics.claims.evidence import (
     not_finite,
     undecided,
 )
+from lenetlab.statistics.measures import MEASURES
 from lenetlab.statistics.verdict import Verdict
 
 TIE = 1e-12  # limits that are closer are equal: far less than one image, far more than a rounding error
@@ -173,16 +174,15 @@ def _reversed(outcome: comparison.Outcome) -> comparison.Outcome:
 
 
 def _difference(outcome: comparison.Outcome) -> str:
-    return claim_text.difference(outcome.measure, outcome.difference)
+    measure = MEASURES[outcome.measure]
+    return formatting.NONE if outcome.difference is None else f"{measure.signed(outcome.difference)} {measure.unit}"
 
 
 def _direction(expected: Literal["better", "worse"], outcome: comparison.Outcome) -> Finding:
     """Refuted by the opposite verdict alone: of two equivalent variants, one can be better by less than the margin."""
     found, opposite = _difference(outcome), "worse" if expected == "better" else "better"
     if outcome.verdict == "equivalent":
-        margin = claim_text.distance(outcome.measure, outcome.margin)
-        what = f"equivalent: a difference, if there is one, is smaller than the margin of {margin}"
-        return Finding("undecided", found, f"{what}; {outcome.reason}")
+        return Finding("undecided", found, f"equivalent: {outcome.reason}")
     answers: dict[str, ClaimVerdict] = {expected: "confirmed", opposite: "refuted"}
     return Finding(answers.get(outcome.verdict, "undecided"), found, outcome.reason)
 
@@ -190,7 +190,7 @@ def _direction(expected: Literal["better", "worse"], outcome: comparison.Outcome
 def _equivalence(outcome: comparison.Outcome) -> Finding:
     """Confirmed by its own test, whatever the verdict; refuted if the variants differ by more than the margin."""
     found, p = _difference(outcome), outcome.p_equivalence_sequential_holm
-    margin = claim_text.distance(outcome.measure, outcome.margin)
+    margin = MEASURES[outcome.measure].amount(outcome.margin)
     test = f"the test of equivalence gives p {formatting.p_equals(p)} after Holm's correction"
     if p < intervals.LEVEL:
         return Finding("confirmed", found, f"{test}, so the difference is smaller than the margin of {margin}")

@@ -8,12 +8,10 @@ import click
 
 from lenetlab.data import sources
 from lenetlab.errors import UserError, reporting_errors
-from lenetlab.settings import claims, params, study_schema
+from lenetlab.settings import claims, params
 from lenetlab.storage import code, files, paths
 from lenetlab.tracking import pages
 from lenetlab.tracking import sync as publishing
-
-MNIST_TEST_IMAGES = 10_000
 
 
 @click.group(help="Train LeNet-5 and other networks, and say whether each difference is real. `dvc repro` runs it all.")
@@ -26,7 +24,7 @@ def commands() -> None:
         )
 
 
-@commands.command(help="Check params.yaml and the statements, and print how large a difference the study can detect.")
+@commands.command(help="Check params.yaml and the statements; print what the study can find and how long it takes.")
 def check() -> None:
     study = params.load(paths.PARAMS)
     source = Path(study.data.source)
@@ -48,12 +46,16 @@ def check() -> None:
             f" find it; for these, set it to {str(source.resolve())!r}"
         )
     pairs = sum(map(len, study.comparisons.values()))
+    counts = sorted({len(study.seeds_of(name)) for name in study.study})
+    seeds = f"{counts[0]} to {counts[-1]} seeds" if counts[1:] else f"{counts[0]} seeds each"
     click.echo(
-        f"{paths.PARAMS} is valid: {len(study.study)} variants, {len(study.seeds)} seeds each, {pairs} comparisons,"
+        f"{paths.PARAMS} is valid: {len(study.study)} variants, {seeds}, {pairs} comparisons,"
         f" {study.training.epochs} epochs, device {study.device}"
     )
-    for family, comparisons in study.comparisons.items():
-        click.echo(f"comparisons.{family}: {_detectable_difference(study, len(comparisons))}")
+    from lenetlab.planning import outlook  # imports SciPy, which takes a second
+
+    for line in outlook.lines(study):
+        click.echo(line)
 
 
 @commands.command(
@@ -62,7 +64,7 @@ def check() -> None:
 )
 def settle() -> None:
     params.load(paths.PARAMS)
-    from lenetlab import settle  # imports SciPy
+    from lenetlab.planning import settle  # imports SciPy
 
     for line in settle.settle(settle.run_dvc):
         click.echo(line)
@@ -152,17 +154,6 @@ def _incomplete_dvc_files() -> Iterator[str]:
                 f"{path}: incomplete, as if DVC was killed while writing it; remedy: {remedies[path]}; then dvc repro,"
                 " which uses everything that is finished"
             )
-
-
-def _detectable_difference(study: study_schema.Study, comparisons: int) -> str:
-    """The smallest difference that a family of comparisons can detect, as far as this is known before training."""
-    from lenetlab.statistics import power, sequential  # imports SciPy, which takes a second
-
-    typical, plan = power.TYPICAL, sequential.Plan.of(len(study.seeds), study.settle.most)
-    least = power.detectable(typical, comparisons, study.equivalence_margin, plan)
-    if least is None:
-        return f"no verdict is possible with {len(study.seeds)} seeds each"
-    return f"a difference of {100 * least:.2f} percentage points is detected with 80 % power"
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from lenetlab.errors import UserError
 from lenetlab.evaluation import cost
 from lenetlab.networks import build, lenet, mlp
 from lenetlab.settings import params, schema, study_schema
-from lenetlab.storage import code, files
+from lenetlab.storage import code, files, provenance
 from lenetlab.training import devices, loop, parallel, randomness
 
 ROOT = Path(__file__).parents[2]
@@ -66,11 +66,16 @@ def test_the_record_holds_the_conditions_and_versions(record):
         "training_images": 1237,  # 1,437 without 200 for validation
         "threads": 1,
         "side_by_side": 6,
+        "processes": devices.cores(),
         "batch": 250,
         "rounds": 2,
         "batches": 3,
     }
     assert record["origin"]["torch"] == version("torch")
+
+
+def test_the_record_says_which_settings_were_measured(record):
+    assert record["recipes"] == {name: provenance.cost_recipe(STUDY, name) for name in MEASURED}
 
 
 def test_the_record_can_be_written_as_json(record, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lenetlab import settle
+from lenetlab.planning import settle
 from lenetlab.errors import UserError
 from lenetlab.report.results import ORIGIN_KEYS
 from lenetlab.settings import params, study_schema

@@ -1,5 +1,6 @@
 """The stage cost: what each variant of the study costs in operations, time and memory, under equal conditions."""
 
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -48,11 +49,13 @@ def measure(study: study_schema.Study, prepared_folder: Path) -> dict[str, Any]:
             "training_images": _training_images(prepared_folder),
             "threads": 1,
             "side_by_side": group.MAX_MEMBERS[device.type],
+            "processes": parallel.process_count(device, sys.maxsize),
             "batch": THROUGHPUT_BATCH,
             "rounds": study.cost.rounds,
             "batches": study.cost.batches,
         },
         "origin": provenance.origin(),
+        "recipes": {name: provenance.cost_recipe(study, name) for name in study.study},
         "variants": {
             name: {**operations[name], **{key: [values[key] for values in measured] for key in measured[0]}}
             for name, measured in rounds.items()
@@ -120,7 +123,7 @@ def _measurement(
     prepared = dataset.load(prepared_folder)
     normalization = prepared.normalization(variant.input)
     digits = prepared.digits("training", variant.input, normalization, device, settings.images)
-    training_times = _time_training(variant, settings, digits, batches)
+    training_times = time_training(variant, settings, digits, batches)
     memory = {
         "process_memory_bytes": devices.peak_memory(torch.device("cpu")),
         # devices other than CUDA share the main memory
@@ -129,7 +132,7 @@ def _measurement(
     yield {**training_times, **memory, **_time_inference(build.build_network(variant, seed=0).to(device), digits)}
 
 
-def _time_training(
+def time_training(
     variant: schema.Variant, settings: schema.Training, digits: dataset.Digits, batches: int
 ) -> dict[str, float]:
     """Seconds per epoch of one seed in a full group, estimated from some batches.

@@ -37,6 +37,13 @@ def recipe(study: study_schema.Study, variant: str) -> dict[str, Any]:
     }
 
 
+def cost_recipe(study: study_schema.Study, variant: str) -> str:
+    """SHA-256 of the settings that decide the time of an epoch: the recipe without the number of epochs."""
+    content = recipe(study, variant)
+    del content["training"]["epochs"]
+    return sha256_json(content)
+
+
 def fingerprint(identity: dict[str, Any], seed: int | None = None) -> str:
     """SHA-256 of an identity and a seed. Without a seed it identifies the variant, whatever its seeds are."""
     return sha256_json(identity if seed is None else {**identity, "seed": seed})

@@ -1,0 +1,1 @@
+"""What a study can find, how long it takes, and adding seeds."""

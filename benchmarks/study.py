@@ -6,6 +6,7 @@
 """
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,8 +26,8 @@ from lenetlab.settings import params, yaml_file
 from lenetlab.statistics import intervals
 from lenetlab.statistics.claims import answers
 from lenetlab.statistics.claims.answers import Answer
-from lenetlab.statistics.formatting import p_value, percent, points, points_span, span, whole
-from lenetlab.storage import files
+from lenetlab.statistics.formatting import p_equals, p_value, percent, points, points_span, span, whole
+from lenetlab.storage import files, paths
 
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "docs" / "study"
@@ -55,10 +56,15 @@ def commands() -> None:
     pass
 
 
-@commands.command(help="Run the study as a DVC experiment, keep its tables and write the pages.")
+@commands.command(
+    help="Run the study as a DVC experiment and settle it, keep its tables and write the pages."
+)
 def run() -> None:
     settings = [part for change in hydra_overrides(yaml_file.read_yaml(CHANGES)) for part in ("--set-param", change)]
     subprocess.run(["dvc", "exp", "run", *settings], cwd=ROOT, check=True)
+    experiment = files.read_json(ROOT / paths.REPORTS / paths.ORIGIN)["experiment"]
+    # In MLflow, seeds that are added belong to the same experiment.
+    subprocess.run(["lenetlab", "settle"], cwd=ROOT, check=True, env={**os.environ, "DVC_EXP_NAME": experiment or ""})
     keep_tables(ROOT, TABLES)
     write_pages()
     click.echo("tables: docs/study; back to the default study: git checkout params.yaml && make repro")
@@ -120,7 +126,8 @@ def read_tables(folder: Path) -> Tables:
 
 def page(tables: Tables) -> str:
     """docs/study/README.md."""
-    seeds = len(next(iter(tables.accuracies.values())))
+    counts = sorted({len(values) for values in tables.accuracies.values()})
+    seeds = f"{counts[0]} to {counts[-1]}" if counts[1:] else f"{counts[0]}"
     return f"""\
 # The study of the whole catalogue
 
@@ -141,9 +148,12 @@ images. `make study` repeats the study; this page is generated from the tables i
 
 {_comparisons(tables.comparisons)}
 
-Differences are in percentage points of test accuracy, with the 95 % interval over seeds and images; p values are after
-Holm's correction within the family. These comparisons are confounded, as the variants differ in more than network and
-regularisation:
+Differences are in percentage points of test accuracy, with the 95 % interval over seeds and images. The p values of a
+difference and of equivalence are corrected for all looks and for the family. What would help the open ones:
+
+{_open(tables.comparisons)}
+
+These comparisons are confounded, as the variants differ in more than network and regularisation:
 
 {_confounds(tables.comparisons)}
 
@@ -167,19 +177,21 @@ images, and the verdict.
 def example(tables: Tables) -> str:
     """The headline comparison, calculated step by step."""
     row = next(row for row in tables.comparisons if (row["candidate"], row["baseline"]) == EXAMPLE)
-    pair = [np.array(list(tables.accuracies[name].values())) for name in EXAMPLE]
+    seeds = row["seeds"]
+    pair = [np.array(list(tables.accuracies[name].values())[:seeds]) for name in EXAMPLE]
     means, deviations = [accuracies.mean() for accuracies in pair], [accuracies.std(ddof=1) for accuracies in pair]
-    seeds = len(pair[0])
     from_seeds = sum(deviation**2 for deviation in deviations) / seeds
     from_images = from_seeds * (1 / row["share_seeds"] - 1)
     wins = int(sum(np.sign(a - b) + 1 for a in pair[0] for b in pair[1])) / 2
     low, high = (100 * limit for limit in row["superiority_interval"])
     significant = sum(test["p"] < intervals.LEVEL for test in row["mcnemar"])
-    tests = {key: p_value(row[key]) for key in ("p_welch", "p_permutation", "p_welch_holm", "p_permutation_holm")}
-    spans = {key: points_span(row[key]) for key in ("interval_seeds", "interval", "interval_equivalence")}
+    p = {key: p_value(value) for key, value in row.items() if key == "p" or key.startswith("p_")}
+    looks = ", ".join(
+        f"{look['seeds']} seeds p {p_equals(look['p'])} (level {p_value(look['level'])})" for look in row["looks"]
+    )
     parts = " + ".join(f"{100 * deviation:.3f}² / {seeds}" for deviation in deviations)
     table = write.table(
-        ("variant", *tables.accuracies[EXAMPLE[0]], "mean", "deviation"),
+        ("variant", *list(tables.accuracies[EXAMPLE[0]])[:seeds], "mean", "deviation"),
         (
             (name, *map(percent, accuracies), percent(accuracies.mean()), percent(accuracies.std(ddof=1)))
             for name, accuracies in zip(EXAMPLE, pair, strict=True)
@@ -194,14 +206,16 @@ def example(tables: Tables) -> str:
 
 1. **Difference:** {percent(means[0])} − {percent(means[1])} = {points(row["difference"])} points.
 2. **Seeds:** the variance is {parts} = {1e4 * from_seeds:.5f} square points; its
-   square root is {100 * from_seeds**0.5:.3f}. Welch's interval is {spans["interval_seeds"]}, p = {tests["p_welch"]};
-   the permutation test has p = {tests["p_permutation"]}. After Holm's correction for a family of two:
-   {tests["p_welch_holm"]} and {tests["p_permutation_holm"]}.
+   square root is {100 * from_seeds**0.5:.3f}. Welch's interval is
+   {points_span(row["interval_seeds"])}, p = {p["p_welch"]}; the permutation test has p = {p["p_permutation"]}.
 3. **Images** add {1e4 * from_images:.5f}, so seeds cause {100 * row["share_seeds"]:.0f} % of the variance. The square
    root of the sum is {100 * (from_seeds + from_images) ** 0.5:.3f}; the 95 % interval is
-   {spans["interval"]}, the 90 % interval {spans["interval_equivalence"]}.
-4. **Verdict:** *{row["verdict"]}*: {row["reason"]}.
-5. **One training against another:** a training of the candidate beats one of the baseline in {wins:g} of {seeds**2}
+   {points_span(row["interval"])}, p = {p["p_seeds_and_images"]}.
+4. **Looks:** the largest p of each is: {looks}.
+   The sequential p value is {p["p_sequential"]} for a difference and {p["p_equivalence_sequential"]} for
+   equivalence; with Holm's correction for the family {p["p_sequential_holm"]} and {p["p_equivalence_sequential_holm"]}.
+5. **Verdict:** *{row["verdict"]}*: {row["reason"]}.
+6. **One training against another:** a training of the candidate beats one of the baseline in {wins:g} of {seeds**2}
    pairs, {100 * row["superiority"]:.0f} % (interval {low:.0f} to {high:.0f} %). McNemar's test finds a difference
    between the two networks in {significant} of {len(row["mcnemar"])} pairs."""
 
@@ -209,9 +223,10 @@ def example(tables: Tables) -> str:
 def _variants(tables: Tables) -> str:
     def line(name: str, values: list[float]) -> tuple[str, ...]:
         parameters, interval = tables.costs["variants"][name]["parameters"], intervals.mean_interval(np.array(values))
-        return name, whole(parameters), percent(fmean(values)), percent(stdev(values)), span(interval)
+        count = str(len(values))
+        return name, whole(parameters), count, percent(fmean(values)), percent(stdev(values)), span(interval)
 
-    heads = ("variant", "parameters", "test accuracy, %", "deviation over seeds", "95 % interval of the mean")
+    heads = ("variant", "parameters", "seeds", "test accuracy, %", "deviation over seeds", "95 % interval of the mean")
     return write.table(heads, (line(name, list(values.values())) for name, values in tables.accuracies.items()))
 
 
@@ -239,18 +254,24 @@ as a group; memory is that of this process; throughput is that of batches of {co
 
 
 def _comparisons(rows: Iterable[Row]) -> str:
-    heads = ("family", "candidate", "baseline", "verdict", "difference", "interval", "p, Welch", "p, permutation")
+    heads = ("family", "candidate", "baseline", "verdict", "seeds", "difference", "interval", "p", "p, equivalence")
     lines = [
         (
             *(row[key] for key in ("family", "candidate", "baseline")),
             f"**{row['verdict']}**",
+            str(row["seeds"]),
             points(row["difference"]),
             points_span(row["interval"]),
-            *(p_value(row[key]) for key in ("p_welch_holm", "p_permutation_holm")),
+            *(p_value(row[key]) for key in ("p_sequential_holm", "p_equivalence_sequential_holm")),
         )
         for row in rows
     ]
     return write.table(heads, lines, words=4)
+
+
+def _open(rows: Iterable[Row]) -> str:
+    lines = [f"- {row['candidate']} against {row['baseline']}: {row['reason']}" for row in rows if row["next_step"]]
+    return "\n".join(lines) or "- none is open"
 
 
 def _ablations(tables: Tables) -> str:

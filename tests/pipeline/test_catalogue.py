@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats import multitest
 
 from benchmarks import study, write
-from lenetlab.settings import params
-from lenetlab.statistics import power, verdict
+from lenetlab.settings import params, study_schema
+from lenetlab.statistics import power
 from lenetlab.statistics.difference import VarianceComponents
+from lenetlab.statistics.sequential import Plan
 from lenetlab.storage import files
 from tests.pipeline.projects import read_yaml, write_yaml
 
 ROOT = Path(__file__).parents[2]
 CHANGES = read_yaml(study.CHANGES)
-IMAGES, MARGIN = 10_000, 0.002
+IMAGES = 10_000
 FAMILIES = {
     family: [(pair["candidate"], pair["baseline"]) for pair in pairs]
     for family, pairs in CHANGES["comparisons"].items()
@@ -33,15 +35,15 @@ def tables() -> study.Tables:
 
 
 def accuracies(tables: study.Tables, row: study.Row) -> list[np.ndarray]:
-    """Of candidate and baseline, by seed."""
-    return [np.array(list(tables.accuracies[row[key]].values())) for key in ("candidate", "baseline")]
+    """Of candidate and baseline, of the seeds that the comparison uses."""
+    return [np.array(list(tables.accuracies[row[key]].values()))[: row["seeds"]] for key in ("candidate", "baseline")]
 
 
 def components(tables: study.Tables, row: study.Row) -> VarianceComponents:
     """From the accuracies of the seeds, and the seeds' share of the variance."""
     first, second = (values.var(ddof=1) for values in accuracies(tables, row))
-    from_seeds = (first + second) / len(tables.accuracies[row["candidate"]])
-    return VarianceComponents((first, second), from_seeds * (1 / row["share_seeds"] - 1))
+    from_seeds = (first + second) / row["seeds"]
+    return VarianceComponents((first, second), from_seeds * (1 / row["share_seeds"] - 1), IMAGES)
 
 
 def test_the_changes_are_valid_for_params_yaml(tmp_path):
@@ -70,14 +72,16 @@ def test_tables_are_those_of_study_yaml(tables):
     assert CHANGES["data"]["validation"] == 0
     assert len(CHANGES["study"]) == len(set(CHANGES["study"])) == 20
     assert {path.name for path in study.TABLES.glob("*.seeds.json")} == {f"{n}.seeds.json" for n in CHANGES["study"]}
-    assert {tuple(values) for values in tables.accuracies.values()} == {("0", "1", "2", "3", "4", "5")}
+    for values in tables.accuracies.values():
+        assert len(values) in study_schema.LOOKS
+        assert list(values) == [str(seed) for seed in range(len(values))]
     declared = [(family, *pair) for family, pairs in FAMILIES.items() for pair in pairs]
     assert [(row["family"], row["candidate"], row["baseline"]) for row in tables.comparisons] == declared
     assert list(tables.costs["variants"]) == CHANGES["study"]
 
 
 def test_every_family_is_small_enough_for_six_seeds():
-    assert max(map(len, FAMILIES.values())) <= power.most_comparisons(6)
+    assert power.can_decide(Plan.of(6, 36), max(map(len, FAMILIES.values())))
 
 
 def test_p_values_and_intervals_follow_from_the_accuracies_of_the_seeds(tables):
@@ -95,29 +99,43 @@ def test_p_values_and_intervals_follow_from_the_accuracies_of_the_seeds(tables):
             n_resamples=1000,
             alternative="greater",
         )
-        assert row["p_permutation"] == pytest.approx(permutation.pvalue)
-
-
-def test_verdicts_and_reasons_follow_from_the_numbers(tables):
-    for row in tables.comparisons:
-        inputs = verdict.RuleInputs(
-            difference=row["difference"],
-            interval=tuple(row["interval"]),
-            interval_equivalence=tuple(row["interval_equivalence"]),
-            components=components(tables, row),
-            p_welch=row["p_welch_holm"],
-            p_permutation=row["p_permutation_holm"],
-            seeds=6,
-            images=IMAGES,
-            comparisons=len(FAMILIES[row["family"]]),
-            margin=MARGIN,
+        assert row["p_permutation"] == pytest.approx(permutation.pvalue, abs=0.03 if row["seeds"] > 6 else 1e-9)
+        together, counts = components(tables, row), (row["seeds"], row["seeds"])
+        t = abs(row["difference"]) / together.variance(counts) ** 0.5
+        assert row["p_seeds_and_images"] == pytest.approx(
+            2 * stats.t.sf(t, together.degrees_of_freedom(counts)), rel=1e-6
         )
-        assert verdict.judge(inputs) == (row["verdict"], row["reason"])
-        different = max(row["p_welch_holm"], row["p_permutation_holm"]) < 0.05
-        different &= not row["interval"][0] <= 0 <= row["interval"][1]
-        assert (row["verdict"] in ("better", "worse")) == different
-        if not different:
-            assert (row["verdict"] == "equivalent") == (max(map(abs, row["interval_equivalence"])) < MARGIN)
+        assert row["p"] == max(row["p_welch"], row["p_permutation"], row["p_seeds_and_images"])
+        assert row["p"] == row["looks"][-1]["p"] or row["looks"][-1]["seeds"] > row["seeds"]
+
+
+def test_verdicts_follow_from_the_numbers(tables):
+    for row in tables.comparisons:
+        looks = [look for look in row["looks"] if look["seeds"] <= row["seeds"]]
+        plan = Plan(tuple(look["seeds"] for look in looks))
+        if len(looks) == 1:  # the ratio of an earlier look is not in the tables
+            ratio = [components(tables, row).ratio]
+            expected = plan.sequential_p(ratio, [looks[0]["p"]])[-1]
+            equivalence = plan.sequential_p(ratio, [looks[0]["p_equivalence"]], sides=1)[-1]
+            assert row["p_sequential"] == pytest.approx(expected, rel=1e-6)
+            assert row["p_equivalence_sequential"] == pytest.approx(equivalence, rel=1e-6)
+        if row["verdict"] in ("better", "worse"):
+            assert row["p_sequential_holm"] < 0.05
+            assert (row["difference"] > 0) == (row["verdict"] == "better")
+        else:
+            assert row["p_sequential_holm"] >= 0.05
+            assert (row["verdict"] == "equivalent") == (row["p_equivalence_sequential_holm"] < 0.05)
+        assert (row["next_step"] is None) == (row["verdict"] != "inconclusive")
+
+
+def test_p_values_are_corrected_for_their_family(tables):
+    """Families in which all comparisons were judged at the same look."""
+    for family in FAMILIES:
+        rows = [row for row in tables.comparisons if row["family"] == family]
+        if {(row["seeds"], len(row["looks"])) for row in rows} == {(6, 1)}:
+            for key in ("p_sequential", "p_equivalence_sequential"):
+                corrected = multitest.multipletests([row[key] for row in rows], method="holm")[1]
+                assert [row[f"{key}_holm"] for row in rows] == pytest.approx(list(corrected))
 
 
 def test_typical_variances_are_the_medians_of_these_comparisons(tables):
@@ -164,7 +182,7 @@ def test_every_statement_about_a_difference_of_accuracies_has_its_comparison(tab
 
 def test_answers_about_accuracies_repeat_the_reasons_of_the_comparisons(tables):
     reasons = [row["reason"] for row in tables.comparisons]
-    answers = [row.reason for row in tables.claims if "interval over seeds and images" in row.reason]
+    answers = [row.reason for row in tables.claims if " seeds each" in row.reason and "Welch" not in row.reason]
     assert answers
     assert all(any(reason in answer for reason in reasons) for answer in answers)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lenetlab.planning import settle
 from lenetlab.errors import UserError
+from lenetlab.planning import settle
 from lenetlab.report.results import ORIGIN_KEYS
 from lenetlab.settings import params, study_schema
 from lenetlab.statistics.comparison import Outcome

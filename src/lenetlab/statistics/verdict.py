@@ -4,7 +4,7 @@ docs/statistics.md states it. A verdict is a function of the results and the dec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lenetlab.statistics import difference, intervals, significance
@@ -63,7 +63,7 @@ def collect_evidence(
         if gain is None:
             break
         ratios.append(components.ratio if components else 0.0)
-        so_far = Plan(plan.looks[:number], plan.fixed)
+        so_far = replace(plan, looks=plan.looks[:number])
         looks.append(
             Look(
                 seeds=seeds,

@@ -93,10 +93,16 @@ def test_a_comparison_with_fewer_looks_counts_with_its_last():
     assert [(decision.verdict, decision.look.seeds) for decision in decisions] == [("better", 12), ("better", 6)]
 
 
-def test_the_direction_is_that_of_the_look_with_the_smallest_p():
-    """The second pair settles at nine seeds, so the first may use its look at six."""
-    first = looked_at([0.03, 0.03], differences=[0.01, -0.0001])
-    assert verdicts(first, looked_at([0.9, 0.001])) == ["better", "better"]
+def test_the_numbers_are_those_of_the_look_with_the_smallest_p():
+    """The second pair settles at nine seeds, so the first may use its look at six, and its sign."""
+    first, second = looked_at([0.03, 0.03], differences=[0.01, -0.0001]), looked_at([0.9, 0.001])
+    decisions = decide(first, second)
+    assert [(one.verdict, one.look.seeds, one.look.difference) for one in decisions] == [
+        ("better", 6, 0.01),
+        ("better", 9, 0.01),
+    ]
+    equivalent = decide(looked_at([1.0, 1.0], [0.03, 0.03]), looked_at([1.0, 1.0], [0.9, 0.001]))
+    assert [(one.verdict, one.look.seeds) for one in equivalent] == [("equivalent", 6), ("equivalent", 9)]
 
 
 def test_a_comparison_without_a_look_counts_in_its_family():

@@ -99,13 +99,16 @@ def decide(family: Sequence[Evidence], lower_is_better: Sequence[bool]) -> list[
             if known and known.verdict != "inconclusive":
                 continue
             verdict: Verdict = "inconclusive"
+            look = one.looks[count - 1] if count else None
             if corrected[place] < intervals.LEVEL:
-                verdict = _direction(one, count, lower_is_better[place])
+                look = _decisive(one, one.p_sequential[:count])
+                verdict = "better" if (look.difference < 0) == lower_is_better[place] else "worse"
             elif corrected_equivalence[place] < intervals.LEVEL:
+                look = _decisive(one, one.p_equivalence_sequential[:count])
                 verdict = "equivalent"
             decisions[place] = Decision(
                 verdict=verdict,
-                look=one.looks[count - 1] if count else None,
+                look=look,
                 p_sequential=p_values[place],
                 p_sequential_holm=corrected[place],
                 p_equivalence_sequential=p_equivalence[place],
@@ -114,7 +117,6 @@ def decide(family: Sequence[Evidence], lower_is_better: Sequence[bool]) -> list[
     return [decision for decision in decisions if decision]
 
 
-def _direction(evidence: Evidence, count: int, lower_is_better: bool) -> Verdict:
-    """The sign of the difference at the look with the smallest sequential p value."""
-    decisive = evidence.p_sequential.index(evidence.p_sequential[count - 1])
-    return "better" if (evidence.looks[decisive].difference < 0) == lower_is_better else "worse"
+def _decisive(evidence: Evidence, so_far: Sequence[float]) -> Look:
+    """The look with the smallest sequential p value; an earlier one if other verdicts passed alpha on."""
+    return evidence.looks[so_far.index(so_far[-1])]

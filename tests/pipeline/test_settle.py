@@ -18,8 +18,7 @@ from lenetlab.planning import settle
 from lenetlab.report.results import ORIGIN_KEYS
 from lenetlab.settings import params, study_schema
 from lenetlab.statistics.comparison import Outcome
-from lenetlab.storage import files, paths
-from lenetlab.training import devices
+from lenetlab.storage import files, paths, provenance
 from tests.pipeline.projects import environment
 from tests.report.example import costs
 from tests.settings import example
@@ -85,9 +84,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder: six seeds for each of three variants, of which two pairs are compared."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(devices, "cores", lambda: 2)
     example.write_params(tmp_path, ("device: auto", "device: cpu"), SIX)
-    files.write_json(paths.COSTS, costs())
+    study, measured = params.load(paths.PARAMS), costs()
+    measured["recipes"] = {name: provenance.cost_recipe(study, name) for name in study.study}
+    measured["conditions"]["processes"] = 2
+    files.write_json(paths.COSTS, measured)
     return tmp_path
 
 
@@ -125,9 +126,9 @@ def test_nothing_is_added_if_all_have_a_verdict():
 
 
 def test_each_look_says_what_was_found_and_how_long_the_next_takes():
-    """Two processes train three new seeds one after two: two rounds of ten epochs, 2.1 and 3.1 seconds each.
+    """Three new seeds are groups of two and one in two processes: ten epochs of 6 × (2.1 + 3.1) × (0.1 + 0.9 × 2/6) s.
 
-    Up to 36 seeds: 15 rounds. 1 - exp(-6 / 15) = 33 % of the error is spent with six seeds.
+    Up to 36 seeds: three rounds of groups of five. 1 - exp(-6 / 15) = 33 % of the error is spent with six seeds.
     """
     pipeline = Pipeline({MLP: better_from(6), REGULARIZED: lambda seeds: {**better_from(9)(seeds), "looks": [{}]}})
     lines = list(settle.settle(pipeline))
@@ -234,21 +235,6 @@ def test_a_link_to_the_settings_stays_a_link():
     list(settle.settle(Pipeline({MLP: better_from(9)})))
     assert paths.PARAMS.is_symlink()
     assert Path("elsewhere.yaml").read_text().count("seeds: 9") == 2
-
-
-@pytest.mark.parametrize(
-    ("cores", "added", "seconds"),
-    [
-        (2, {"mlp": 3}, 2 * 10 * 0.6),
-        (1, {"mlp": 3}, 3 * 10 * 0.6),
-        (8, {"mlp": 3}, 10 * 0.6),
-        (2, {"mlp": 2, "lenet5": 6}, 10 * 0.6 + 3 * 10 * 2.1),
-        (2, {"mlp": 0}, 0),
-    ],
-)
-def test_the_time_of_a_look(monkeypatch, cores, added, seconds):
-    monkeypatch.setattr(devices, "cores", lambda: cores)
-    assert settle.training_seconds(params.load(paths.PARAMS), added) == pytest.approx(seconds)
 
 
 # dvc repro, with a stand-in for the program.

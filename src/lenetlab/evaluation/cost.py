@@ -77,12 +77,9 @@ def is_current(path: Path, study: study_schema.Study, prepared_folder: Path) -> 
 
 def fingerprint(study: study_schema.Study, prepared_folder: Path) -> str:
     """SHA-256 of all that decides a measurement, which a number of seeds or epochs does not."""
-    recipes = {name: provenance.recipe(study, name) for name in study.study}
-    for recipe in recipes.values():
-        del recipe["training"]["epochs"]
     return sha256_json(
         {
-            "variants": recipes,
+            "variants": {name: provenance.cost_recipe(study, name) for name in study.study},
             "cost": study.cost.model_dump(mode="json"),
             "training_images": _training_images(prepared_folder),
             "device": devices.describe(devices.resolve(study.device)),

@@ -3,18 +3,17 @@
 It keeps no state: params.yaml says which seeds there are, and reports/comparison.json what is still open.
 """
 
-import math
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from statistics import median
 
 from lenetlab.errors import UserError, die_with_parent
+from lenetlab.planning import duration
 from lenetlab.report import results
 from lenetlab.settings import edit, params, study_schema, yaml_file
 from lenetlab.statistics import measures, sequential
 from lenetlab.statistics.comparison import Outcome
-from lenetlab.storage import files, locks, paths, stage_outputs
+from lenetlab.storage import files, locks, paths
 
 LOCK = "settle.lock"
 
@@ -70,20 +69,6 @@ def next_seeds(study: study_schema.Study, outcomes: Iterable[Outcome]) -> dict[s
     return seeds
 
 
-def training_seconds(study: study_schema.Study, added: Mapping[str, int]) -> float:
-    """About how long training takes for this number of added seeds of each variant, by costs.json."""
-    from lenetlab.training import devices, parallel  # imports torch
-
-    device = devices.resolve(study.device)
-    keys = [f"variants/{name}/seconds_per_epoch" for name in added]
-    costs = stage_outputs.read_json_object(paths.COSTS, "cost", *keys)["variants"]
-    seconds = 0.0
-    for name, number in added.items():
-        rounds = math.ceil(number / parallel.process_count(device, number)) if number else 0
-        seconds += rounds * study.training_of(name).epochs * median(costs[name]["seconds_per_epoch"])
-    return seconds
-
-
 def _require_plan(study: study_schema.Study) -> None:
     """UserError if nothing is to be decided, or not by adding seeds."""
     if not study.settle.most:
@@ -120,12 +105,16 @@ def _announcement(study: study_schema.Study, outcomes: Sequence[Outcome], seeds:
     undecided = [outcome for outcome in outcomes if outcome.next_step == "seeds"]
     names = sorted({name for outcome in undecided for name in (outcome.candidate, outcome.baseline)})
     present = {name: len(study.seeds_of(name)) for name in study.study}
-    soon = training_seconds(study, {name: len(more) - present[name] for name, more in seeds.items()})
-    longest = training_seconds(study, {name: study.settle.most - present[name] for name in names})
-    variants = ", ".join(f"{name} from {present[name]} to {len(more)}" for name, more in seeds.items())
-    return (
-        f"adding seeds: {variants}; training for the next look: about {_time(soon)}; in all: at most {_time(longest)}"
+    speeds = duration.known_speeds(study) or duration.measure_speeds(study)
+    soon, longest = (
+        duration.in_words(duration.seconds(speeds, study, added))
+        for added in (
+            {name: len(more) - present[name] for name, more in seeds.items()},
+            {name: max(0, study.settle.most - present[name]) for name in names},
+        )
     )
+    variants = ", ".join(f"{name} from {present[name]} to {len(more)}" for name, more in seeds.items())
+    return f"adding seeds: {variants}; training for the next look: about {soon}; in all: at most {longest}"
 
 
 def _summary(study: study_schema.Study, outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -146,10 +135,3 @@ def _summary(study: study_schema.Study, outcomes: Sequence[Outcome]) -> Iterator
                 advice = f"the last look ({study.settle.most} seeds) is reached; more test images may help"
         yield f"open: {_title(outcome)}: {advice}"
     yield f"comparisons with a verdict: {len(outcomes) - len(still_open)} of {len(outcomes)}"
-
-
-def _time(seconds: float) -> str:
-    """In whole seconds, minutes or tenths of an hour."""
-    if seconds < 90:
-        return f"{math.ceil(seconds)} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

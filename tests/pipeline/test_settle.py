@@ -18,6 +18,7 @@ from lenetlab.planning import settle
 from lenetlab.report.results import ORIGIN_KEYS
 from lenetlab.settings import params, study_schema
 from lenetlab.statistics.comparison import Outcome
+from lenetlab.statistics.verdict import Look
 from lenetlab.storage import files, paths, provenance
 from tests.pipeline.projects import environment
 from tests.report.example import costs
@@ -130,7 +131,8 @@ def test_each_look_says_what_was_found_and_how_long_the_next_takes():
 
     Up to 36 seeds: three rounds of groups of five. 1 - exp(-6 / 15) = 33 % of the error is spent with six seeds.
     """
-    pipeline = Pipeline({MLP: better_from(6), REGULARIZED: lambda seeds: {**better_from(9)(seeds), "looks": [{}]}})
+    look = asdict(Look(6, 0.0008, 0.1, 0.01, 0.1, 0.01))
+    pipeline = Pipeline({MLP: better_from(6), REGULARIZED: lambda seeds: {**better_from(9)(seeds), "looks": [look]}})
     lines = list(settle.settle(pipeline))
     assert lines[:3] == [
         "headline: lenet5 against mlp, test accuracy: better, +0.08 percentage points with 6 seeds each;"

@@ -39,6 +39,7 @@ def make(work: Path, train: int, test: int) -> None:
         _write_idx(found.pixels, own / f"{name}-images-idx3-ubyte")
         _write_idx(found.labels, own / f"{name}-labels-idx1-ubyte")
     sources.fetch(work / "loose", work / "packed")
+    sources.pack_extra(sources.NO_EXTRA_TEST, work / "packed")
 
 
 def fetched(work: Path) -> Path:
@@ -57,6 +58,7 @@ def prepare_folder(raw: Path, out: Path, validation: int) -> None:
 
 def _cut(raw: Path, folder: Path, train: int, test: int) -> None:
     folder.mkdir()
+    sources.pack_extra(sources.NO_EXTRA_TEST, folder)
     for name, count in (("train.tar", train), ("test.tar", test)):
         with (folder / name).open("wb") as stream:
             archive.write(stream, islice(archive.members(raw / name), count))

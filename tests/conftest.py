@@ -98,9 +98,10 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def raw(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with train.tar and test.tar, as the stage fetch writes it."""
+    """The folder with train.tar, test.tar and an empty extra.tar, as the stages fetch and extra write it."""
     folder = tmp_path_factory.mktemp("data") / "raw"
     sources.fetch(digits_folder, folder)
+    sources.pack_extra(sources.NO_EXTRA_TEST, folder)
     return folder
 
 

@@ -27,8 +27,10 @@ def commands() -> None:
 @commands.command(help="Check params.yaml and the statements; print what the study can find and how long it takes.")
 def check() -> None:
     study = params.load(paths.PARAMS)
-    source = Path(study.data.source)
-    problems = [f"{paths.PARAMS}: {problem}" for problem in sources.find_problems(source)]
+    images = {"source": Path(study.data.source), "extra_test": Path(study.data.extra_test)}
+    problems = [
+        f"{paths.PARAMS}: {problem}" for problem in sources.find_problems(images["source"], images["extra_test"])
+    ]
     try:
         claims.load(Path(study.claims), study)
     except UserError as error:
@@ -40,11 +42,12 @@ def check() -> None:
         from lenetlab.training import devices  # imports torch, which takes seconds
 
         devices.resolve(study.device)
-    if not sources.is_copied_to_experiments(source):
-        click.echo(
-            f"data.source: neither git nor DVC holds {study.data.source!r}, so dvc exp run --queue and --temp do not"
-            f" find it; for these, set it to {str(source.resolve())!r}"
-        )
+    for key, path in images.items():
+        if not sources.is_copied_to_experiments(path):
+            click.echo(
+                f"data.{key}: neither git nor DVC holds {str(path)!r}, so dvc exp run --queue and --temp do not"
+                f" find it; for these, set it to {str(path.resolve())!r}"
+            )
     pairs = sum(map(len, study.comparisons.values()))
     counts = sorted({len(study.seeds_of(name)) for name in study.study})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if counts[1:] else f"{counts[0]} seeds each"

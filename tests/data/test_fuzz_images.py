@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 DIGITS = (np.random.default_rng(0).random((24, 28, 28)) ** 8 * 256).astype(np.uint8)
 CONTENTS = {f"{number:05d}_{number % 3}.png": png.encode(image) for number, image in enumerate(DIGITS)}
 TEST = {name: content for name, content in CONTENTS.items() if name > "00011"}
+EXTRA = {f"{number}_5.png": png.encode(255 - image) for number, image in enumerate(DIGITS[:3])}
 TRAIN = {name: content for name, content in CONTENTS.items() if name not in TEST}
 SETTINGS = {"validation": 3, "validation_seed": 0, "duplicates": "error"}
 
@@ -174,21 +175,28 @@ def test_an_archive_of_empty_blocks_has_no_members(folder, count):
     count("archives")
 
 
-@given(changes=byte_changes, repair=st.booleans(), of_train=st.booleans(), packed_before=st.booleans())
+@given(
+    changes=byte_changes,
+    repair=st.booleans(),
+    name=st.sampled_from(["train.tar", "test.tar", "extra.tar"]),
+    packed_before=st.booleans(),
+)
 @few_examples
-def test_an_error_of_fetch_or_prepare_leaves_no_output(
-    tmp_path_factory, count, changes, repair, of_train, packed_before
-):
+def test_an_error_of_fetch_or_prepare_leaves_no_output(tmp_path_factory, count, changes, repair, name, packed_before):
     place = tmp_path_factory.mktemp("whole")
-    archives = {"train.tar": tar(TRAIN.items()), "test.tar": tar(TEST.items())}
-    name = "train.tar" if of_train else "test.tar"
+    archives = {"train.tar": tar(TRAIN.items()), "test.tar": tar(TEST.items()), "extra.tar": tar(EXTRA.items())}
     broken = apply_changes(archives[name], changes)
     archives[name] = with_checksums(broken) if repair else broken
     source, raw, prepared = place / "source", place / "raw", place / "prepared"
     for file, content in archives.items():
         files.write_bytes((raw if packed_before else source) / file, content)
-    lines = [] if packed_before else error_lines(lambda: sources.fetch(source, raw))
-    assert len(all_files(raw)) == (0 if lines else 2)
+    if not packed_before:
+        lines = error_lines(lambda: sources.fetch(source, raw))
+        assert len(all_files(raw)) == (0 if lines else 2)
+        lines += error_lines(lambda: sources.pack_extra(source / "extra.tar", raw))
+    else:
+        lines = []
+    assert lines or len(all_files(raw)) == 3
     if not lines:
         lines = error_lines(lambda: prepare.prepare(raw, prepared / "train", prepared / "test", **SETTINGS))
         assert len(all_files(prepared)) == (0 if lines else 6)
@@ -465,6 +473,7 @@ def test_any_names_in_a_folder(tmp_path_factory, count, names):
     assert all(line.startswith((str(place), "data.source: ")) for line in lines), lines
     assert len(all_files(place / "raw")) == (0 if lines else 2)
     if not lines:
+        sources.pack_extra(sources.NO_EXTRA_TEST, place / "raw")
         packed = [name for name, _ in archive.members(place / "raw" / "train.tar")]
         assert sorted(packed) == sorted(name for name in made if not name.startswith("."))
         assert all(name.endswith(".png") for name in packed)

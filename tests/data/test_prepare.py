@@ -20,6 +20,7 @@ from tests.data.formats import flip_bit, pillow_pixels, pillow_png, tar
 
 Contents = dict[str, bytes]
 DIGITS = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
+FURTHER = np.random.default_rng(1).integers(0, 256, (10, 28, 28), dtype=np.uint8)
 ALL_FILES = ("train/index.csv", "train/pixels.npy", "train/profile.json", "test/index.csv", "test/pixels.npy")
 
 
@@ -27,12 +28,14 @@ def contents(pixels: np.ndarray) -> Contents:
     return {f"{number:05d}_{number % 3}.png": png.encode(image) for number, image in enumerate(pixels)}
 
 
-TRAIN, TEST = contents(DIGITS[:40]), contents(DIGITS[40:])
+TRAIN, TEST, EXTRA = contents(DIGITS[:40]), contents(DIGITS[40:]), contents(FURTHER)
 
 
-def prepared_folder(folder: Path, train: Contents = TRAIN, test: Contents = TEST, **options: object) -> Path:
+def prepared_folder(
+    folder: Path, train: Contents = TRAIN, test: Contents = TEST, extra: Contents | None = None, **options: object
+) -> Path:
     """The folder with train/ and test/ that `prepare` writes."""
-    for name, content in (("train", train), ("test", test)):
+    for name, content in (("train", train), ("test", test), ("extra", extra or {})):
         files.write_bytes(folder / "raw" / f"{name}.tar", tar(content.items()))
     settings = {"validation": 0, "validation_seed": 0, "duplicates": "error"} | options
     prepare.prepare(folder / "raw", folder / "prepared/train", folder / "prepared/test", **settings)
@@ -201,6 +204,82 @@ def test_drop_must_leave_training_images(tmp_path):
     assert "drop leaves no training images" in error_lines(tmp_path, TRAIN, TRAIN, duplicates="drop")[0]
 
 
+def test_extra_images_follow_the_test_images_and_are_a_split_of_their_own(tmp_path):
+    without, folder = prepared_folder(tmp_path / "without"), prepared_folder(tmp_path / "with", extra=EXTRA)
+
+    rows = index_rows(folder / "test")
+    assert rows[:20] == index_rows(without / "test")
+    assert [(row["split"], row["number"], row["label"]) for row in rows[20:]] == [
+        ("extra", str(number), str(number % 3))
+        for number in range(10)  # numbers that test images have too
+    ]
+    assert [row["sha256"] for row in rows[20:]] == [sha256(image.tobytes()) for image in FURTHER]
+    assert np.array_equal(np.load(folder / "test/pixels.npy"), np.concatenate([DIGITS[40:], FURTHER]))
+    found = profile(folder / "test")
+    assert found["images"] == 30
+    assert list(found["splits"]) == ["test", "extra"]
+    assert found["splits"]["test"] == profile(without / "test")["splits"]["test"]
+    assert found["splits"]["extra"]["images"] == 10
+    assert found["splits"]["extra"]["mean"] == pytest.approx(np.mean(FURTHER / 255), rel=1e-12)
+    assert found["digest"] != profile(without / "test")["digest"]
+
+
+@pytest.mark.parametrize("duplicates", ["error", "drop"])
+def test_what_is_trained_does_not_depend_on_extra_images(tmp_path, duplicates):
+    """Even if they repeat training and validation images, which `drop` then leaves out of the extra ones."""
+    repeated = {f"9{name}": content for name, content in TRAIN.items()} if duplicates == "drop" else {}
+    without = prepared_folder(tmp_path / "without", validation=6, duplicates=duplicates)
+    folder = prepared_folder(tmp_path / "with", extra=EXTRA | repeated, validation=6, duplicates=duplicates)
+
+    for name in ("index.csv", "pixels.npy", "profile.json"):
+        assert (folder / "train" / name).read_bytes() == (without / "train" / name).read_bytes()
+
+
+def test_without_extra_images_the_digests_are_those_of_earlier_versions(prepared):
+    """Those of the commit before there were any. The fingerprint of a training contains that of the training data."""
+    assert profile(prepared / "train")["digest"] == "e6d460bc2689e1c233e18ef5c706cd9c28746665feaa32dadf4d49abd840a590"
+    assert profile(prepared / "test")["digest"] == "ab96dd49257c81dba22f759c6d8529435ca998e2029a2466073eeb62821fa7c8"
+
+
+def test_an_extra_image_in_another_set_is_an_error_or_left_out_of_the_extra_ones(tmp_path):
+    extra = EXTRA | {"50_9.png": TRAIN["00007_1.png"], "51_8.png": TEST["00002_2.png"]}
+
+    archive, remedy = tmp_path / "raw/extra.tar", "remedy: remove one of them, or set data.duplicates to drop"
+    assert error_lines(tmp_path, extra=extra)[1:] == [
+        f"{archive}: '50_9.png' is the same image as '00007_1.png' in train.tar; {remedy}, which leaves it out of the"
+        " extra images",
+        f"{archive}: '51_8.png' is the same image as '00002_2.png' in test.tar; {remedy}, which leaves it out of the"
+        " extra images",
+    ]
+
+    folder = prepared_folder(tmp_path, extra=extra, duplicates="drop")
+    assert [row["number"] for row in index_rows(folder / "test") if row["split"] == "extra"] == [*map(str, range(10))]
+    assert profile(folder / "test")["duplicates"] == {"within": 0, "across": 2}
+    assert len(index_rows(folder / "train")) == 40
+
+
+def test_extra_images_are_checked_like_the_others(tmp_path):
+    extra = {"00001_5.png": png.encode(DIGITS[0]), "1_7.png": pillow_png(FURTHER[0], "RGB"), "two_1.png": b""}
+
+    archive = tmp_path / "raw/extra.tar"
+    assert [line.split("; ")[0] for line in error_lines(tmp_path, extra=extra)[1:]] == [
+        f"{archive}: '1_7.png': the number 1 appears twice, also in '00001_5.png'",
+        f"{archive}: '1_7.png': 28×28 pixels, 8-bit RGB",
+        f"{archive}: 'two_1.png': invalid file name",
+        f"{archive}: 'two_1.png': an empty file",
+        f"{archive}: '00001_5.png' is the same image as '00000_0.png' in train.tar",
+    ]
+
+
+def test_drop_must_leave_extra_images(tmp_path):
+    test = TEST | {f"9{name}": content for name, content in TRAIN.items()}
+
+    assert error_lines(tmp_path, TRAIN, test, TEST, duplicates="drop") == [
+        "data.duplicates: drop leaves no training images, because all are in the test set too",
+        "data.duplicates: drop leaves no extra images, because all are in the training or test set too",
+    ]
+
+
 def test_repeated_images_are_counted(tmp_path):
     train = TRAIN | {"50_1.png": TRAIN["00001_1.png"], "51_2.png": TRAIN["00001_1.png"]}
 
@@ -343,6 +422,7 @@ def test_files_rewritten_by_pillow_give_the_same_prepared_data(tmp_path, digits_
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(pillow_png(pillow_pixels(path.read_bytes())))
     sources.fetch(tmp_path / "mine", tmp_path / "raw")
+    sources.pack_extra(sources.NO_EXTRA_TEST, tmp_path / "raw")
     out = tmp_path / "prepared"
     prepare.prepare(
         tmp_path / "raw", out / "train", out / "test", validation=200, validation_seed=0, duplicates="error"

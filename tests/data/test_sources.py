@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenetlab.data import archive, download, sources
+from lenetlab.data import archive, download, png, sources
 from lenetlab.errors import UserError
 from lenetlab.storage import files
 from tests.data.declarations import FILES, LABELS, TEST, TRAIN, declare, idx_images, idx_labels
@@ -44,7 +44,7 @@ def test_a_source_that_is_gone_has_a_remedy(tmp_path, name):
     message = error_message(tmp_path / name, tmp_path / "raw")
 
     assert " does not exist; allowed: a .toml file or a folder; remedy: set data.source in params.yaml" in message
-    assert sources.find_problems(tmp_path / name) == [message]
+    assert sources.find_problems(tmp_path / name, sources.NO_EXTRA_TEST) == [message]
 
 
 def test_equal_files_give_equal_bytes_in_any_order_and_at_any_time(tmp_path, digits_folder, raw):
@@ -135,6 +135,69 @@ def test_idx_files_become_png_files_numbered_by_position(tmp_path, monkeypatch):
         found = dict(archive.members(tmp_path / f"raw/{name}.tar"))
         assert list(found) == [f"{number:05d}_{label}.png" for number, label in enumerate(LABELS[name])]
         assert np.array_equal([pillow_pixels(content) for content in found.values()], pixels)
+
+
+EXTRA = {f"{number}_5.png": png.encode(image) for number, image in enumerate(TEST)}
+
+
+def pack_extra_error(source: Path, raw: Path) -> str:
+    """The error of `pack_extra`, which must leave no output; `lenetlab check` finds the same."""
+    with pytest.raises(UserError) as caught:
+        sources.pack_extra(source, raw)
+    assert not raw.exists() or not list(raw.iterdir())
+    (source.parent / "d.toml").touch()
+    assert sources.find_problems(source.parent / "d.toml", source) == list(caught.value.problems)
+    return str(caught.value)
+
+
+def test_without_extra_images_the_archive_is_empty(tmp_path):
+    sources.pack_extra(Path("data/none.txt"), tmp_path)
+
+    assert (tmp_path / "extra.tar").read_bytes() == bytes(1024)  # the two empty blocks that end a tar
+    assert list(tmp_path.iterdir()) == [tmp_path / "extra.tar"]
+
+
+def test_extra_images_of_a_folder_or_a_tar_give_equal_bytes(tmp_path):
+    for name, content in reversed(EXTRA.items()):
+        files.write_bytes(tmp_path / "more" / name, content)
+    with tarfile.open(tmp_path / "more.tar", "w") as stream:
+        stream.add(tmp_path / "more", arcname="./elsewhere")
+    for number, source in enumerate(("more", "more.tar")):
+        sources.pack_extra(tmp_path / source, tmp_path / f"raw{number}")
+
+    assert dict(archive.members(tmp_path / "raw0/extra.tar")) == EXTRA
+    assert (tmp_path / "raw0/extra.tar").read_bytes() == (tmp_path / "raw1/extra.tar").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "problem"), [
+    ("gone", "data.extra_test: '{}' does not exist; allowed: data/none.txt (none), a folder or a tar; remedy:"),
+    ("empty", "data.extra_test: '{}' contains no images; allowed: PNG files named {{number}}_{{label}}.png"),
+    ("empty.tar", "data.extra_test: '{}' contains no images"),
+    ("more.tar.gz", "{}: compressed with gzip; allowed: an uncompressed tar"),
+    ("notes.txt", "{}: truncated: ends at byte 5"),
+    ("halves", "{}: 'test': a folder; allowed: PNG files only, not in subfolders"),
+])  # fmt: skip
+def test_extra_images_that_cannot_be_read(tmp_path, monkeypatch, name, problem):
+    """A mistyped path or an empty folder must not read as none: accuracies would be about fewer images."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.tar").write_bytes(bytes(10_240))
+    (tmp_path / "more.tar.gz").write_bytes(b"\x1f\x8b\x08")
+    (tmp_path / "notes.txt").write_text("none\n")
+    files.write_bytes(tmp_path / "halves/test/1_5.png", EXTRA["1_5.png"])
+
+    monkeypatch.chdir(tmp_path)
+    assert pack_extra_error(Path(name), Path("raw")).startswith(problem.format(name))
+
+
+def test_every_wrong_name_of_an_extra_folder_is_listed(tmp_path):
+    for name in ("1_5.png", "notes.txt"):
+        files.write_bytes(tmp_path / "more" / name, b"")
+    (tmp_path / "more/link.png").symlink_to("1_5.png")
+
+    assert [line.split(";")[0] for line in pack_extra_error(tmp_path / "more", tmp_path / "raw").splitlines()] == [
+        f"{tmp_path / 'more'}: 'link.png': a symbolic link",
+        f"{tmp_path / 'more'}: 'notes.txt': the file name does not end in .png",
+    ]
 
 
 @pytest.mark.parametrize(("name", "content", "problem"), [

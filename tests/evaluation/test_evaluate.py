@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lenetlab.data import augmentation, dataset
+from lenetlab.data import augmentation, dataset, png, prepare
+from lenetlab.data.image_files import read_archive
 from lenetlab.errors import UserError
 from lenetlab.evaluation import curves, evaluate, mistakes, predictions
 from lenetlab.networks import build
 from lenetlab.settings import params
-from lenetlab.storage import manifests
+from lenetlab.storage import files, manifests
 from lenetlab.storage.digests import sha256_file
 from lenetlab.training import checkpoint, execution, group, parallel
+from tests.data.formats import tar
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
 VARIANT = "lenet5-regularized"
@@ -95,6 +97,69 @@ def test_curves_join_training_and_test(evaluated):
     trained = list(csv.DictReader((evaluated / "runs" / "seed-9" / "curves.csv").read_text().splitlines()))
     assert [row["train_loss"] for row in rows[2:]] == [row["train_loss"] for row in trained]
     assert rows[1]["test_accuracy"] != rows[0]["test_accuracy"]
+
+
+@pytest.fixture(scope="module")
+def with_extra(evaluated, raw, tmp_path_factory):
+    """A folder with prepared/ and evaluation/ of the same runs, on the test images and 90 negatives of them."""
+    folder = tmp_path_factory.mktemp("with-extra")
+    archives = {name: read_archive(raw / name, []) for name in ("train.tar", "test.tar")}
+    for name, images in archives.items():
+        contents = zip(images.names, map(png.encode, images.pixels), strict=True)
+        files.write_bytes(folder / "raw" / name, tar(contents))
+    images = archives["test.tar"]
+    negatives = zip(images.names[:90], map(png.encode, 255 - images.pixels[:90]), strict=True)
+    files.write_bytes(folder / "raw" / "extra.tar", tar(negatives))
+    train, test = folder / "prepared" / "train", folder / "prepared" / "test"
+    prepare.prepare(folder / "raw", train, test, validation=200, validation_seed=0, duplicates="error")
+    evaluate.write(evaluate.evaluate(SMALL, VARIANT, evaluated / "runs", test), folder / "evaluation")
+    return folder
+
+
+def test_extra_images_are_answered_after_the_test_images(evaluated, with_extra):
+    alone = predictions.read(evaluated / "evaluation" / "predictions.npz")
+    together = predictions.read(with_extra / "evaluation" / "predictions.npz")
+    assert together.predicted.shape == (2, 450)
+    assert together.labels.tolist() == [*alone.labels, *alone.labels[:90]]  # a negative has the label of its image
+    assert np.array_equal(together.predicted[:, :360], alone.predicted)
+    assert not np.array_equal(together.predicted[:, 360:], alone.predicted[:, :90])
+    definition = STUDY.variants[VARIANT]
+    test_set, training = dataset.load(with_extra / "prepared/test"), dataset.load(with_extra / "prepared/train")
+    normalization = training.normalization(definition.input)
+    extra = test_set.digits("extra", definition.input, normalization, torch.device("cpu"))
+    model = build.build_network(definition, seed=0)
+    checkpoint.load_weights(model, evaluated / "runs" / "seed-9" / "epoch-02.safetensors")
+    with torch.no_grad():
+        assert np.array_equal(together.predicted[1, 360:], model.eval()(extra.images).argmax(1).numpy())
+
+
+def test_accuracies_are_about_both_sets_and_given_for_each(evaluated, with_extra):
+    answers = predictions.read(with_extra / "evaluation" / "predictions.npz")
+    metrics = read_json(with_extra / "evaluation" / "metrics.json")
+    parts = metrics["test_accuracy_by_set"]
+    assert parts == {
+        "test": pytest.approx(read_json(evaluated / "evaluation" / "metrics.json")["test_accuracy"], abs=1e-12),
+        "extra": pytest.approx(answers.correct[:, 360:].mean(), abs=1e-12),
+    }
+    assert parts["test"] != parts["extra"]
+    assert metrics["test_accuracy"] == pytest.approx((360 * parts["test"] + 90 * parts["extra"]) / 450, abs=1e-12)
+    assert read_json(with_extra / "evaluation" / "variant.json")["test_images"] == {"test": 360, "extra": 90}
+    assert read_json(evaluated / "evaluation" / "variant.json")["test_images"] == {"test": 360}
+
+
+def test_a_place_says_which_set_a_misread_image_is_of(with_extra):
+    """Its number does not: both sets may have it."""
+    test_set = dataset.load(with_extra / "prepared/test")
+    misread = mistakes.read(with_extra / "evaluation" / "mistakes.npz", "evaluate")
+    assert len(set(misread.place.tolist())) == len(misread) > len(set(misread.number.tolist()))
+    assert np.array_equal(misread.pixels, test_set.pixels[misread.place])
+    assert np.array_equal(test_set.splits[misread.place] == "extra", misread.place >= 360)
+
+
+def test_if_every_seed_diverged_there_is_no_accuracy_by_set(evaluated, with_extra, tmp_path):
+    runs = with_diverged_seeds(evaluated / "runs", tmp_path / "runs", {4: 2, 9: 1})
+    evaluate.write(evaluate.evaluate(SMALL, VARIANT, runs, with_extra / "prepared/test"), tmp_path / "none")
+    assert read_json(tmp_path / "none" / "metrics.json")["test_accuracy_by_set"] == {"test": None, "extra": None}
 
 
 def test_damaged_weights_raise_a_user_error_that_names_them(evaluated, prepared, tmp_path):

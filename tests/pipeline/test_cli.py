@@ -115,13 +115,19 @@ def test_check_finds_files_that_dvc_did_not_finish(project, lenetlab, name, cont
     assert f"{name}: incomplete, as if DVC was killed while writing it; remedy: {remedy}" in result.err
 
 
-def test_check_lists_the_errors_of_both_files_and_of_the_source(project, lenetlab):
-    write_settings(project, ("data/mnist.toml", "my/digits"))
+def test_check_lists_the_errors_of_both_files_and_of_the_sources(project, lenetlab):
+    write_settings(project, ("data/mnist.toml", "my/digits"), ("data/none.txt", "my/more"))
     (project / "claims.yaml").write_text("claims:\n  - {id: a, kind: guess, statement: b}\n")
+    problems = sources.find_problems(Path("my/digits"), Path("my/more"))
+    assert [problem.split("; ")[0] for problem in problems] == [
+        "data.source: 'my/digits' does not exist",
+        "data.extra_test: 'my/more' does not exist",
+    ]
     result = lenetlab("check")
     assert result.status == 1
     assert result.err.splitlines() == [
-        f"error: params.yaml: {sources.find_problems(Path('my/digits'))[0]}",
+        f"error: params.yaml: {problems[0]}",
+        f"params.yaml: {problems[1]}",
         "claims.yaml: claims[0] (a).kind: 'guess' is not allowed; allowed: parameters, accuracy, relation, structure,"
         " loss",
     ]
@@ -265,7 +271,7 @@ def test_any_other_error_has_a_traceback():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "evaluate", "cost", "compare"])
+@pytest.mark.parametrize("stage", ["fetch", "extra", "prepare", "train", "evaluate", "cost", "compare"])
 def test_a_stage_checks_params_yaml_too(project, stage):
     write_settings(project, ("epochs: 10", "epochs: 0"))
     before = sorted(project.iterdir())
@@ -280,7 +286,7 @@ def test_a_stage_checks_params_yaml_too(project, stage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "evaluate", "cost", "compare"])
+@pytest.mark.parametrize("stage", ["fetch", "extra", "prepare", "train", "evaluate", "cost", "compare"])
 def test_a_stage_outside_its_project_says_so(tmp_path, stage, count: Callable[[str], None]):
     arguments = ["lenet5"] if stage in ("train", "evaluate") else []
     command = [sys.executable, ROOT / "stages" / f"{stage}.py", *arguments]

@@ -19,6 +19,7 @@ other_margins: {test_loss: 0.005, gap: 0.002, epochs_to: 0.5}
 claims: claims.yaml
 data:
   source: data/mnist.toml
+  extra_test: data/none.txt
   validation: 5000
   validation_seed: 0
   duplicates: error

@@ -148,7 +148,7 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
         ("seeds: [0, 1, 2, 3]\n", "seeds: [0, 1, 1]\n", "sensitivity.seeds", "1", "each value once"),
         ("width: [0.5,", "width: [0,", "sensitivity.width[0]", "0", "more than 0, at most 8"),
         ("[0.001, 0.003,", "[0.003, 0.003,", "sensitivity.learning_rate", "0.003", "each value once"),
-        ("data:\n", "data: [1]\nmore:\n", "data", "[1]", "source, validation, validation_seed, duplicates"),
+        ("data:\n", "data: [1]\nmore:\n", "data", "[1]", "source, extra_test, validation, validation_seed, duplicates"),
         ("{learning_rate: 0.001}", "{epochs: 0}", "variants.lenet5-1998.training.epochs", "0", "from 1 to 1000"),
     ],
 )

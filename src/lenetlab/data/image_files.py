@@ -32,8 +32,12 @@ class Images:
         """The images for which the mask `chosen` (N) is true."""
         return Images(**{name: values[chosen] for name, values in vars(self).items()})
 
+    def followed_by(self, others: "Images") -> "Images":
+        """These images, then the others; a number may appear in both."""
+        return Images(**{name: np.concatenate([values, vars(others)[name]]) for name, values in vars(self).items()})
 
-def read_archive(path: Path, problems: list[str]) -> Images:
+
+def read_archive(path: Path, problems: list[str], *, may_be_empty: bool = False) -> Images:
     """The valid images of an archive; a line for each error in it is added to `problems`."""
     names, numbers, labels, rows = [], [], [], []
     name_of: dict[int, str] = {}  # by number
@@ -57,7 +61,7 @@ def read_archive(path: Path, problems: list[str]) -> Images:
             labels.append(label)
     except UserError as error:
         problems += error.problems
-    if not names and len(problems) == problems_before:
+    if not names and not may_be_empty and len(problems) == problems_before:
         problems.append(f"{path}: contains no images; needed: PNG files named {{number}}_{{label}}.png")
     pixels = png.undo_filters(np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(-1, png.SIDE, 1 + png.SIDE))
     digests = [sha256(image.data) for image in pixels.reshape(-1, png.SIDE * png.SIDE)]

@@ -3,7 +3,8 @@
 import io
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +17,66 @@ from lenetlab.storage import files
 from lenetlab.storage.digests import sha256
 
 CLASSES = 10
-SPLITS = ("training", "validation", "test")
+SPLITS = ("training", "validation", "test", "extra")
 MAX_PROBLEMS = 50  # per error message
 
 
 def prepare(
     raw: Path, out_train: Path, out_test: Path, *, validation: int, validation_seed: int, duplicates: str
 ) -> None:
-    """Write the folders `out_train` and `out_test` from `train.tar` and `test.tar` in the folder `raw`.
+    """Write the folder `out_train` from `train.tar`, and `out_test` from `test.tar` and `extra.tar`, all in `raw`.
 
-    An image that is in both sets is an error, or is left out of training if `duplicates` is "drop". UserError lists
-    everything that is wrong with both archives; then neither folder is written.
+    An image that is in two sets is an error. If `duplicates` is "drop", it is left out of training, or of the extra
+    images if it is one of them: so what is trained never depends on these. UserError lists everything that is wrong
+    with the archives; then neither folder is written.
     """
     problems: list[str] = []
     train, test = (read_archive(raw / name, problems) for name in ("train.tar", "test.tar"))
-    test_names = dict(zip(test.digests, test.names, strict=True))
-    in_both = np.array([digest in test_names for digest in train.digests], dtype=bool)
+    extra = read_archive(raw / "extra.tar", problems, may_be_empty=True)
+    place_in_test, place_elsewhere = _places({"test.tar": test}), _places({"train.tar": train, "test.tar": test})
+    in_both, extra_in_both = _are_in(train, place_in_test), _are_in(extra, place_elsewhere)
     if duplicates == "error":
-        problems += [
-            f"{raw / 'train.tar'}: {name!r} is the same image as {test_names[digest]!r} in test.tar;"
-            " remedy: remove one of them, or set data.duplicates to drop, which leaves it out of training"
-            for name, digest in zip(train.names[in_both], train.digests[in_both], strict=True)
-        ]
+        problems += _repetitions(raw / "train.tar", train.select(in_both), place_in_test, "training")
+        problems += _repetitions(raw / "extra.tar", extra.select(extra_in_both), place_elsewhere, "the extra images")
     if problems:
         number = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
         raise UserError(
             f"{number} with the images, nothing was prepared:", *archive.first_problems(problems, MAX_PROBLEMS)
         )
-    kept = train.select(~in_both)
-    if not len(kept.names):
-        raise UserError("data.duplicates: drop leaves no training images, because all are in the test set too")
+    if in_both.all():
+        problems.append("data.duplicates: drop leaves no training images, because all are in the test set too")
+    if len(extra.names) and extra_in_both.all():
+        problems.append("data.duplicates: drop leaves no extra images, because all are in the training or test set too")
+    if problems:
+        raise UserError(*problems)
+    kept, kept_extra = train.select(~in_both), extra.select(~extra_in_both)
     splits = split(kept, validation, validation_seed)
+    test_splits = np.array(["test"] * len(test.names) + ["extra"] * len(kept_extra.names), dtype=object)
     with files.writing_folder(out_train) as train_folder, files.writing_folder(out_test) as test_folder:
         _write(kept, splits, int(in_both.sum()), train_folder)
-        _write(test, np.full(len(test.names), "test", dtype=object), 0, test_folder)
+        _write(test.followed_by(kept_extra), test_splits, int(extra_in_both.sum()), test_folder)
+
+
+def _places(sets: Mapping[str, Images]) -> dict[str, tuple[str, str]]:
+    """File name and archive of each image, by digest; `sets` by the name of their archive."""
+    places: dict[str, tuple[str, str]] = {}
+    for tar, images in sets.items():
+        places |= zip(images.digests, zip(images.names, repeat(tar), strict=False), strict=True)
+    return places
+
+
+def _are_in(images: Images, places: Mapping[str, tuple[str, str]]) -> NDArray[np.bool_]:
+    """(N): which images are at one of `places`."""
+    return np.array([digest in places for digest in images.digests], dtype=bool)
+
+
+def _repetitions(path: Path, images: Images, places: Mapping[str, tuple[str, str]], out_of: str) -> list[str]:
+    """A line for each image of the archive `path` that is also at one of `places`."""
+    return [
+        f"{path}: {name!r} is the same image as {places[digest][0]!r} in {places[digest][1]};"
+        f" remedy: remove one of them, or set data.duplicates to drop, which leaves it out of {out_of}"
+        for name, digest in zip(images.names, images.digests, strict=True)
+    ]
 
 
 def split(images: Images, validation: int, seed: int) -> NDArray[np.object_]:

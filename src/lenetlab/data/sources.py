@@ -1,10 +1,15 @@
-"""The stage fetch: pack the images that `data.source` names, a folder or a TOML declaration, into two tar archives."""
+"""The stages fetch and extra: pack images into tar archives.
+
+`data.source` names a folder or a TOML declaration with training and test images. `data.extra_test` names a folder or a
+tar with further test images, or the file that stands for none.
+"""
 
 import os
 import stat
 import struct
 import subprocess
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +20,14 @@ from lenetlab.settings.messages import quoted
 from lenetlab.storage import code, files
 
 SETS = ("train", "test")
+NO_EXTRA_TEST = Path("data/none.txt")  # not an empty value: DVC needs the path of a file that exists
 MOVED = (
     "allowed: a .toml file or a folder; remedy: set data.source in params.yaml to where the images are now, or, to use"
     " those fetched before, dvc checkout fetch, then dvc repro --downstream prepare"
+)
+EXTRA_MOVED = (
+    f"allowed: {NO_EXTRA_TEST} (none), a folder or a tar; remedy: set data.extra_test in params.yaml to where the"
+    " images are now, or, to use those packed before, dvc checkout extra, then dvc repro --downstream prepare"
 )
 
 
@@ -34,14 +44,29 @@ def fetch(source: Path, raw: Path) -> None:
         archive.write(test_tar, test)
 
 
-def find_problems(source: Path) -> list[str]:
-    """What is wrong with a source, a line each, as far as names and sizes of its files tell."""
+def pack_extra(source: Path, raw: Path) -> None:
+    """Write `extra.tar` to the folder `raw`: the images of a folder or tar, unchanged, ordered by number.
+
+    The archive is empty if `source` is NO_EXTRA_TEST. UserError lists everything that is wrong with the source.
+    """
+    images = _extra_images(source)
+    with files.writing(raw / "extra.tar") as tar:
+        archive.write(tar, images)
+
+
+def find_problems(source: Path, extra: Path) -> list[str]:
+    """What is wrong with both sources of images, a line each, as far as names and sizes of their files tell."""
+    problems: list[str] = []
     try:
         if _is_folder(source):
             _from_folder(source)
     except UserError as error:
-        return list(error.problems)
-    return []
+        problems += error.problems
+    try:
+        _extra_images(extra)
+    except UserError as error:
+        problems += error.problems
+    return problems
 
 
 def is_copied_to_experiments(source: Path) -> bool:
@@ -62,15 +87,34 @@ def is_copied_to_experiments(source: Path) -> bool:
 def _is_folder(source: Path) -> bool:
     """Whether it is a folder and not a declaration; UserError if it is neither."""
     name = f"data.source: {quoted(str(source))}"
-    try:
-        mode = source.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have this name
-        raise UserError(f"{name} does not exist; {MOVED}") from None
-    except OSError as error:
-        raise UserError(f"{name}: {error.strerror}; {download.REMEDY}") from None
+    mode = _mode(source, name, MOVED, download.REMEDY)
     if not stat.S_ISDIR(mode) and source.suffix != ".toml":
         raise UserError(f"{name} is neither a folder nor a .toml file; {download.REMEDY}")
     return stat.S_ISDIR(mode)
+
+
+def _mode(path: Path, name: str, moved: str, remedy: str) -> int:
+    """Type and permissions of a file or folder; UserError with one of two remedies if it is gone or out of reach."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have this name
+        raise UserError(f"{name} does not exist; {moved}") from None
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror}; {remedy}") from None
+
+
+def _extra_images(source: Path) -> Iterator[tuple[str, bytes]]:
+    """File name and content of every further test image; UserError if there are none, unless `source` says so."""
+    if source == NO_EXTRA_TEST:
+        return iter(())
+    name = f"data.extra_test: {quoted(str(source))}"
+    _mode(source, name, EXTRA_MOVED, EXTRA_MOVED)
+    images = archive.members(source)
+    if (first := next(images, None)) is None:
+        raise UserError(
+            f"{name} contains no images; allowed: PNG files named {{number}}_{{label}}.png, or {NO_EXTRA_TEST} for none"
+        )
+    return chain([first], images)
 
 
 def _from_folder(source: Path) -> list[Iterator[tuple[str, bytes]]]:

@@ -73,7 +73,7 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
     seeds = [seed for seed, record in records.items() if not record["diverged"]]
     definition = study.variants[variant]
     normalization = dataset.Normalization(**next(iter(records.values()))["normalization"])
-    digits = prepared.digits("test", definition.input, normalization, device)
+    digits = _test_digits(prepared, definition.input, normalization, device)
 
     curves: dict[int, list[dict[str, Any]]] = {
         seed: [{"seed": seed, **row} for row in run_files.read_curves(folders[seed] / paths.CURVES)] for seed in seeds
@@ -102,7 +102,7 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
         ),
     )
     return Evaluation(
-        record=_variant_record(variant, definition, list(records.values()), prepared.digest),
+        record=_variant_record(variant, definition, list(records.values()), prepared),
         curves=[row for rows in curves.values() for row in rows],
         predictions=answers,
         misread=mistakes.find(answers, prepared.numbers, prepared.pixels),
@@ -119,6 +119,7 @@ def write(evaluation: Evaluation, folder: Path) -> None:
         "test_accuracy": float(np.mean(accuracies)) if accuracies else None,
         "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
         "test_loss": float(np.mean([row["test_loss"] for row in final.values()])) if final else None,
+        **_accuracy_by_set(evaluation),
     }
     seeds = {str(seed): {key: row[key] for key in ("test_accuracy", "test_loss")} for seed, row in final.items()}
     table = io.StringIO()
@@ -158,15 +159,37 @@ def _evaluate_epoch(
     yield results
 
 
+def _test_digits(
+    prepared: dataset.Prepared,
+    form: schema.InputSettings,
+    normalization: dataset.Normalization,
+    device: torch.device,
+) -> dataset.Digits:
+    """The test images and then the extra ones, if there are any, in the order of the index."""
+    sets = [prepared.digits(split, form, normalization, device) for split in prepared.profile["splits"]]
+    images, labels = (torch.cat([getattr(digits, name) for digits in sets]) for name in ("images", "labels"))
+    return dataset.Digits(images=images, labels=labels, black=sets[0].black)
+
+
+def _accuracy_by_set(evaluation: Evaluation) -> dict[str, Any]:
+    """Mean accuracies on the test images and on the extra ones; empty if there are no extra ones."""
+    counts, answers = evaluation.record["test_images"], evaluation.predictions
+    if len(counts) == 1:
+        return {}
+    correct = np.split(answers.correct, np.cumsum(list(counts.values()))[:-1], axis=1)
+    means = (float(part.mean()) if evaluation.seeds else None for part in correct)
+    return {"test_accuracy_by_set": dict(zip(counts, means, strict=True))}
+
+
 def _stacked(rows: Sequence[np.ndarray], columns: int, dtype: type) -> np.ndarray:
     """(S, N) from S rows of N columns; S may be 0."""
     return np.array(rows, dtype).reshape(len(rows), columns)
 
 
 def _variant_record(
-    variant: str, definition: schema.Variant, records: Sequence[dict[str, Any]], test_data: str
+    variant: str, definition: schema.Variant, records: Sequence[dict[str, Any]], prepared: dataset.Prepared
 ) -> dict[str, Any]:
-    """The content of variant.json, from the run.json of all seeds."""
+    """The content of variant.json, from the run.json of all seeds and the prepared test images."""
     shared = {key: records[0][key] for key in ("parameters", "parent_fingerprint", "identity", "normalization")}
     by_seed = {  # a seed has either a training set or an epoch and step at which it diverged
         key: {str(record["seed"]): record[key] for record in records if record[key]}
@@ -177,7 +200,8 @@ def _variant_record(
         **shared,
         "fingerprints": {str(record["seed"]): record["fingerprint"] for record in records},
         **by_seed,
-        "test_data": test_data,
+        "test_data": prepared.digest,
+        "test_images": {split: part["images"] for split, part in prepared.profile["splits"].items()},
         "layers": layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size),
     }
 

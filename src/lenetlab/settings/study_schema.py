@@ -57,6 +57,9 @@ class OtherMargins(schema.StrictModel):
 
 class DataSettings(schema.StrictModel):
     source: str = Field(min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder")
+    extra_test: str = Field(
+        min_length=1, max_length=4096, description="a path: data/none.txt, or a folder or tar of further test images"
+    )
     validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
     validation_seed: schema.Seed = Field(description="a whole number from 0 to 4294967295")
     duplicates: Literal["error", "drop"] = Field(description="error or drop")

@@ -43,11 +43,12 @@ def make(work: Path, train: int, test: int) -> None:
 
 
 def fetched(work: Path) -> Path:
-    """The folder with train.tar and test.tar of MNIST: that of the pipeline, or `work`/fetched, which is made here."""
+    """The folder with the archives of MNIST: that of the pipeline, or `work`/fetched, which is made here."""
     raw = ROOT / "data" / "raw"
-    if not (raw / "train.tar").exists():
+    if not all((raw / name).exists() for name in ("train.tar", "extra.tar")):
         raw = work / "fetched"
         sources.fetch(ROOT / "data" / "mnist.toml", raw)
+        sources.pack_extra(sources.NO_EXTRA_TEST, raw)
     return raw
 
 

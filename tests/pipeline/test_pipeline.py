@@ -29,8 +29,16 @@ def project(finished, tmp_path_factory) -> Path:
 
 
 def test_every_file_of_the_contract_is_there(project):
-    expected = ["data/raw/train.tar", "data/raw/test.tar", "reports/comparison.json", "reports/report.html"]
-    expected += ["reports/report.md", "reports/curves.csv", "reports/claims.json", "reports/origin.json", "costs.json"]
+    expected = [f"data/raw/{name}.tar" for name in ("train", "test", "extra")]
+    expected += [
+        "reports/comparison.json",
+        "reports/report.html",
+        "reports/report.md",
+        "reports/curves.csv",
+        "reports/claims.json",
+        "reports/origin.json",
+        "costs.json",
+    ]
     expected += ["reports/figures/seeds.svg", "reports/figures/network-mlp.svg"]
     for part in ("train", "test"):
         expected += [f"data/prepared/{part}/{name}" for name in ("index.csv", "pixels.npy", "profile.json")]
@@ -48,9 +56,10 @@ def test_every_file_of_the_contract_is_there(project):
 def test_the_stages_ran_in_order_and_a_second_time_none_does(project):
     names = ["cost", *(f"{stage}@{variant}" for variant in VARIANTS for stage in ("train", "evaluate"))]
     ran = stages_run((project / "log").read_text())
-    assert ran[:2] == ["fetch", "prepare"]
+    assert sorted(ran[:2]) == ["extra", "fetch"]
+    assert ran[2] == "prepare"
     assert ran[-1] == "compare"
-    assert sorted(ran[2:-1]) == sorted(names)
+    assert sorted(ran[3:-1]) == sorted(names)
     assert stages_run(run(project, "dvc", "repro")) == []
 
 

@@ -247,6 +247,16 @@ def test_layers_settings_compute_and_provenance_are_shown(page):
     assert "18 trainings, 54 epochs of up to 55,000 images each; 13.5 s of one processor core in total" in page.text
 
 
+def test_extra_test_images_are_mentioned_if_there_are_any(report, folder, page, pictures):
+    assert "extra ones" not in page.text + (folder / "report.md").read_text()
+    first = report.variants[0]
+    record = first.record | {"test_images": {"test": 8000, "extra": 2000}}
+    changed = replace(report, variants=[replace(first, record=record), *report.variants[1:]])
+    sets = "8,000 test images and 2,000 extra ones (data.extra_test) together"
+    assert f"verdicts are about {sets}; every image counts the same." in rendered(changed, pictures).text
+    assert f"- test data 7e57: {sets}\n\n</details>" in render("report.md", changed, pictures)
+
+
 def test_confounds_are_shown_with_the_verdict(report, page, pictures):
     confounded = replace(report.outcomes[0], confounds=["parameters 44,426 against 49,950, a factor of 1.12"])
     changed = replace(report, outcomes=[confounded])

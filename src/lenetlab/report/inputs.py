@@ -17,6 +17,7 @@ VARIANT_KEYS = (
         "parent_fingerprint",
         "fingerprints",
         "test_data",
+        "test_images/test",
         "diverged/*/epoch",
         "diverged/*/step",
     ),

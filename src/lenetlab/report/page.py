@@ -94,6 +94,7 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         diverged_seeds=sum(variant.diverged_count for variant in report.variants),
         identity=report.variants[0].record["identity"],
         test_data=report.variants[0].record["test_data"],
+        images_by_set=report.variants[0].record["test_images"],
     )
     return page.replace(" %", "\N{NO-BREAK SPACE}%")
 

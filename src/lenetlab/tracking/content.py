@@ -73,7 +73,8 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
     digests = {context: profile["digest"] for context, profile in profiles.items()}
     splits = {name: split for profile in profiles.values() for name, split in profile["splits"].items()}
     written = (outputs / paths.PREPARED_TRAIN / paths.PROFILE).stat().st_mtime
-    counts = ", ".join(f"{split['images']} {name}" for name, split in splits.items())
+    words = {"extra": "extra test"}
+    counts = ", ".join(f"{split['images']} {words.get(name, name)}" for name, split in splits.items())
     params = {
         **{f"{name}_images": split["images"] for name, split in splits.items()},
         **{key: splits["training"][key] for key in ("mean", "std")},

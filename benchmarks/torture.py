@@ -57,6 +57,10 @@ KINDS = {  # kind of case, as the tests count it: what was done, what had to hol
         " run exists once and is FINISHED",
     ),
     "Ctrl-C": ("during training", "a message says what is kept and how to continue; no process keeps running"),
+    "lenetlab settle stopped": (
+        "SIGKILL after it added seeds, SIGKILL of it alone, or Ctrl-C",
+        "no `dvc repro` keeps running; the same command goes on, and finished seeds keep their bits",
+    ),
     "two at once": ("`dvc repro` started twice", "the second is rejected; the bits of an undisturbed run"),
     "tracking faults": (
         "the MLflow server refuses connections, hangs, answers 500 or nonsense, breaks off or is very slow; the"

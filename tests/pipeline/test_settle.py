@@ -20,7 +20,8 @@ from lenetlab.settings import params, study_schema
 from lenetlab.statistics.comparison import Outcome
 from lenetlab.statistics.verdict import Look
 from lenetlab.storage import files, paths, provenance
-from tests.pipeline.projects import environment
+from lenetlab.storage.digests import sha256_file
+from tests.pipeline.projects import copy_of, edit, environment, run, stages_run
 from tests.report.example import costs
 from tests.settings import example
 
@@ -296,11 +297,11 @@ def test_ctrl_c_waits_until_dvc_has_ended_in_good_order(write_dvc, count):
     _, said = process.communicate(timeout=60)
     assert (process.returncode, Path("log").read_text()) == (130, "repro\nended\n")
     assert said.strip() == "stopped; finished epochs are kept: the same command continues there"
-    count("Ctrl-C")
+    count("lenetlab settle stopped")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, dvc repro goes on")
-def test_dvc_ends_if_settle_is_killed(write_dvc):
+def test_dvc_ends_if_settle_is_killed(write_dvc, count):
     write_dvc("echo $$ > ready; exec sleep 100")
     process = started()
     child = Path("/proc") / wait_for("ready").strip()
@@ -310,3 +311,47 @@ def test_dvc_ends_if_settle_is_killed(write_dvc):
     while child.exists() and "Z (zombie)" not in (child / "status").read_text():
         assert time.monotonic() < deadline, "dvc still runs"
         time.sleep(0.05)
+    count("lenetlab settle stopped")
+
+
+# The whole pipeline.
+
+
+def digests(project: Path, *seeds: int) -> dict[str, str]:
+    """Of the results of these seeds."""
+    folders = [folder for seed in seeds for folder in (project / "runs").glob(f"*/seed-{seed}")]
+    found = [path for folder in folders for path in folder.iterdir()]
+    return {str(path.relative_to(project)): sha256_file(path) for path in found}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_mlflow")
+def test_a_study_is_settled_after_a_kill_and_then_nothing_is_left_to_do(finished, tmp_path, count):
+    """Two seeds of each variant are finished; the first look needs six."""
+    project = copy_of(finished, tmp_path / "project")
+    edit(project, lambda content: content["settle"].update(most=9))
+    run(project, "git", "commit", "--quiet", "--all", "--message", "most")
+    before, measured = digests(project, 0, 5), (project / "costs.json").read_bytes()
+
+    process = subprocess.Popen(
+        ["lenetlab", "settle"], cwd=project, env=environment(project), stdout=subprocess.DEVNULL, process_group=0
+    )
+    deadline = time.monotonic() + 300
+    while b"seeds: [0, 5, 1, 2, 3, 4]" not in (project / "params.yaml").read_bytes():
+        assert time.monotonic() < deadline, "no seeds were added within five minutes"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    count("lenetlab settle stopped")
+
+    said = run(project, "lenetlab", "settle")
+    seeds = {len(list(folder.iterdir())) for folder in (project / "runs").iterdir()}
+    ended = {6: "comparisons with a verdict: 1 of 1|needs more test images", 9: "1 of 1|settle.most (9) is reached"}
+    assert len(seeds) == 1
+    assert any(text in said for text in ended[seeds.pop()].split("|"))
+    assert "2 of 6 seeds were finished before and are kept" in said
+    assert digests(project, 0, 5) == before
+    assert (project / "costs.json").read_bytes() == measured
+    assert "nothing that decides the costs changed" in said
+    assert stages_run(run(project, "dvc", "repro")) == []
+    assert "variants.lenet5.seeds" in run(project, "dvc", "params", "diff")

@@ -56,9 +56,7 @@ def commands() -> None:
     pass
 
 
-@commands.command(
-    help="Run the study as a DVC experiment and settle it, keep its tables and write the pages."
-)
+@commands.command(help="Run the study as a DVC experiment and settle it, keep its tables and write the pages.")
 def run() -> None:
     settings = [part for change in hydra_overrides(yaml_file.read_yaml(CHANGES)) for part in ("--set-param", change)]
     subprocess.run(["dvc", "exp", "run", *settings], cwd=ROOT, check=True)

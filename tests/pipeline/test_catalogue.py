@@ -148,7 +148,12 @@ def test_typical_variances_are_the_medians_of_these_comparisons(tables):
 
 
 def test_statements_have_these_answers(tables):
-    assert Counter(row.verdict for row in tables.claims) == {"refuted": 24, "confirmed": 12, "consistent": 6, "undecided": 4}
+    assert Counter(row.verdict for row in tables.claims) == {
+        "refuted": 24,
+        "confirmed": 12,
+        "consistent": 6,
+        "undecided": 4,
+    }
     assert len({row.id for row in tables.claims}) == len(tables.claims)
 
 

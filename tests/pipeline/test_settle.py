@@ -28,6 +28,8 @@ from tests.settings import example
 SIX = ("seeds: [0, 1, 2, 3, 4, 5]", "seeds: 6")
 MLP, REGULARIZED = ("lenet5", "mlp"), ("lenet5-regularized", "lenet5")  # the comparisons of the example
 
+LOOK = Look(seeds=6, difference=0.0008, p=0.2, level=0.01, p_equivalence=0.3, level_equivalence=0.01)
+
 Rule = Callable[[int], Mapping[str, object]]  # from the seeds of each side to fields of an outcome
 
 

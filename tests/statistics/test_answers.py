@@ -87,6 +87,15 @@ def test_results_on_other_data_are_not_applicable_and_counts_are(tmp_path):
             assert one.reason.startswith("it is about results on mnist; this study has digits (my/digits)")
 
 
+def test_results_with_extra_test_images_are_on_other_data(tmp_path):
+    data = STUDY.data.model_copy(update={"extra_test": "my/extra"})
+    study = with_study("lenet5", "mlp").model_copy(update={"data": data})
+    stated = load_claims(tmp_path, relation(expected="better"))
+    (found,) = answers.decide(stated, study, [outcome("lenet5", "mlp", "better")], tmp_path, {})
+    assert found.verdict == "not applicable"
+    assert "this study has mnist with extra test images" in found.reason
+
+
 def test_a_count_refutes_a_statement_on_any_data(tmp_path):
     """lenet5 has more parameters than the MLP, so "better with fewer parameters" is wrong; "with more" is open."""
     stated = load_claims(

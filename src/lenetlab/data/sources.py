@@ -16,11 +16,12 @@ import numpy as np
 
 from lenetlab.data import archive, declaration, download, png
 from lenetlab.errors import UserError
+from lenetlab.settings import study_schema
 from lenetlab.settings.messages import quoted
 from lenetlab.storage import code, files
 
 SETS = ("train", "test")
-NO_EXTRA_TEST = Path("data/none.txt")  # not an empty value: DVC needs the path of a file that exists
+NO_EXTRA_TEST = Path(study_schema.NO_EXTRA_TEST)
 MOVED = (
     "allowed: a .toml file or a folder; remedy: set data.source in params.yaml to where the images are now, or, to use"
     " those fetched before, dvc checkout fetch, then dvc repro --downstream prepare"

@@ -55,10 +55,13 @@ class OtherMargins(schema.StrictModel):
     epochs_to: float = Field(gt=0, description="a number more than 0 (epochs)")
 
 
+NO_EXTRA_TEST = "data/none.txt"  # not an empty value: DVC needs the path of a file that exists
+
+
 class DataSettings(schema.StrictModel):
     source: str = Field(min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder")
     extra_test: str = Field(
-        min_length=1, max_length=4096, description="a path: data/none.txt, or a folder or tar of further test images"
+        min_length=1, max_length=4096, description=f"a path: {NO_EXTRA_TEST}, or a folder or tar of further test images"
     )
     validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
     validation_seed: schema.Seed = Field(description="a whole number from 0 to 4294967295")
@@ -66,9 +69,10 @@ class DataSettings(schema.StrictModel):
 
     @property
     def name(self) -> str:
-        """What statements call the data: mnist for data/mnist.toml; of a folder its name."""
+        """What statements call the data: mnist for data/mnist.toml; of a folder its name. With extra images others."""
         source = Path(self.source)
-        return source.stem if source.suffix == ".toml" else source.name
+        name = source.stem if source.suffix == ".toml" else source.name
+        return name if self.extra_test == NO_EXTRA_TEST else f"{name} with extra test images"
 
 
 class CostSettings(schema.StrictModel):

@@ -14,9 +14,8 @@ def tables(record: Row) -> str:
     """All results."""
     machine = record["machine"]
     packages = ", ".join(f"{name} {machine[name]}" for name in ("lenetlab", "numpy", "scipy"))
-    commit = f", commit {machine['commit'][:10]}{' with changes' * bool(machine['dirty'])}" if machine["commit"] else ""
     head = (
-        f"{machine['date']}, {packages}{commit}. {record['studies']:,} studies per row of normal accuracies,"
+        f"{machine['date']}, {packages}. {record['studies']:,} studies per row of normal accuracies,"
         f" {record['whole_studies']:,} per row of whole studies; {record['images']:,} test images each unless the table"
         f" says otherwise; margin of equivalence {points(record['margin'])} points. Shares are in %, with Wilson's 95 %"
         " interval in brackets; differences and deviations are in percentage points. *Images* is the deviation of a"

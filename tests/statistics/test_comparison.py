@@ -202,7 +202,7 @@ def test_a_lower_loss_is_better():
     assert (better.difference, worse.difference) == (pytest.approx(-0.03), pytest.approx(0.03))
     assert (better.superiority, worse.superiority) == (1.0, 0.0)
     assert (better.margin, better.mcnemar) == (0.005, [])
-    assert better.reason.startswith("better by 0.0300 nats (p ")
+    assert better.reason.startswith("lower by 0.0300 nats (p ")
 
 
 def test_a_smaller_gap_is_better():

@@ -50,7 +50,7 @@ def test_a_difference_below_the_margin_is_reported_as_such():
     outcome = compare(variants, margin=0.004)
     assert outcome.verdict == "better"
     assert outcome.reason.startswith(
-        "better by 0.30 percentage points, less than the margin of 0.40 percentage points (p "
+        "higher by 0.30 percentage points, less than the margin of 0.40 percentage points (p "
     )
     assert "margin" not in compare(variants, margin=0.002).reason
 

@@ -91,7 +91,8 @@ def explain(situation: Situation) -> str:
         return f"the difference, if there is one, is less than {margin} (the margin; p {p_equivalence}, {basis})"
     if decision.verdict != "inconclusive":
         small = f", less than the margin of {margin}" if abs(situation.difference) < situation.margin else ""
-        return f"{decision.verdict} by {size}{small} (p {p}, {basis})"
+        word = measure.better if decision.verdict == "better" else measure.worse
+        return f"{word} by {size}{small} (p {p}, {basis})"
     doubts = f"p {p} for a difference, p {p_equivalence} for less than {margin}"
     return f"a difference of {size} could be due to chance ({doubts}, {basis}); {_remedy(situation)}"
 

@@ -93,11 +93,11 @@ def test_the_comparison_table_has_the_rounded_numbers(report, folder, page):
         text = f"{value:+.4f}" if outcome.measure == "test_loss" else f"{round(100 * value, 2):+.2f}"
         return text.replace("-", "−")
 
-    columns = {"test_accuracy": "test accuracy, percentage points", "test_loss": "test loss, nats"}
+    columns = {"test_accuracy": "test accuracy, points", "test_loss": "test loss, nats"}
     expected = []
     for outcome in report.outcomes:
         low, high = (rounded(outcome, limit) for limit in outcome.interval)
-        p_values = outcome.p, outcome.p_sequential_holm, outcome.p_equivalence_sequential_holm
+        p_values = outcome.p_sequential_holm, outcome.p_equivalence_sequential_holm
         expected.append(
             [
                 *(outcome.candidate, outcome.baseline, columns[outcome.measure], outcome.verdict),
@@ -333,7 +333,7 @@ def test_a_diverged_seed_has_no_number_in_any_table(diverged_report, diverged_fo
     assert [row[2] for row in by_seed] == ["diverged"] * 6
     assert [row[3] == "diverged" for row in by_seed] == [False, True, False, False, True, False]
     assert all(row in markdown_rows(diverged_folder) for row in (lenet5, mlp, regularized, *by_seed))
-    assert diverged_page.tables["comparison-table"][1][3:9] == ["inconclusive", "–", "–", "1.0", "1.0", "1.0"]
+    assert diverged_page.tables["comparison-table"][1][3:8] == ["inconclusive", "–", "–", "1.0", "1.0"]
     assert diverged_page.tables["ablation-table"][1][-1] == "inconclusiveseeds of lenet5-regularized diverged"
     assert diverged_page.tables["calibration-table"][2] == ["mlp", *["–"] * 4]
     assert diverged_page.tables["cost-table"][2][2] == "–"

@@ -10,7 +10,7 @@ from lenetlab.statistics.comparison import Outcome
 from lenetlab.statistics.formatting import duration
 from lenetlab.statistics.measures import MEASURES
 
-ANSWERS = {  # to the question whether the candidate is better, by the verdict on its first measure
+ANSWERS = {  # to the question whether the candidate is better, by verdict
     "better": "Yes",
     "worse": "No",
     "equivalent": "It makes no difference that matters",
@@ -23,8 +23,8 @@ class Headline:
     """The answer about one pair of variants, as the page opens with it."""
 
     question: str
-    answer: str  # one of ANSWERS
-    verdict: str  # the one on the first measure
+    answer: str
+    verdict: str  # on the first measure
     sentences: list[str]  # one per measure
 
     @property
@@ -84,7 +84,23 @@ def _headline(outcomes: Sequence[Outcome], report: Report) -> Headline:
         sentences.insert(0, f"{candidate} is {baseline} with {' and '.join(effect.regularizers)}.")
     if outcomes[0].confounds:
         sentences.append(f"The variants also differ in {'; '.join(outcomes[0].confounds)}.")
-    return Headline(question, ANSWERS[outcomes[0].verdict], outcomes[0].verdict, sentences)
+    return Headline(question, _answer(outcomes), outcomes[0].verdict, sentences)
+
+
+def _answer(outcomes: Sequence[Outcome]) -> str:
+    """One of ANSWERS, or several that name their measures: `Yes in test loss; not known yet in test accuracy`."""
+    by_verdict: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        by_verdict.setdefault(outcome.verdict, []).append(measures.name(outcome.measure, outcome.accuracy))
+    if len(by_verdict) == 1:
+        return ANSWERS[outcomes[0].verdict]
+    parts = [f"{ANSWERS[verdict].lower()} in {_and(names)}" for verdict, names in by_verdict.items()]
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:]
+
+
+def _and(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if names[1:] else names[0]
 
 
 def _effect(candidate: str, baseline: str, report: Report) -> RegularizationEffect | None:

@@ -25,7 +25,7 @@ class Measure:
     @property
     def column(self) -> str:
         """As a table names it, with its unit."""
-        return f"{self.name}, {self.unit}"
+        return f"{self.name}, {self.unit.removeprefix('percentage ')}"
 
     def amount(self, value: float) -> str:
         """With its unit."""

@@ -134,8 +134,7 @@ def test_each_look_says_what_was_found_and_how_long_the_next_takes():
 
     Up to 36 seeds: three rounds of groups of five. 1 - exp(-6 / 15) = 33 % of the error is spent with six seeds.
     """
-    look = asdict(Look(6, 0.0008, 0.1, 0.01, 0.1, 0.01))
-    pipeline = Pipeline({MLP: better_from(6), REGULARIZED: lambda seeds: {**better_from(9)(seeds), "looks": [look]}})
+    pipeline = Pipeline({MLP: better_from(6), REGULARIZED: lambda seeds: {**better_from(9)(seeds), "looks": [LOOK]}})
     lines = list(settle.settle(pipeline))
     assert lines[:3] == [
         "headline: lenet5 against mlp, test accuracy: better, +0.08 percentage points with 6 seeds each;"
@@ -151,7 +150,7 @@ def test_each_look_says_what_was_found_and_how_long_the_next_takes():
 @pytest.mark.parametrize(
     ("rule", "seeds", "advice"),
     [
-        (open_for("images"), 6, "needs more test images; more seeds would hardly help"),
+        (open_for("images"), 6, "needs more test images (data.extra_test); more seeds would hardly help"),
         (open_for("training", reason="2 seeds diverged"), 6, "needs other training settings: 2 seeds diverged"),
         (better_from(99), 36, "settle.most (36) is reached; a larger one, such as 48, may decide it"),
     ],

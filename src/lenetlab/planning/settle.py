@@ -124,7 +124,7 @@ def _summary(study: study_schema.Study, outcomes: Sequence[Outcome]) -> Iterator
     for outcome in still_open:
         match outcome.next_step:
             case "images":
-                advice = "needs more test images; more seeds would hardly help"
+                advice = "needs more test images (data.extra_test); more seeds would hardly help"
             case "training":
                 advice = f"needs other training settings: {outcome.reason}"
             case _ if larger:

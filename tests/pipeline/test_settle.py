@@ -291,7 +291,7 @@ def wait_for(file: str) -> str:
 
 
 def test_ctrl_c_waits_until_dvc_has_ended_in_good_order(write_dvc, count):
-    write_dvc("trap 'sleep 1; echo ended >> log; kill $!; exit 255' INT; sleep 100 & echo > ready; wait")
+    write_dvc("trap 'sleep 1; echo ended >> log; kill $! 2> /dev/null; exit 255' INT; sleep 100 & echo > ready; wait")
     process = started()
     wait_for("ready")
     os.killpg(process.pid, signal.SIGINT)

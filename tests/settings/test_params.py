@@ -225,7 +225,7 @@ def test_a_key_that_is_not_unicode_is_rejected(tmp_path):
     error = error_of(tmp_path, ("device: auto", 'device: auto\n"\\ud800": 1'))
     assert error == (
         f"{tmp_path}/params.yaml: '\\ud800' is not allowed; allowed: a block with the keys device, seeds, study,"
-        " comparisons, settle, equivalence_margin, other_margins, data, training, cost, sensitivity, variants"
+        " comparisons, settle, equivalence_margin, other_margins, claims, data, training, cost, sensitivity, variants"
     )
 
 

@@ -38,7 +38,7 @@ def next_step(outcome: Outcome) -> tuple[str | None, int | None]:
 
 def test_better_and_worse_say_by_how_much_and_with_how_many_seeds():
     variants = nested_pair(9_900, 9_800)
-    for pair, word in ((variants, "better"), (variants[::-1], "worse")):
+    for pair, word in ((variants, "higher"), (variants[::-1], "lower")):
         outcome = compare(pair)
         p = formatting.p_equals(2 / 924 / sequential.spent(6))  # that of the permutation test is the largest
         assert outcome.reason == f"{word} by 1.00 percentage points (p {p}, 6 seeds each)"

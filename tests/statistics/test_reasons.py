@@ -128,8 +128,9 @@ def test_a_stuck_seed_is_no_lack_of_images():
     assert next_step(outcome) == ("seeds", 9)
     deviation = f"{100 * np.std((predicted[0] == labels).mean(axis=1), ddof=1):.2f}"
     assert outcome.reason.endswith(
-        f"; too few seeds: the next look is at 9 each, but the trainings of one variant differ by {deviation}"
-        " percentage points (standard deviation): too much for any look"
+        "; too few seeds: the next look is at 9 each, but not even 96 each are likely to be enough for a difference of"
+        f" 0.20 percentage points (the margin), as the trainings of one variant differ by {deviation} percentage points"
+        " (standard deviation)"
     )
 
 

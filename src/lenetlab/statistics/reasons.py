@@ -124,7 +124,9 @@ def _remedy(situation: Situation) -> str:
     if components and situation.decision.look and not needed:
         deviation = situation.measure.amount(max(components.seeds) ** 0.5)
         outlook = (
-            f", but the trainings of one variant differ by {deviation} (standard deviation): too much for any look"
+            f", but not even {study_schema.LOOKS[-1]} each are likely to be enough for a difference of"
+            f" {situation.measure.amount(situation.margin)} (the margin), as the trainings of one variant differ by"
+            f" {deviation} (standard deviation)"
         )
     return f"too few seeds: the next look is at {situation.following} each{outlook}"
 

@@ -25,15 +25,15 @@ def main() -> None:
         predictions = inputs.read_predictions(paths.EVALUATIONS, study.study)
         diverged = inputs.read_diverged_seeds(paths.EVALUATIONS, study.study)
         costs = inputs.read_costs(paths.COSTS, study.study)["variants"]
-        previous = declarations.read_previous(paths.REPORTS / paths.COMPARISON)
         trained = inputs.read_parent_fingerprints(paths.EVALUATIONS, study.study)
-        judged = comparison.compare(study, predictions, diverged)
-        outcomes = declarations.with_changes(judged, study, trained, previous)
+        previous = declarations.read_record(record := declarations.record_path())
+        outcomes = comparison.compare(study, predictions, diverged)
+        outcomes = declarations.with_changes(outcomes, study, trained, previous)
         answered = answers.decide(statements, study, outcomes, paths.EVALUATIONS, costs)
         report = collect.collect(study, inputs.PROJECT_OUTPUTS, outcomes, answered, provenance.origin())
         page.write_report(report, outputs)
-    print("\n".join(headline.summary(report)))
-    print(f"report: {paths.REPORTS / paths.REPORT_PAGE}")
+        declarations.write_record(record, outcomes, previous)
+    print("\n".join([*headline.summary(report), f"report: {paths.REPORTS / paths.REPORT_PAGE}"]))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from lenetlab.errors import UserError
 from lenetlab.evaluation import cost
 from lenetlab.networks import build, lenet, mlp
 from lenetlab.settings import params, schema, study_schema
-from lenetlab.storage import code, files, provenance
+from lenetlab.storage import code, files, paths, provenance
 from lenetlab.training import devices, loop, parallel, randomness
 
 ROOT = Path(__file__).parents[2]
@@ -347,7 +347,7 @@ def test_the_stage_writes_the_costs_and_warns_if_the_machine_was_busy(stage, mon
     if percent:
         assert output.err.startswith("warning: the machine was busy during the measurement")
         assert f"a variant had a processor for {percent} of its time" in output.err
-        assert "remedy: rm costs.json, then dvc repro --force --single-item cost" in output.err
+        assert "remedy: rm .lenetlab/costs.json, then dvc repro --force --single-item cost" in output.err
     else:
         assert output.err == ""
     assert json.loads(Path("costs.json").read_text()) == costs
@@ -355,10 +355,12 @@ def test_the_stage_writes_the_costs_and_warns_if_the_machine_was_busy(stage, mon
 
 def test_the_stage_keeps_a_measurement_that_is_still_valid(stage, monkeypatch, capsys):
     monkeypatch.setattr(cost, "measure", lambda *_: pytest.fail("measured again"))
-    monkeypatch.setattr(cost, "is_current", lambda *given: given == (Path("costs.json"), CATALOGUE, PREPARED))
-    Path("costs.json").write_text("as before")
+    last = paths.resume_folder().parent / "costs.json"
+    monkeypatch.setattr(cost, "is_current", lambda *given: given == (last, CATALOGUE, PREPARED))
+    last.parent.mkdir()
+    last.write_text("as before")
     stage.main()
-    assert capsys.readouterr().err == "costs.json: nothing that decides the costs changed; they are kept\n"
+    assert capsys.readouterr().err == "costs.json: nothing that decides the costs changed; the last ones are kept\n"
     assert Path("costs.json").read_text() == "as before"
 
 

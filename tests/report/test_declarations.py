@@ -6,7 +6,6 @@ import pytest
 
 from lenetlab.report import declarations
 from lenetlab.settings import study_schema
-from lenetlab.storage import files
 from tests.report import example
 
 TRAINED = {name: f"f1f1{name}" for name in example.ACCURACIES}
@@ -109,11 +108,22 @@ def test_a_comparison_that_was_added_after_results_is_told(report):
     assert late.changes == [declarations.LATE]
 
 
-def test_an_earlier_file_without_declarations_or_with_damage_is_ignored(report, tmp_path):
-    path = tmp_path / "comparison.json"
-    assert declarations.read_previous(path) == []
+def test_a_record_that_cannot_be_read_counts_as_none(tmp_path):
+    path = tmp_path / "declared.json"
+    assert declarations.read_record(path) == []
     for content in ("", "{}", "[1]", "[{}]"):
         path.write_text(content)
-        assert declarations.read_previous(path) == []
-    files.write_json(path, [asdict(judged(report))])
-    assert len(declarations.read_previous(path)) == 1
+        assert declarations.read_record(path) == []
+
+
+def test_an_experiment_does_not_replace_the_record_of_other_trainings(report, tmp_path):
+    path, first = tmp_path / "new" / "declared.json", judged(report)
+    declarations.write_record(path, [first], [])
+    experiment = judged(report, STUDY, [first], {**TRAINED, "mlp": "other"})
+    declarations.write_record(path, [experiment], declarations.read_record(path))
+    declarations.write_record(path, [experiment], declarations.read_record(path))
+    entries = declarations.read_record(path)
+    assert [entry["declared"]["trained"]["mlp"] for entry in entries] == ["f1f1mlp", "other"]
+    seeds = with_seeds(mlp=(9, 8, 7, 6, 5, 4))
+    (again,) = declarations.with_changes(report.outcomes[:1], seeds, TRAINED, entries)
+    assert again.changes[0].startswith("the seeds of mlp began with 0, 1, 2, 3, 4, 5 and now begin with 9, 8, 7")

@@ -2,26 +2,41 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lenetlab.settings import study_schema
 from lenetlab.statistics.comparison import Outcome
 from lenetlab.statistics.measures import MEASURES
-from lenetlab.storage import files
+from lenetlab.storage import files, paths
+
+QUESTION = ("candidate", "baseline", "measure", "accuracy")
 
 Declaration = dict[str, Any]  # see `_declaration`
 
 
-def read_previous(comparison: Path) -> list[dict[str, Any]]:
-    """The entries of an earlier comparison.json; none if there is no such file, or if it cannot be read."""
+def record_path() -> Path:
+    """Where the record is kept; not in `reports/`, which DVC removes before it runs the stage."""
+    return paths.resume_folder().parent / "declared.json"
+
+
+def read_record(path: Path) -> list[dict[str, Any]]:
+    """The comparisons that had results before; none if there is no such file, or if it cannot be read."""
     try:
-        content = files.read_json(comparison)
+        content = files.read_json(path)
     except (OSError, ValueError):
         return []
     entries = content if isinstance(content, list) else []
     return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("declared"), dict)]
+
+
+def write_record(path: Path, outcomes: Sequence[Outcome], previous: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what was declared for these comparisons, and for those of other trainings, such as an experiment's."""
+    keys = (*QUESTION, "declared")
+    entries = [{key: asdict(outcome)[key] for key in keys} for outcome in outcomes]
+    present = {_key(entry) for entry in entries}
+    files.write_json(path, [*(entry for entry in previous if _key(entry) not in present), *entries])
 
 
 def with_changes(
@@ -33,15 +48,14 @@ def with_changes(
     """The outcomes with what was declared first and what has changed since.
 
     `trained`: by variant, what decides its trainings apart from the seed; other trainings make a new study. `previous`:
-    the entries of the comparison.json that is replaced.
+    the record of earlier results.
     """
-    known = {_question(entry): entry["declared"] for entry in previous}
+    known = {_key(entry): entry["declared"] for entry in previous}
     seen = {pair for entry in previous for pair in entry["declared"].get("trained", {}).items()}
     judged = []
     for outcome in outcomes:
         now = _declaration(outcome, study, trained)
-        first = known.get(_question(vars(outcome)))
-        if first and first.get("trained") == now["trained"]:
+        if first := known.get(_key({**vars(outcome), "declared": now})):
             changes = list(_changes(first, now, outcome))
             judged.append(replace(outcome, declared={**first, "seeds": _longest(first, now)}, changes=changes))
             continue
@@ -56,8 +70,9 @@ LATE = (
 )
 
 
-def _question(entry: Mapping[str, Any]) -> str:
-    return json.dumps([entry.get(key) for key in ("candidate", "baseline", "measure", "accuracy")])
+def _key(entry: Mapping[str, Any]) -> str:
+    """What is compared, and with which trainings."""
+    return json.dumps([*(entry.get(key) for key in QUESTION), entry["declared"].get("trained")], sort_keys=True)
 
 
 def _declaration(outcome: Outcome, study: study_schema.Study, trained: Mapping[str, str]) -> Declaration:

@@ -39,7 +39,7 @@ def test_images_that_were_moved_are_found_again(finished, tmp_path, count: Calla
     assert "set data.source in params.yaml to where the images are now" in message
     projects.edit(project, lambda content: content["data"].update(source=str(tmp_path / "elsewhere")))
     projects.run(project, "lenetlab", "check")
-    assert projects.stages_run(projects.run(project, "dvc", "repro")) == ["fetch"]
+    assert projects.stages_run(projects.run(project, "dvc", "repro")) == ["fetch", "compare"]
     count("moved projects and stores")
 
 

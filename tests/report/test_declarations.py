@@ -111,7 +111,7 @@ def test_a_comparison_that_was_added_after_results_is_told(report):
 def test_a_record_that_cannot_be_read_counts_as_none(tmp_path):
     path = tmp_path / "declared.json"
     assert declarations.read_record(path) == []
-    for content in ("", "{}", "[1]", "[{}]"):
+    for content in ("", "{}", "[1]", "[{}]", '[{"declared": {}}]'):
         path.write_text(content)
         assert declarations.read_record(path) == []
 

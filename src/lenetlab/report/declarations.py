@@ -13,7 +13,8 @@ from lenetlab.storage import files, paths
 
 QUESTION = ("candidate", "baseline", "measure", "accuracy")
 
-Declaration = dict[str, Any]  # see `_declaration`
+Declaration = dict[str, Any]  # with these keys
+KEYS = {"family", "margin", "most", "seeds", "trained"}
 
 
 def record_path() -> Path:
@@ -28,7 +29,11 @@ def read_record(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     entries = content if isinstance(content, list) else []
-    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("declared"), dict)]
+    return [
+        entry
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("declared"), dict) and set(entry["declared"]) == KEYS
+    ]
 
 
 def write_record(path: Path, outcomes: Sequence[Outcome], previous: Sequence[Mapping[str, Any]]) -> None:
@@ -51,7 +56,7 @@ def with_changes(
     the record of earlier results.
     """
     known = {_key(entry): entry["declared"] for entry in previous}
-    seen = {pair for entry in previous for pair in entry["declared"].get("trained", {}).items()}
+    seen = {pair for entry in previous for pair in entry["declared"]["trained"].items()}
     judged = []
     for outcome in outcomes:
         now = _declaration(outcome, study, trained)
@@ -72,7 +77,7 @@ LATE = (
 
 def _key(entry: Mapping[str, Any]) -> str:
     """What is compared, and with which trainings."""
-    return json.dumps([*(entry.get(key) for key in QUESTION), entry["declared"].get("trained")], sort_keys=True)
+    return json.dumps([*(entry.get(key) for key in QUESTION), entry["declared"]["trained"]], sort_keys=True)
 
 
 def _declaration(outcome: Outcome, study: study_schema.Study, trained: Mapping[str, str]) -> Declaration:

@@ -47,7 +47,7 @@ def test_the_variants_of_the_catalogue_have_the_parameters_of_the_reports(name, 
     variant = VARIANTS[name]
     network = build.build_network(variant, seed=0)
     assert layer_table.parameter_count(network) == parameters == variant.parameters
-    table = layer_table.layer_table(network, variant.input.size)
+    table = layer_table.layer_table(variant)
     assert sum(row["parameters"] for row in table) == parameters
     for row in table:
         arithmetic = row["arithmetic"].replace("×", "*") or "0"
@@ -72,7 +72,7 @@ def test_parameters_computed_from_the_settings_are_those_of_the_network(kind, si
 
 def test_lenet5_has_the_layers_of_the_paper():
     """LeCun et al. 1998, figure 2 and section II.B; C3 has all connections, which the paper's has not."""
-    rows = {row["name"]: row for row in layer_table.layer_table(build.build_network(VARIANTS["lenet5"], 0), 32)}
+    rows = {row["name"]: row for row in layer_table.layer_table(VARIANTS["lenet5"])}
     assert {name: rows[name]["output"] for name in ("c1", "s2", "c3", "s4", "c5", "f6", "output")} == {
         "c1": "6×28×28",
         "s2": "6×14×14",
@@ -88,7 +88,7 @@ def test_lenet5_has_the_layers_of_the_paper():
 
 def test_lenet5_of_1998_has_60000_parameters_in_the_layers_of_the_paper():
     """LeCun et al. 1998, section II.B: 156, 12, 1,516, 32, 48,120 and 10,164; the output codes are fixed."""
-    rows = layer_table.layer_table(build.build_network(VARIANTS["lenet5-1998"], 0), 32)
+    rows = layer_table.layer_table(VARIANTS["lenet5-1998"])
     parameters = {row["name"]: row["parameters"] for row in rows if row["parameters"]}
     assert parameters == {"c1": 156, "s2": 12, "c3": 1_516, "s4": 32, "c5": 48_120, "f6": 10_164}
     activations = [row["name"] for row in rows if row["kind"] == "ScaledTanh"]

@@ -137,7 +137,7 @@ def write_evaluation(folder: Path, seeds: tuple[int, ...], validation: bool, div
         "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in diverged.items()},
         "test_data": "7e57",
         "test_images": {"test": IMAGES},
-        "layers": layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size),
+        "layers": layer_table.layer_table(definition),
     }
     files.write_json(folder / "variant.json", record)
 

@@ -45,7 +45,7 @@ ALL = {**VARIANTS, **EXTREMES}
 
 @cache
 def table(name: str) -> list[dict]:
-    return layer_table.layer_table(build.build_network(ALL[name], 0), ALL[name].input.size)
+    return layer_table.layer_table(ALL[name])
 
 
 def network(name: str) -> Figure:

@@ -29,7 +29,7 @@ def load_claims(folder: Path, *statements: dict, **head: object) -> claims.State
 @cache
 def layers_of(name: str) -> list[dict]:
     definition = STUDY.variants[name]
-    return layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size)
+    return layer_table.layer_table(definition)
 
 
 def write_evaluation(

@@ -40,10 +40,10 @@ def draw(count: int, size: int, elastic: bool, strength: float, generator: torch
     return torch.cat([matrices, amplitudes], dim=1)
 
 
-def apply(images: torch.Tensor, parameters: torch.Tensor, black: float) -> torch.Tensor:
-    """Images (N, 1, H, W), H = W, changed by `parameters` (N, D), with bilinear interpolation.
+def apply(images: torch.Tensor, parameters: torch.Tensor, black: torch.Tensor) -> torch.Tensor:
+    """Images (N, C, H, W), H = W, changed by `parameters` (N, D), with bilinear interpolation.
 
-    `black` is the value of pixels that come from outside the image.
+    `black` (C, 1, 1) is the value of pixels that come from outside the image.
     """
     matrices = torch.unflatten(parameters[:, :AFFINE_PARAMETERS], 1, (2, 3))
     grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)

@@ -20,17 +20,17 @@ from lenetlab.storage.digests import sha256
 class Normalization:
     """Pixels in [0, 1] are normalised as (pixel - mean) / std."""
 
-    mean: float
-    std: float
+    mean: float | list[float]  # of all pixels; for colour images, of each channel
+    std: float | list[float]
 
 
 @dataclass(frozen=True)
 class Digits:
     """Images and labels of one split on a device, as a network reads them."""
 
-    images: torch.Tensor  # (N, 1, size, size) float32
+    images: torch.Tensor  # (N, C, size, size) float32
     labels: torch.Tensor  # (N) int64
-    black: float  # the value of a black pixel in `images`
+    black: torch.Tensor  # (C, 1, 1): the value of a black pixel in `images`
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,8 +40,8 @@ class Digits:
 class Prepared:
     """A folder that the stage prepare wrote, in the order of its index."""
 
-    pixels: NDArray[np.uint8]  # (N, 28, 28)
-    labels: NDArray[np.uint8]  # (N)
+    pixels: NDArray[np.uint8]  # (N, size, size), or (N, size, size, 3) in colour
+    labels: NDArray[np.int64]  # (N)
     numbers: NDArray[np.int64]  # (N), from the file names
     splits: NDArray[np.str_]  # (N): training, validation or test
     profile: dict[str, Any]  # profile.json
@@ -56,7 +56,7 @@ class Prepared:
         if not form.normalize:
             return Normalization(mean=0.0, std=1.0)
         training = self.profile["splits"]["training"]
-        return Normalization(mean=training["mean"], std=training["std"] or 1.0)
+        return Normalization(mean=training["mean"], std=_without_zeros(training["std"]))
 
     def digits(
         self,
@@ -75,24 +75,28 @@ class Prepared:
         if limit and limit < len(chosen):
             shuffle = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))
             chosen = chosen[shuffle[:limit].sort().values.numpy()]
-        pixels = torch.from_numpy(self.pixels[chosen]).unsqueeze(1)
-        images = torch.empty(len(pixels), 1, form.size, form.size)
+        pixels = torch.from_numpy(self.pixels[chosen])
+        pixels = pixels.unsqueeze(1) if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)
+        mean, std = (
+            torch.tensor(value, dtype=torch.float64).view(-1, 1, 1) for value in (normalization.mean, normalization.std)
+        )
+        images = torch.empty(*pixels.shape[:2], form.size, form.size)
         # 1,000 images at a time: temporary tensors of the whole set would need fresh memory at every step
         for part, target in zip(torch.split(pixels, 1000), torch.split(images, 1000), strict=True):
-            target.copy_(resized(part.float().div_(255), form).sub_(normalization.mean).div_(normalization.std))
+            target.copy_(resized(part.float().div_(255), form).sub_(mean.float()).div_(std.float()))
         return Digits(
             images=images.to(device),
-            labels=torch.from_numpy(self.labels[chosen].astype(np.int64)).to(device),
-            black=(0.0 - normalization.mean) / normalization.std,
+            labels=torch.from_numpy(self.labels[chosen]).to(device),
+            black=(-mean / std).float().to(device),
         )
 
     def samples(self, per_class: int = 10) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The first training images of every class as a variant of 28×28 reads them: images (K, 28, 28), labels (K)."""
-        form = schema.InputSettings(size=28, resize="pad", normalize=True)
+        """The first training images of every class as a variant reads them: images (K, C, size, size), labels (K)."""
+        form = schema.InputSettings(size=self.pixels.shape[1], resize="pad", normalize=True)
         digits = self.digits("training", form, self.normalization(form), torch.device("cpu"))
-        places = [np.flatnonzero(digits.labels == label)[:per_class] for label in range(10)]
+        places = [np.flatnonzero(digits.labels == label)[:per_class] for label in range(len(self.profile["classes"]))]
         chosen = np.array([place for row in zip(*places, strict=False) for place in row], dtype=np.int64)
-        return digits.images[chosen, 0].numpy(), digits.labels[chosen].numpy()
+        return digits.images[chosen].numpy(), digits.labels[chosen].numpy()
 
 
 def load(folder: Path) -> Prepared:
@@ -113,7 +117,7 @@ def load(folder: Path) -> Prepared:
     column = dict(zip(header, zip(*rows, strict=True), strict=True))
     return Prepared(
         pixels=np.load(io.BytesIO(pixels), allow_pickle=False),
-        labels=np.array(column["label"], dtype=np.uint8),
+        labels=np.array(column["label"], dtype=np.int64),
         numbers=np.array(column["number"], dtype=np.int64),
         splits=np.array(column["split"]),
         profile=profile,
@@ -121,10 +125,15 @@ def load(folder: Path) -> Prepared:
 
 
 def resized(pixels: torch.Tensor, form: schema.InputSettings) -> torch.Tensor:
-    """Pixels (N, 1, 28, 28) in [0, 1] at the input size of a variant: padded with black, or interpolated (bilinear)."""
+    """Pixels (N, C, H, W) in [0, 1] at the input size of a variant: padded with black, or interpolated (bilinear)."""
     margin = form.size - pixels.shape[-1]
     if not margin:
         return pixels
     if form.resize == "pad":
         return functional.pad(pixels, (margin // 2, margin - margin // 2) * 2)
-    return functional.interpolate(pixels, size=(form.size, form.size), mode="bilinear", align_corners=False)
+    return functional.interpolate(pixels, size=(form.size, form.size), mode="bilinear", antialias=margin < 0)
+
+
+def _without_zeros(std: float | list[float]) -> float | list[float]:
+    """1 in place of a deviation of 0: all pixels are the same."""
+    return [value or 1.0 for value in std] if isinstance(std, list) else std or 1.0

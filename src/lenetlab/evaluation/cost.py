@@ -96,7 +96,7 @@ def _training_images(prepared_folder: Path) -> int:
 
 def count_operations(variant: schema.Variant) -> dict[str, int]:
     """Parameters, and multiply-accumulates for one image; both follow from the definition."""
-    layers = layer_table.layer_table(build.build_network(variant, seed=0), variant.input.size)
+    layers = layer_table.layer_table(variant)
     return {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_accumulates")}
 
 

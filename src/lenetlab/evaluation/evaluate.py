@@ -202,7 +202,7 @@ def _variant_record(
         **by_seed,
         "test_data": prepared.digest,
         "test_images": {split: part["images"] for split, part in prepared.profile["splits"].items()},
-        "layers": layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size),
+        "layers": layer_table.layer_table(definition),
     }
 
 

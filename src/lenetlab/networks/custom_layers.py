@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional
 
 from lenetlab.settings import schema
-from lenetlab.settings.schema import CLASSES
 
 # The maps of S2 that each map of C3 reads: LeCun et al. 1998, table I.
 PARTIAL_CONNECTIONS = (
@@ -100,7 +99,7 @@ class Codes(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         rows = [line.split() for line in DIGIT_BITMAPS.split("\n") if line]
-        bitmaps = ["".join(row[digit] for row in rows) for digit in range(CLASSES)]
+        bitmaps = ["".join(row[digit] for row in rows) for digit in range(schema.CODES)]
         codes = torch.tensor([[1.0 if pixel == "#" else -1.0 for pixel in bitmap] for bitmap in bitmaps])
         self.register_buffer("codes", codes, persistent=False)
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lenetlab.networks import build, custom_layers
+from lenetlab.settings import schema
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,11 @@ class Layer:
     multiply_accumulates: int  # for one image
 
 
-def layer_table(network: build.Network, size: int) -> list[dict[str, Any]]:
-    """A record per layer, with the fields of Layer, in the order of computation, for images of size × size."""
-    table, outputs = [], torch.zeros(1, 1, size, size)
-    network.eval()
+def layer_table(variant: schema.Variant) -> list[dict[str, Any]]:
+    """A record per layer, with the fields of Layer, in the order of computation."""
+    size = variant.input.size
+    table, outputs = [], torch.zeros(1, variant.images.channels, size, size)
+    network = build.build_network(variant, seed=0).eval()
     for name, layer in network.layers.named_children():
         with torch.inference_mode():
             outputs = layer(outputs)

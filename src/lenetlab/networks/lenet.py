@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from lenetlab.networks import custom_layers, mlp
-from lenetlab.settings.schema import CLASSES
+from lenetlab.settings import schema
 
 
 class LeNet5(nn.Module):
-    """LeNet-5: images (N, 1, size, size) to logits (N, 10). LeCun et al. 1998, figure 2.
+    """LeNet-5: images (N, C, size, size) to logits (N, classes). LeCun et al. 1998, figure 2.
 
     With `connections` "full", `pooling` "max" or "average" and `output` "linear" it is the network of today's
     textbooks; with "partial", "trained" and "codes" that of the paper. Batch normalisation comes between a convolution
@@ -20,6 +20,7 @@ class LeNet5(nn.Module):
 
     def __init__(
         self,
+        images: schema.ImageKind,
         size: int,
         channels: tuple[int, ...],
         hidden: tuple[int, ...],
@@ -34,7 +35,7 @@ class LeNet5(nn.Module):
         side = ((size - 4) // 2 - 4) // 2  # a 5×5 convolution without padding takes 4 pixels, pooling halves the rest
         layers = OrderedDict[str, nn.Module]()
         for (inputs, maps), convolution, subsampling in zip(
-            pairwise((1, *channels)), ("c1", "c3"), ("s2", "s4"), strict=True
+            pairwise((images.channels, *channels)), ("c1", "c3"), ("s2", "s4"), strict=True
         ):
             partial = connections == "partial" and convolution == "c3"
             layers[convolution] = custom_layers.PartialConv2d() if partial else nn.Conv2d(inputs, maps, kernel_size=5)
@@ -49,7 +50,7 @@ class LeNet5(nn.Module):
         layers["flatten"] = nn.Flatten()
         widths = (channels[1] * side * side, *hidden)
         layers.update(mlp.hidden_layers(("c5", "f6"), widths, activation, batch_norm=False, dropout=dropout))
-        layers["output"] = custom_layers.Codes() if output == "codes" else nn.Linear(hidden[-1], CLASSES)
+        layers["output"] = custom_layers.Codes() if output == "codes" else nn.Linear(hidden[-1], images.classes)
         self.layers = nn.Sequential(layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

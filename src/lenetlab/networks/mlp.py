@@ -7,24 +7,31 @@ import torch
 from torch import nn
 
 from lenetlab.networks import custom_layers
-from lenetlab.settings.schema import CLASSES
+from lenetlab.settings import schema
 
 
 class MLP(nn.Module):
-    """Hidden linear layers and a linear output layer: images (N, 1, size, size) to logits (N, 10).
+    """Hidden linear layers and a linear output layer: images (N, C, size, size) to logits (N, classes).
 
     Every hidden layer is followed by batch normalisation (if `batch_norm`), the activation, and dropout (if its rate is
     above 0). `hidden` and `dropout` have one entry per hidden layer.
     """
 
     def __init__(
-        self, size: int, hidden: tuple[int, ...], activation: str, batch_norm: bool, dropout: tuple[float, ...]
+        self,
+        images: schema.ImageKind,
+        size: int,
+        hidden: tuple[int, ...],
+        activation: str,
+        batch_norm: bool,
+        dropout: tuple[float, ...],
     ) -> None:
         super().__init__()
         names = tuple(f"hidden{number}" for number in range(1, len(hidden) + 1))
         layers = OrderedDict[str, nn.Module](flatten=nn.Flatten())
-        layers.update(hidden_layers(names, (size * size, *hidden), activation, batch_norm, dropout))
-        layers["output"] = nn.Linear(hidden[-1], CLASSES)
+        widths = (images.channels * size * size, *hidden)
+        layers.update(hidden_layers(names, widths, activation, batch_norm, dropout))
+        layers["output"] = nn.Linear(hidden[-1], images.classes)
         self.layers = nn.Sequential(layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

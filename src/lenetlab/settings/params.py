@@ -42,7 +42,10 @@ def parse(path: Path, text: str) -> study_schema.Study:
     except ValidationError as error:
         problems = schema_errors.list_problems(error, study_schema.Study, content)
         raise messages.file_error(path, [*problems, *unknown]) from None
-    variants, unmatched = _match_parameters(study.variants)
+    kind = study.data.kind
+    variants, unmatched = _match_parameters(
+        {name: variant.model_copy(update={"images": kind}) for name, variant in study.variants.items()}
+    )
     problems = [
         *unknown,
         *unmatched,
@@ -50,6 +53,7 @@ def parse(path: Path, text: str) -> study_schema.Study:
         *_invalid_pairs(study),
         *_more_seeds_than_most(study),
         *_contradictions(study),
+        *_unsuitable_input(study),
     ]
     if problems:
         raise messages.file_error(path, problems)
@@ -58,6 +62,10 @@ def parse(path: Path, text: str) -> study_schema.Study:
 
 def _unknown_names(content: dict[str, Any]) -> Iterator[Problem]:
     """Names of variants that do not exist, in unvalidated content: to report them even if other keys are invalid."""
+    for name, variant in _blocks(content.get("variants")):
+        if isinstance(variant, dict) and "images" in variant:  # a field of a variant, but not one that users set
+            keys = ", ".join(key for key in schema.Variant.model_fields if key != "images")
+            yield Problem(("variants", name, "images"), f"unknown key; allowed: {keys}")
     catalogue, study, families = (content.get(key) for key in ("variants", "study", "comparisons"))
     sensitivity = content.get("sensitivity")
     if isinstance(catalogue, dict):
@@ -80,8 +88,13 @@ def _unknown_names(content: dict[str, Any]) -> Iterator[Problem]:
                         yield Problem(("comparisons", family, index, side), text)
 
 
+def _blocks(content: Any) -> Iterator[tuple[Any, Any]]:
+    yield from content.items() if isinstance(content, dict) else ()
+
+
 def _repeated_values(study: study_schema.Study) -> Iterator[Problem]:
     lists: dict[messages.Place, tuple[Any, ...]] = {("seeds",): study.seeds, ("study",): study.study}
+    lists |= {("data", "classes"): study.data.classes, ("data", "accept"): study.data.accept}
     lists |= {("variants", name, "seeds"): variant.seeds or () for name, variant in study.variants.items()}
     lists |= {("sensitivity", key): value for key, value in study.sensitivity if isinstance(value, tuple)}
     for place, values in lists.items():
@@ -144,6 +157,23 @@ def _contradictions(study: study_schema.Study) -> Iterator[Problem]:
             yield Problem(("variants", name, "regularization", "dropout"), text)
 
 
+def _unsuitable_input(study: study_schema.Study) -> Iterator[Problem]:
+    """Inputs and outputs of a variant that do not suit the images declared in `data`."""
+    images = study.data.kind
+    for name, variant in study.variants.items():
+        size, place = variant.input.size, ("variants", name, "input", "size")
+        if variant.input.resize == "pad" and size < images.size:
+            text = f"{size} is less than the {images.size} pixels of the images; allowed: {images.size} or more, or"
+            yield Problem(place, f"{text} resize: bilinear")
+        if isinstance(variant.model, schema.LeNet5Settings):
+            if size < schema.SMALLEST_LENET5:
+                text = f"{size} is too small for lenet5; allowed: {schema.SMALLEST_LENET5} or more"
+                yield Problem(place, text)
+            if variant.model.output == "codes" and images.classes != schema.CODES:
+                text = f"'codes' is for ten digits, data.classes has {images.classes}; allowed: linear"
+                yield Problem(("variants", name, "model", "output"), text)
+
+
 def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str, schema.Variant], list[Problem]]:
     """The variants with widths in place of `match_parameters`, and what is wrong with these."""
     matched, problems = dict(variants), []
@@ -159,7 +189,9 @@ def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str,
             continue
         budget = with_width[other].parameters
         try:
-            fitted = model.fit_to_budget(variant.input.size, variant.regularization.batch_norm, budget)
+            fitted = model.fit_to_budget(
+                variant.input.size, variant.regularization.batch_norm, variant.images, budget
+            )
         except ValueError as error:
             text = (
                 f"{other!r} has {budget} parameters, for which the hidden layer would have {error};"

@@ -7,8 +7,12 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
-CLASSES = 10
+MAX_CLASSES = 1000
+CODES = 10  # LeCun et al. 1998, figure 3: a code for each digit
+MAX_SIDE = 512  # pixels
+SMALLEST_LENET5 = 16  # pixels per side, of which one is left after two convolutions and poolings
 MAX_WIDTH = 10_000  # units or maps of a layer
 MAX_SEEDS = 1000  # of a variant
 PARTIAL_KERNELS = 60  # 5×5 kernels of C3 with partial connections: LeCun et al. 1998, table I
@@ -62,9 +66,17 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class ImageKind(StrictModel):
+    """What all images of the data have in common: `data` in params.yaml declares it, prepare checks it."""
+
+    size: int = Field(default=28, ge=1, le=MAX_SIDE)  # pixels per side
+    channels: Literal[1, 3] = 1  # grey, or red, green and blue
+    classes: int = Field(default=10, ge=2, le=MAX_CLASSES)
+
+
 class InputSettings(StrictModel):
-    size: Literal[28, 32] = Field(description="28 or 32 (pixels per side)")
-    resize: Literal["pad", "bilinear"] = Field(description="pad or bilinear (how 28 pixels become 32)")
+    size: int = Field(ge=1, le=MAX_SIDE, description=f"a whole number from 1 to {MAX_SIDE} (pixels per side)")
+    resize: Literal["pad", "bilinear"] = Field(description="pad or bilinear (how images get this size)")
     normalize: bool = Field(description="true or false")
 
 
@@ -93,13 +105,14 @@ class LeNet5Settings(StrictModel):
         default="linear", description="linear or codes (only with 84 units before it)"
     )
 
-    def parameters(self, size: int, batch_norm: bool) -> int:
+    def parameters(self, size: int, batch_norm: bool, images: ImageKind) -> int:
         """Number of trainable parameters for images of size × size; LeCun et al. 1998, section II.B."""
         (first, second), (c5, f6) = self.channels, self.hidden
         side = ((size - 4) // 2 - 4) // 2
         kernels = PARTIAL_KERNELS if self.connections == "partial" else first * second
-        convolutions = (25 + 1) * first + 25 * kernels + second
-        linear = c5 * (second * side**2 + 1) + f6 * (c5 + 1) + CLASSES * (f6 + 1) * (self.output == "linear")
+        convolutions = (25 * images.channels + 1) * first + 25 * kernels + second
+        output = images.classes * (f6 + 1) * (self.output == "linear")
+        linear = c5 * (second * side**2 + 1) + f6 * (c5 + 1) + output
         return convolutions + linear + 2 * (first + second) * (batch_norm + (self.pooling == "trained"))
 
 
@@ -119,15 +132,15 @@ class MLPSettings(StrictModel):
     )
     activation: Activation
 
-    def parameters(self, size: int, batch_norm: bool) -> int:
+    def parameters(self, size: int, batch_norm: bool, images: ImageKind) -> int:
         """Number of trainable parameters for images of size × size."""
-        widths = (size**2, *self.hidden)
+        widths = (images.channels * size**2, *self.hidden)
         hidden = sum((inputs + 1 + 2 * batch_norm) * units for inputs, units in pairwise(widths))
-        return hidden + CLASSES * (widths[-1] + 1)
+        return hidden + images.classes * (widths[-1] + 1)
 
-    def fit_to_budget(self, size: int, batch_norm: bool, budget: int) -> Self:
+    def fit_to_budget(self, size: int, batch_norm: bool, images: ImageKind, budget: int) -> Self:
         """The largest MLP with one hidden layer and at most `budget` parameters; ValueError if its width is invalid."""
-        units = (budget - CLASSES) // (size**2 + 1 + 2 * batch_norm + CLASSES)
+        units = (budget - images.classes) // (images.channels * size**2 + 1 + 2 * batch_norm + images.classes)
         if not 1 <= units <= MAX_WIDTH:
             raise ValueError(f"{units} units")
         return self.model_copy(update={"hidden": (units,), "match_parameters": None})
@@ -178,11 +191,12 @@ class Variant(StrictModel):
     regularization: Regularization
     training: TrainingOverride = TrainingOverride()
     seeds: Seeds | None = None  # None: those of the study
+    images: SkipJsonSchema[ImageKind] = ImageKind()  # not a key of params.yaml: params.parse takes it from `data`
 
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
-        return self.model.parameters(self.input.size, self.regularization.batch_norm)
+        return self.model.parameters(self.input.size, self.regularization.batch_norm, self.images)
 
     def scaled(self, factor: float) -> Self:
         """A variant with `factor` times as many maps and units in each layer, rounded, at least one."""

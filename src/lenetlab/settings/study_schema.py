@@ -1,9 +1,9 @@
 """Every other key of params.yaml: which variants are trained, with which seeds and data, and how they are compared."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lenetlab.errors import UserError
 from lenetlab.settings import messages, schema
@@ -55,6 +55,30 @@ class OtherMargins(schema.StrictModel):
     epochs_to: float = Field(gt=0, description="a number more than 0 (epochs)")
 
 
+def _named(classes: Any) -> Any:
+    """The names "0" to "n - 1" in place of a number n, and text in place of numbers in a list; others as they are."""
+    if isinstance(classes, int) and not isinstance(classes, bool) and 2 <= classes <= schema.MAX_CLASSES:
+        return [str(number) for number in range(classes)]
+    if isinstance(classes, list):
+        return [str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in classes]
+    return classes
+
+
+ClassName = Annotated[str, Field(pattern=r"^[^\s\p{C}]+( [^\s\p{C}]+)*$", max_length=60)]
+Classes = Annotated[
+    tuple[ClassName, ...],
+    Field(
+        strict=False,
+        min_length=2,
+        max_length=schema.MAX_CLASSES,
+        description=(
+            f"a number from 2 to {schema.MAX_CLASSES}, or a list of that many different names of 1 to 60 characters"
+        ),
+    ),
+    BeforeValidator(_named),
+]
+Loss = Literal["resize", "grey", "8-bit", "jpeg", "alpha"]  # a conversion of images that loses something
+
 NO_EXTRA_TEST = "data/none.txt"  # not an empty value: DVC needs the path of a file that exists
 
 
@@ -63,9 +87,25 @@ class DataSettings(schema.StrictModel):
     extra_test: str = Field(
         min_length=1, max_length=4096, description=f"a path: {NO_EXTRA_TEST}, or a folder or tar of further test images"
     )
+    size: int = Field(
+        default=28, ge=1, le=schema.MAX_SIDE, description=f"a whole number from 1 to {schema.MAX_SIDE} (pixels per side)"
+    )
+    channels: Literal[1, 3] = Field(default=1, description="1 (grey) or 3 (colour)")
+    classes: Classes = tuple(str(digit) for digit in range(10))
+    accept: tuple[Loss, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=5,
+        description="a list of the conversions that may lose something: resize, grey, 8-bit, jpeg, alpha; []: none",
+    )
     validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
     validation_seed: schema.Seed = Field(description="a whole number from 0 to 4294967295")
     duplicates: Literal["error", "drop"] = Field(description="error or drop")
+
+    @property
+    def kind(self) -> schema.ImageKind:
+        """What networks need to know of the images."""
+        return schema.ImageKind(size=self.size, channels=self.channels, classes=len(self.classes))
 
     @property
     def name(self) -> str:

@@ -72,7 +72,7 @@ class NetworkGroup:
         return found
 
     def training_logits(self, images: torch.Tensor, keep_masks: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits (members, N, 10) in training mode of images (members, N, 1, size, size).
+        """Logits (members, N, classes) in training mode of images (members, N, C, size, size).
 
         `keep_masks` has a bool tensor (members, N, width) by name of the dropout layer: which units are kept.
         """
@@ -80,7 +80,7 @@ class NetworkGroup:
 
     @torch.inference_mode()
     def evaluation_logits(self, images: torch.Tensor, batch_size: int = 250) -> torch.Tensor:
-        """Logits (members, N, 10) in evaluation mode of images (N, 1, size, size), the same for all members."""
+        """Logits (members, N, classes) in evaluation mode of images (N, C, size, size), the same for all members."""
         batches = torch.split(images, batch_size)
         logits = [self._forward(batch.expand(self.size, *batch.shape), None) for batch in batches]
         return torch.cat(logits, dim=1)
@@ -91,7 +91,7 @@ class NetworkGroup:
         Between layers, maps are (N, members × channels, H, W) in channels-last layout and vectors (members, N, width).
         """
         if isinstance(self.layers[0][1], nn.Conv2d):
-            values = values.squeeze(2).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)
+            values = values.permute(1, 3, 4, 0, 2).flatten(3).contiguous().permute(0, 3, 1, 2)
         for name, layer in self.layers:
             match layer:
                 case nn.Conv2d() | custom_layers.PartialConv2d():

@@ -75,7 +75,7 @@ class Evidence:
         from lenetlab.networks import build, layer_table  # imports torch: seconds that trained variants do not need
 
         definition = self.study.variants[name]
-        return layer_table.layer_table(build.build_network(definition, seed=0), definition.input.size)
+        return layer_table.layer_table(definition)
 
     def on_other_data(self, data: str | None) -> Finding | None:
         """The answer if a statement is about results on other data than those of the study."""

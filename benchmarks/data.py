@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lenetlab.data import archive, image_files, prepare, sources
+from lenetlab.settings import schema, study_schema
 
 ROOT = Path(__file__).parents[1]
 FRACTIONS = (1, 2, 4)  # 1/N of the training images, to measure how time grows with their number
@@ -30,14 +31,14 @@ def make(work: Path, train: int, test: int) -> None:
             _cut(raw, archives, train // fraction, test)
         prepare_folder(archives, work / f"prepared-{fraction}", validation=0)
     for part, name in (("train", "train"), ("test", "t10k")):
-        found = image_files.read_archive(work / "stored" / f"{part}.tar", [])
+        found = image_files.read_archive(work / "stored" / f"{part}.tar", schema.ImageKind(), [])
         loose, own = work / "loose" / part, work / "torchvision" / "MNIST" / "raw"
         loose.mkdir(parents=True)
         own.mkdir(parents=True, exist_ok=True)
         for file, pixels in zip(found.names, found.pixels, strict=True):
             Image.fromarray(pixels).save(loose / file)
         _write_idx(found.pixels, own / f"{name}-images-idx3-ubyte")
-        _write_idx(found.labels, own / f"{name}-labels-idx1-ubyte")
+        _write_idx(found.labels.astype(np.uint8), own / f"{name}-labels-idx1-ubyte")
     sources.fetch(work / "loose", work / "packed")
     sources.pack_extra(sources.NO_EXTRA_TEST, work / "packed")
 
@@ -54,7 +55,14 @@ def fetched(work: Path) -> Path:
 
 def prepare_folder(raw: Path, out: Path, validation: int) -> None:
     """Write out/train and out/test. The split into training and validation images is that of params.yaml."""
-    prepare.prepare(raw, out / "train", out / "test", validation=validation, validation_seed=0, duplicates="error")
+    data = study_schema.DataSettings(
+        source="data/mnist.toml",
+        extra_test=study_schema.NO_EXTRA_TEST,
+        validation=validation,
+        validation_seed=0,
+        duplicates="error",
+    )
+    prepare.prepare(raw, out / "train", out / "test", data)
 
 
 def _cut(raw: Path, folder: Path, train: int, test: int) -> None:

@@ -15,14 +15,7 @@ from lenetlab.tracking import beside_stage
 def main() -> None:
     data = params.load(paths.PARAMS).data
     with beside_stage.publishing("prepare"):
-        prepare.prepare(
-            paths.RAW,
-            paths.PREPARED_TRAIN,
-            paths.PREPARED_TEST,
-            validation=data.validation,
-            validation_seed=data.validation_seed,
-            duplicates=data.duplicates,
-        )
+        prepare.prepare(paths.RAW, paths.PREPARED_TRAIN, paths.PREPARED_TEST, data)
         # Imported late: torch and matplotlib take seconds to load, and errors in the images should be reported first.
         from lenetlab.data import dataset
         from lenetlab.report import figures, style

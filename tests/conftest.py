@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from lenetlab.data import png, prepare, sources
 from lenetlab.tracking.connection import StoreLocation
 from lenetlab.tracking.store import open_store
+from tests.data.formats import data_settings
 from tests.pipeline import projects
 
 # No deadline: the time that an example takes depends on the machine. Derandomized: a failure can be repeated.
@@ -109,7 +110,7 @@ def raw(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(raw: Path) -> Path:
     """The folder with train/ and test/, as the stage prepare writes it; 200 validation images."""
     folder = raw.parent / "prepared"
-    prepare.prepare(raw, folder / "train", folder / "test", validation=200, validation_seed=0, duplicates="error")
+    prepare.prepare(raw, folder / "train", folder / "test", data_settings(validation=200))
     return folder
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lenetlab.data import archive, png
+from lenetlab.settings import study_schema
 
 
 def pillow_png(pixels: np.ndarray, mode: str = "L", **options: object) -> bytes:
@@ -26,7 +27,7 @@ def pillow_pixels(content: bytes) -> np.ndarray:
 def png_file(rows: bytes, *, level: int = 9, cuts: tuple[int, ...] = ()) -> bytes:
     """A PNG file with these filtered rows; `cuts` divide the compressed data into several chunks."""
     data = zlib.compress(rows, level)
-    return png.START + b"".join(png.chunk(b"IDAT", part) for part in divided(data, cuts)) + png.END
+    return png.start(28, 1) + b"".join(png.chunk(b"IDAT", part) for part in divided(data, cuts)) + png.END
 
 
 def divided(data: bytes, cuts: Iterable[int]) -> list[bytes]:
@@ -54,3 +55,11 @@ def with_header_checksum(header: bytes) -> bytes:
     """A tar header with the right checksum."""
     blank = header[:148] + b" " * 8 + header[156:]
     return blank[:148] + b"%06o\0 " % sum(blank) + blank[156:]
+
+
+def data_settings(**changes: object) -> study_schema.DataSettings:
+    """The block `data` of params.yaml: 28×28 grey images of ten classes without validation images, with `changes`."""
+    needed = {"source": "data/mnist.toml", "extra_test": study_schema.NO_EXTRA_TEST}
+    return study_schema.DataSettings(
+        **needed | {"validation": 0, "validation_seed": 0, "duplicates": "error"} | changes
+    )

@@ -42,7 +42,7 @@ def test_padding_adds_black_around_the_digit(prepared):
     assert torch.equal(large.images[:, :, 2:30, 2:30], small.images)
     margin = torch.ones(32, 32, dtype=torch.bool)
     margin[2:30, 2:30] = False
-    torch.testing.assert_close(large.images[:, 0][:, margin], torch.full((len(large), 240), large.black))
+    torch.testing.assert_close(large.images[:, 0][:, margin], torch.full((len(large), 240), large.black.item()))
 
 
 def test_bilinear_interpolation_is_that_of_torchvision(prepared):

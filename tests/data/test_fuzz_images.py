@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lenetlab.data import archive, image_files, png, prepare, sources
+from lenetlab.settings import schema
 from lenetlab.storage import files
-from tests.data.formats import divided, flip_bit, pillow_pixels, pillow_png, tar, with_header_checksum
+from tests.data.formats import data_settings, divided, flip_bit, pillow_pixels, pillow_png, tar, with_header_checksum
 from tests.storage.fuzzing import all_files, apply_changes, byte_changes, check_peak_memory, error_lines, few_examples
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,8 @@ CONTENTS = {f"{number:05d}_{number % 3}.png": png.encode(image) for number, imag
 TEST = {name: content for name, content in CONTENTS.items() if name > "00011"}
 EXTRA = {f"{number}_5.png": png.encode(255 - image) for number, image in enumerate(DIGITS[:3])}
 TRAIN = {name: content for name, content in CONTENTS.items() if name not in TEST}
-SETTINGS = {"validation": 3, "validation_seed": 0, "duplicates": "error"}
+KIND = schema.ImageKind()
+SETTINGS = data_settings(validation=3, classes=3)
 
 
 def python_tar(contents: dict[str, bytes], form: int, folder: str = "train/") -> bytes:
@@ -198,7 +200,7 @@ def test_an_error_of_fetch_or_prepare_leaves_no_output(tmp_path_factory, count, 
         lines = []
     assert lines or len(all_files(raw)) == 3
     if not lines:
-        lines = error_lines(lambda: prepare.prepare(raw, prepared / "train", prepared / "test", **SETTINGS))
+        lines = error_lines(lambda: prepare.prepare(raw, prepared / "train", prepared / "test", SETTINGS))
         assert len(all_files(prepared)) == (0 if lines else 6)
         assert not lines or not list(prepared.glob("*"))
     count("archives")
@@ -209,6 +211,7 @@ BOMBS = """
 import io, sys, tarfile, zlib
 from pathlib import Path
 from lenetlab.data import archive, image_files, png
+from lenetlab.settings import schema
 from tests.data.formats import with_header_checksum
 
 path, scale = Path(sys.argv[1]), int(sys.argv[2])
@@ -224,7 +227,7 @@ def padded(content):
 
 
 def png_file(data, *chunks):
-    return png.START + png.chunk(b"IDAT", data) + b"".join(chunks) + png.END
+    return png.start(28, 1) + png.chunk(b"IDAT", data) + b"".join(chunks) + png.END
 
 
 def repeated(times, *parts):
@@ -244,10 +247,11 @@ def compressed_zeros(size):
 
 def problems_of(path):
     problems = []
-    image_files.read_archive(path, problems)
+    image_files.read_archive(path, KIND, problems)
     return problems
 
 
+KIND = schema.ImageKind()
 long_name = header(b"x", 65_000, b"L") + padded(b"\\xff" * 65_000)
 attributes = padded(b"".join(b"8 %03x=\\n" % (number % 4096) for number in range(8000)))
 attributes = header(b"x", 64_000, b"x") + attributes[:64_000]
@@ -298,10 +302,10 @@ def test_no_archive_fills_the_memory_or_takes_long(tmp_path, count, large):
 def decoded(content: bytes) -> np.ndarray | None:
     """The pixels, None if the file is rejected."""
     try:
-        rows = np.frombuffer(png.filtered_rows(content), dtype=np.uint8)
+        rows = np.frombuffer(png.filtered_rows(content, 28, 1), dtype=np.uint8)
     except ValueError:
         return None
-    return png.undo_filters(rows.reshape(1, 28, 29))[0]
+    return png.undo_filters(rows.reshape(1, 28, 29), 1)[0]
 
 
 SMALL = pillow_png(DIGITS[0], optimize=True)
@@ -349,7 +353,7 @@ def test_any_valid_chunks_are_rejected_or_read_as_pillow_reads_them(count, filte
     parts = [png.chunk(b"IDAT", part) for part in divided(data, cuts)]
     for place, (kind, content, at_end) in enumerate(others):
         parts.insert(len(parts) if at_end else place % (len(parts) + 1), png.chunk(kind, content or b""))
-    whole = png.START + b"".join(parts) + png.END + after[1:]
+    whole = png.start(28, 1) + b"".join(parts) + png.END + after[1:]
     found = decoded(whole)
     if found is not None:
         assert np.array_equal(found, pillow_pixels(whole))
@@ -441,7 +445,7 @@ def test_any_names_in_an_archive(folder, count, names):
             packed.addfile(info, io.BytesIO(content))
     path, problems = folder / "train.tar", []
     path.write_bytes(stream.getvalue())
-    found = image_files.read_archive(path, problems)
+    found = image_files.read_archive(path, KIND, problems)
     for line in problems:
         assert line.startswith(f"{path}: ")
         assert line.isprintable()
@@ -477,5 +481,5 @@ def test_any_names_in_a_folder(tmp_path_factory, count, names):
         packed = [name for name, _ in archive.members(place / "raw" / "train.tar")]
         assert sorted(packed) == sorted(name for name in made if not name.startswith("."))
         assert all(name.endswith(".png") for name in packed)
-        error_lines(lambda: prepare.prepare(place / "raw", place / "out/train", place / "out/test", **SETTINGS))
+        error_lines(lambda: prepare.prepare(place / "raw", place / "out/train", place / "out/test", SETTINGS))
     count("file names")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lenetlab.data import image_files, png
+from lenetlab.settings import schema
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256
 from tests.data.formats import pillow_png, tar
@@ -17,7 +18,7 @@ DIGITS = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
 def test_a_file_name_gives_number_and_label(number, label, zeros):
     digits = "0" * min(zeros, 9 - len(str(number))) + str(number)
 
-    assert image_files.parse_name(f"{digits}_{label}.png") == (number, label)
+    assert image_files.parse_name(f"{digits}_{label}.png", 10) == (number, label)
 
 
 INVALID_NAMES = [
@@ -30,13 +31,14 @@ INVALID_NAMES = [
 @pytest.mark.parametrize("name", INVALID_NAMES)
 def test_other_file_names_are_rejected(name):
     with pytest.raises(ValueError, match=r"invalid file name; allowed: \{number\}_\{label\}\.png"):
-        image_files.parse_name(name)
+        image_files.parse_name(name, 10)
 
 
-@pytest.mark.parametrize("label", ["10", "55", "05"])
-def test_labels_other_than_0_to_9_are_rejected(label):
-    with pytest.raises(ValueError, match=f"the label {label} is not a single digit; allowed: 0 to 9"):
-        image_files.parse_name(f"00001_{label}.png")
+@pytest.mark.parametrize("label", ["10", "55", "05", "00", "1000"])
+def test_labels_of_no_class_are_rejected(label):
+    allowed = "none of the 10 classes of data.classes; allowed: 0 to 9, without leading zeros"
+    with pytest.raises(ValueError, match=f"the label {label} is {allowed}"):
+        image_files.parse_name(f"00001_{label}.png", 10)
 
 
 def test_the_images_of_an_archive_are_ordered_by_number(tmp_path):
@@ -44,7 +46,7 @@ def test_the_images_of_an_archive_are_ordered_by_number(tmp_path):
     names = ["10_3.png", "00009_0.png", "2_9.png"]
     files.write_bytes(path, tar((name, png.encode(DIGITS[place])) for place, name in enumerate(names)))
 
-    found = image_files.read_archive(path, problems)
+    found = image_files.read_archive(path, schema.ImageKind(), problems)
 
     assert problems == []
     assert found.names.tolist() == names[::-1]
@@ -66,12 +68,12 @@ def test_all_errors_are_listed_and_valid_images_are_read(tmp_path):
     }
     files.write_bytes(path, tar(contents.items()))
 
-    found = image_files.read_archive(path, problems)
+    found = image_files.read_archive(path, schema.ImageKind(), problems)
 
     assert [line.split("; ")[0] for line in problems] == [
         "an earlier problem",
         f"{path}: '1_7.png': the number 1 appears twice, also in '00001_5.png'",
-        f"{path}: '2_10.png': the label 10 is not a single digit",
+        f"{path}: '2_10.png': the label 10 is none of the 10 classes of data.classes",
         f"{path}: '3_3.png': 28×28 pixels, 8-bit RGB",
         f"{path}: 'two_1.png': invalid file name",
         f"{path}: 'two_1.png': not a PNG file: it starts with the bytes 6e 6f 74 20 61 20 64 69",
@@ -88,5 +90,5 @@ def test_an_archive_without_images(tmp_path, content, problem):
     path, problems = tmp_path / "train.tar", []
     files.write_bytes(path, content)
 
-    assert len(image_files.read_archive(path, problems).names) == 0
+    assert len(image_files.read_archive(path, schema.ImageKind(), problems).names) == 0
     assert problems == [f"{path}: {problem}"]

@@ -19,8 +19,8 @@ pixel_arrays = arrays.arrays(np.uint8, (28, 28))
 
 
 def read(content: bytes) -> np.ndarray:
-    rows = np.frombuffer(png.filtered_rows(content), dtype=np.uint8)
-    return png.undo_filters(rows.reshape(1, 28, 29))[0]
+    rows = np.frombuffer(png.filtered_rows(content, 28, 1), dtype=np.uint8)
+    return png.undo_filters(rows.reshape(1, 28, 29), 1)[0]
 
 
 @given(pixel_arrays)
@@ -46,8 +46,8 @@ def test_any_mixture_of_filters_is_read_as_pillow_reads_it(rows, filters, level,
     rows[:, :, 0] = filters
     contents = [png_file(image.tobytes(), level=level, cuts=cuts) for image in rows]
 
-    filtered = b"".join(map(png.filtered_rows, contents))
-    pixels = png.undo_filters(np.frombuffer(filtered, dtype=np.uint8).reshape(-1, 28, 29))
+    filtered = b"".join(png.filtered_rows(content, 28, 1) for content in contents)
+    pixels = png.undo_filters(np.frombuffer(filtered, dtype=np.uint8).reshape(-1, 28, 29), 1)
 
     assert np.array_equal(pixels, [pillow_pixels(content) for content in contents])
 
@@ -56,15 +56,16 @@ def test_any_mixture_of_filters_is_read_as_pillow_reads_it(rows, filters, level,
 def test_each_filter_alone_is_read_as_pillow_reads_it(kind):
     rows = with_filter(DIGITS, kind)
 
-    assert np.array_equal(png.undo_filters(rows), [pillow_pixels(png_file(image.tobytes())) for image in rows])
+    assert np.array_equal(png.undo_filters(rows, 1), [pillow_pixels(png_file(image.tobytes())) for image in rows])
 
 
 def test_images_of_several_batches_are_read_like_those_of_one(monkeypatch):
     rows = with_filter(DIGITS, 4)
-    whole = png.undo_filters(rows)
-    monkeypatch.setattr(png, "BATCH", 7)
+    whole = png.undo_filters(rows, 1)
+    monkeypatch.setattr(png, "SMALLEST_BATCH", 7)
+    monkeypatch.setattr(png, "BATCH_BYTES", 1)
 
-    assert np.array_equal(png.undo_filters(rows), whole)
+    assert np.array_equal(png.undo_filters(rows, 1), whole)
 
 
 def start(width: int = 28, height: int = 28, depth: int = 8, colour: int = 0, *methods: int) -> bytes:
@@ -77,7 +78,7 @@ PIXELS = DIGITS[0]
 ROWS = with_filter(DIGITS[:1], 0).tobytes()
 DATA = zlib.compress(ROWS)
 GOOD = png_file(ROWS)
-START, END, chunk = png.START, png.END, png.chunk
+START, END, chunk = png.start(28, 1), png.END, png.chunk
 IDAT, TEXT = chunk(b"IDAT", DATA), chunk(b"tEXt", b"Comment\0a digit")
 LAST = len(GOOD) - 12  # byte where the chunk IEND starts
 WRONG_HEADER = "damaged: invalid header (IHDR), or wrong checksum (CRC-32) in it"
@@ -152,7 +153,7 @@ def test_a_broken_image_is_rejected_with_the_reason(case):
     content, problem = BROKEN[case]
 
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is compared below
-        png.filtered_rows(content)
+        png.filtered_rows(content, 28, 1)
 
     assert problem in str(caught.value)
 
@@ -164,16 +165,16 @@ def test_chunks_that_do_not_change_the_pixels_are_skipped():
 @given(place=st.integers(0, len(GOOD) - 1), bit=st.integers(0, 7))
 def test_every_flipped_bit_is_noticed(place, bit):
     with pytest.raises(ValueError):  # noqa: PT011
-        png.filtered_rows(flip_bit(GOOD, place, bit))
+        png.filtered_rows(flip_bit(GOOD, place, bit), 28, 1)
 
 
 @given(st.integers(0, len(GOOD) - 1))
 def test_every_truncation_is_noticed(length):
     with pytest.raises(ValueError):  # noqa: PT011
-        png.filtered_rows(GOOD[:length])
+        png.filtered_rows(GOOD[:length], 28, 1)
 
 
 @given(st.binary(max_size=300).map(lambda end: START + end) | st.binary(max_size=50))
 def test_other_bytes_raise_value_error_and_nothing_else(content):
     with pytest.raises(ValueError):  # noqa: PT011
-        png.filtered_rows(content)
+        png.filtered_rows(content, 28, 1)

@@ -16,7 +16,7 @@ from lenetlab.data import image_files, png, prepare, sources
 from lenetlab.errors import UserError
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256
-from tests.data.formats import flip_bit, pillow_pixels, pillow_png, tar
+from tests.data.formats import data_settings, flip_bit, pillow_pixels, pillow_png, tar
 
 Contents = dict[str, bytes]
 DIGITS = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
@@ -37,8 +37,8 @@ def prepared_folder(
     """The folder with train/ and test/ that `prepare` writes."""
     for name, content in (("train", train), ("test", test), ("extra", extra or {})):
         files.write_bytes(folder / "raw" / f"{name}.tar", tar(content.items()))
-    settings = {"validation": 0, "validation_seed": 0, "duplicates": "error"} | options
-    prepare.prepare(folder / "raw", folder / "prepared/train", folder / "prepared/test", **settings)
+    settings = data_settings(**{"classes": 3} | options)
+    prepare.prepare(folder / "raw", folder / "prepared/train", folder / "prepared/test", settings)
     return folder / "prepared"
 
 
@@ -60,12 +60,17 @@ def error_lines(folder: Path, *args: object, **options: object) -> list[str]:
 
 
 def test_the_outputs_have_the_documented_form(tmp_path):
-    train = {"7_2.png": pillow_png(DIGITS[0]), "00003_1.png": pillow_png(DIGITS[1])}
+    train = {
+        "7_2.png": pillow_png(DIGITS[0]),
+        **{f"0000{number}_{number}.png": pillow_png(DIGITS[10 + number]) for number in range(5)},
+    }
     test = {"4_4.png": pillow_png(DIGITS[3]), "3_1.png": png.encode(DIGITS[0])}
-    folder = prepared_folder(tmp_path, train, test, duplicates="drop")
+    classes = ["zero", "one", "two", "three", "four"]
+    folder = prepared_folder(tmp_path, train, test, duplicates="drop", classes=classes)
 
-    assert (folder / "train/index.csv").read_text() == (
-        f"number,label,split,sha256\n3,1,training,{hashlib.sha256(DIGITS[1].tobytes()).hexdigest()}\n"
+    assert (folder / "train/index.csv").read_text() == "number,label,split,sha256\n" + "".join(
+        f"{number},{number},training,{hashlib.sha256(DIGITS[10 + number].tobytes()).hexdigest()}\n"
+        for number in range(5)
     )
     index, packed = (folder / "test/index.csv").read_bytes(), (folder / "test/pixels.npy").read_bytes()
     assert index.decode() == (
@@ -79,10 +84,13 @@ def test_the_outputs_have_the_documented_form(tmp_path):
     assert profile(folder / "test") == {
         "digest": hashlib.sha256(index + packed).hexdigest(),
         "images": 2,
+        "size": 28,
+        "channels": 1,
+        "classes": ["zero", "one", "two", "three", "four"],
         "splits": {
             "test": {
                 "images": 2,
-                "per_class": [0, 1, 0, 0, 1, 0, 0, 0, 0, 0],
+                "per_class": [0, 1, 0, 0, 1],
                 "mean": pytest.approx(np.mean(pixels / 255), rel=1e-12),
                 "std": pytest.approx(np.std(pixels / 255), rel=1e-12),
             }
@@ -112,16 +120,30 @@ def test_the_same_images_give_the_same_bytes_in_any_order_and_compression(tmp_pa
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-def test_errors_of_both_archives_are_counted_and_the_first_fifty_listed(tmp_path):
-    broken = {f"{number}_1.png": b"" for number in range(100, 130)}
+def test_equal_errors_are_one_line_and_the_first_fifty_are_listed(tmp_path):
+    broken = {f"{number}_1.png": png.encode(DIGITS[0])[:number] for number in range(100, 130)}
+    empty = {f"{number}_1.png": b"" for number in range(200, 230)}
 
-    count, *lines = error_lines(tmp_path, TRAIN | broken, TEST | broken)
+    count, *lines = error_lines(tmp_path, TRAIN | broken | empty, TEST | broken)
 
-    assert count == "60 problems with the images, nothing was prepared:"
+    assert count == "61 problems with the images, nothing was prepared:"
     assert len(lines) == 51
-    assert lines[0] == f"{tmp_path / 'raw/train.tar'}: '100_1.png': an empty file; allowed: a PNG file"
-    assert lines[49] == f"{tmp_path / 'raw/test.tar'}: '119_1.png': an empty file; allowed: a PNG file"
-    assert lines[50] == "and 10 more"
+    train_tar, test_tar = tmp_path / "raw/train.tar", tmp_path / "raw/test.tar"
+    assert lines[0] == f"{train_tar}: '100_1.png': truncated: chunk IDAT at byte 33 has 67 of 835 bytes"
+    assert lines[30] == f"{train_tar}: 30 images, the first is '200_1.png': an empty file; allowed: a PNG file"
+    assert lines[49] == f"{test_tar}: '118_1.png': truncated: chunk IDAT at byte 33 has 85 of 835 bytes"
+    assert lines[50] == "and 11 more"
+
+
+def test_images_of_another_kind_are_one_line_with_the_settings_that_would_accept_them(tmp_path):
+    other = np.random.default_rng(2).integers(0, 256, (45, 32, 32, 3), dtype=np.uint8)
+    train = {f"{number}_{number % 3}.png": png.encode(image) for number, image in enumerate(other)}
+
+    assert error_lines(tmp_path, train)[1:] == [
+        f"{tmp_path / 'raw/train.tar'}: 45 images, the first is '0_0.png': 32×32 pixels, 8-bit RGB;"
+        " allowed: 28×28 pixels, 8-bit greyscale, not interlaced;"
+        " remedy: if all images are like this, set data.size to 32 and data.channels to 3"
+    ]
 
 
 def test_all_kinds_of_errors_are_in_one_message(tmp_path):
@@ -136,13 +158,13 @@ def test_all_kinds_of_errors_are_in_one_message(tmp_path):
     damaged = flip_bit(png.encode(DIGITS[0]), 200)
     test = {"9_9.png": png.encode(DIGITS[1]), "10_9.png": damaged, "11_9.png": png.encode(DIGITS[3])}
 
-    count, *lines = error_lines(tmp_path, train, test)
+    count, *lines = error_lines(tmp_path, train, test, classes=10)
 
     train_tar, test_tar = tmp_path / "raw/train.tar", tmp_path / "raw/test.tar"
     assert count == "8 problems with the images, nothing was prepared:"
     assert [line.split("; ")[0] for line in lines] == [
         f"{train_tar}: '1_7.png': the number 1 appears twice, also in '00001_5.png'",
-        f"{train_tar}: '2_10.png': the label 10 is not a single digit",
+        f"{train_tar}: '2_10.png': the label 10 is none of the 10 classes of data.classes",
         f"{train_tar}: '3_3.png': truncated: chunk IDAT at byte 33 has 67 of 835 bytes",
         f"{train_tar}: '4_4.png': 28×28 pixels, 8-bit RGB",
         f"{train_tar}: 'two_1.png': invalid file name",
@@ -186,10 +208,10 @@ def test_an_error_leaves_earlier_outputs_unchanged(tmp_path):
 
 
 def test_an_image_in_both_sets_is_an_error_or_left_out_of_training(tmp_path):
-    test = TEST | {"99_9.png": TRAIN["00007_1.png"]}
+    test = TEST | {"99_2.png": TRAIN["00007_1.png"]}
 
     assert error_lines(tmp_path, TRAIN, test)[1] == (
-        f"{tmp_path / 'raw/train.tar'}: '00007_1.png' is the same image as '99_9.png' in test.tar;"
+        f"{tmp_path / 'raw/train.tar'}: '00007_1.png' is the same image as '99_2.png' in test.tar;"
         " remedy: remove one of them, or set data.duplicates to drop, which leaves it out of training"
     )
 
@@ -242,13 +264,13 @@ def test_without_extra_images_the_digests_are_those_of_earlier_versions(prepared
 
 
 def test_an_extra_image_in_another_set_is_an_error_or_left_out_of_the_extra_ones(tmp_path):
-    extra = EXTRA | {"50_9.png": TRAIN["00007_1.png"], "51_8.png": TEST["00002_2.png"]}
+    extra = EXTRA | {"50_0.png": TRAIN["00007_1.png"], "51_1.png": TEST["00002_2.png"]}
 
     archive, remedy = tmp_path / "raw/extra.tar", "remedy: remove one of them, or set data.duplicates to drop"
     assert error_lines(tmp_path, extra=extra)[1:] == [
-        f"{archive}: '50_9.png' is the same image as '00007_1.png' in train.tar; {remedy}, which leaves it out of the"
+        f"{archive}: '50_0.png' is the same image as '00007_1.png' in train.tar; {remedy}, which leaves it out of the"
         " extra images",
-        f"{archive}: '51_8.png' is the same image as '00002_2.png' in test.tar; {remedy}, which leaves it out of the"
+        f"{archive}: '51_1.png' is the same image as '00002_2.png' in test.tar; {remedy}, which leaves it out of the"
         " extra images",
     ]
 
@@ -262,7 +284,7 @@ def test_extra_images_are_checked_like_the_others(tmp_path):
     extra = {"00001_5.png": png.encode(DIGITS[0]), "1_7.png": pillow_png(FURTHER[0], "RGB"), "two_1.png": b""}
 
     archive = tmp_path / "raw/extra.tar"
-    assert [line.split("; ")[0] for line in error_lines(tmp_path, extra=extra)[1:]] == [
+    assert [line.split("; ")[0] for line in error_lines(tmp_path, extra=extra, classes=10)[1:]] == [
         f"{archive}: '1_7.png': the number 1 appears twice, also in '00001_5.png'",
         f"{archive}: '1_7.png': 28×28 pixels, 8-bit RGB",
         f"{archive}: 'two_1.png': invalid file name",
@@ -289,7 +311,7 @@ def test_repeated_images_are_counted(tmp_path):
 @pytest.mark.parametrize(("validation", "problem"), [
     (40, "data.validation: 40 is not allowed; allowed: less than the 40 images"),
     (1000, "data.validation: 1000 is not allowed; allowed: less than the 40 images"),
-    (39, "data.validation: 39 is not allowed; it leaves no training images of class 1, 2; allowed: fewer of the 40"),
+    (39, "data.validation: 39 is not allowed; it leaves no training images of class '1', '2';"),
 ])  # fmt: skip
 def test_validation_must_leave_training_images_of_every_class(tmp_path, validation, problem):
     assert error_lines(tmp_path, validation=validation)[0].startswith(problem)
@@ -306,7 +328,7 @@ def split(labels: list[int] | np.ndarray, pixels: np.ndarray, validation: int, s
     digests = np.array([sha256(image.tobytes()) for image in pixels], dtype=object)
     numbers = np.arange(len(labels))
     whole = image_files.Images(names=numbers, numbers=numbers, labels=np.array(labels), pixels=pixels, digests=digests)
-    return prepare.split(whole, validation, seed)
+    return prepare.split(whole, [*"0123456789"], validation, seed)
 
 
 def distinct_images(count: int) -> np.ndarray:
@@ -424,9 +446,7 @@ def test_files_rewritten_by_pillow_give_the_same_prepared_data(tmp_path, digits_
     sources.fetch(tmp_path / "mine", tmp_path / "raw")
     sources.pack_extra(sources.NO_EXTRA_TEST, tmp_path / "raw")
     out = tmp_path / "prepared"
-    prepare.prepare(
-        tmp_path / "raw", out / "train", out / "test", validation=200, validation_seed=0, duplicates="error"
-    )
+    prepare.prepare(tmp_path / "raw", out / "train", out / "test", data_settings(validation=200))
 
     for path in prepared.glob("*/*"):
         assert (out / path.relative_to(prepared)).read_bytes() == path.read_bytes(), path

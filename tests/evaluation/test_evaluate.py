@@ -15,11 +15,11 @@ from lenetlab.data.image_files import read_archive
 from lenetlab.errors import UserError
 from lenetlab.evaluation import curves, evaluate, mistakes, predictions
 from lenetlab.networks import build
-from lenetlab.settings import params
+from lenetlab.settings import params, schema
 from lenetlab.storage import files, manifests
 from lenetlab.storage.digests import sha256_file
 from lenetlab.training import checkpoint, execution, group, parallel
-from tests.data.formats import tar
+from tests.data.formats import data_settings, tar
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
 VARIANT = "lenet5-regularized"
@@ -103,7 +103,7 @@ def test_curves_join_training_and_test(evaluated):
 def with_extra(evaluated, raw, tmp_path_factory):
     """A folder with prepared/ and evaluation/ of the same runs, on the test images and 90 negatives of them."""
     folder = tmp_path_factory.mktemp("with-extra")
-    archives = {name: read_archive(raw / name, []) for name in ("train.tar", "test.tar")}
+    archives = {name: read_archive(raw / name, schema.ImageKind(), []) for name in ("train.tar", "test.tar")}
     for name, images in archives.items():
         contents = zip(images.names, map(png.encode, images.pixels), strict=True)
         files.write_bytes(folder / "raw" / name, tar(contents))
@@ -111,7 +111,7 @@ def with_extra(evaluated, raw, tmp_path_factory):
     negatives = zip(images.names[:90], map(png.encode, 255 - images.pixels[:90]), strict=True)
     files.write_bytes(folder / "raw" / "extra.tar", tar(negatives))
     train, test = folder / "prepared" / "train", folder / "prepared" / "test"
-    prepare.prepare(folder / "raw", train, test, validation=200, validation_seed=0, duplicates="error")
+    prepare.prepare(folder / "raw", train, test, data_settings(validation=200))
     evaluate.write(evaluate.evaluate(SMALL, VARIANT, evaluated / "runs", test), folder / "evaluation")
     return folder
 

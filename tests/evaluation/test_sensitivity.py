@@ -15,6 +15,7 @@ from lenetlab.evaluation import sensitivity
 from lenetlab.settings import params, schema, study_schema
 from lenetlab.storage import files, provenance
 from lenetlab.training import checkpoint, devices, execution, loop
+from tests.data.formats import data_settings
 
 STUDY = params.load(Path(__file__).parents[2] / "params.yaml")
 
@@ -323,7 +324,7 @@ def test_a_number_of_images_may_be_that_of_all_training_images(prepared):
 
 def test_without_validation_images_measure_raises_a_user_error(raw, tmp_path, monkeypatch):
     folders = tmp_path / "train", tmp_path / "test"
-    prepare.prepare(raw, *folders, validation=0, validation_seed=0, duplicates="error")
+    prepare.prepare(raw, *folders, data_settings())
     monkeypatch.setattr(loop, "train_jobs", fail)
     with pytest.raises(UserError, match=r"no validation images; remedy: data\.validation of 1 or more"):
         sensitivity.measure(SMALL, folders[0])

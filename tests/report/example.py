@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lenetlab.evaluation import curves, mistakes, predictions
-from lenetlab.networks import build, layer_table
+from lenetlab.networks import layer_table
 from lenetlab.report import collect, inputs, model
 from lenetlab.settings import params, study_schema
 from lenetlab.statistics import comparison

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from lenetlab.networks import build, layer_table
+from lenetlab.networks import layer_table
 from lenetlab.report import diagrams, style
 from lenetlab.settings import params, schema
 from tests.report.drawings import assert_ids_are_unique_and_resolve, assert_text_has_page_colour, ids, parse

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lenetlab.errors import UserError
-from lenetlab.networks import build, custom_layers, layer_table
+from lenetlab.networks import custom_layers, layer_table
 from lenetlab.settings import claim_schema, claims, params, schema, study_schema, yaml_file
 from lenetlab.statistics.claims import claim_text
 from tests.settings import example

@@ -138,7 +138,7 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
             "2 of them",
         ),
         ("dropout: 0.5,", "dropout: [0, 2],", "variants.lenet5-regularized.regularization.dropout[1]", "2", "to 0.99"),
-        ("size: 32", "size: 30", "variants.lenet5.input.size", "30", "28 or 32"),
+        ("size: 32", "size: 0", "variants.lenet5.input.size", "0", "from 1 to 512"),
         ("  lenet5:\n", "  Le.Net5:\n", "variants", "'Le.Net5'", "lower-case"),
         ("epochs: 10", "epochs: 10\n  epoch: 5", "training.epoch", "unknown key", "images, epochs, batch_size"),
         ("rounds: 5", "rounds: 1", "cost.rounds", "1", "from 2 to 100"),
@@ -148,7 +148,7 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
         ("seeds: [0, 1, 2, 3]\n", "seeds: [0, 1, 1]\n", "sensitivity.seeds", "1", "each value once"),
         ("width: [0.5,", "width: [0,", "sensitivity.width[0]", "0", "more than 0, at most 8"),
         ("[0.001, 0.003,", "[0.003, 0.003,", "sensitivity.learning_rate", "0.003", "each value once"),
-        ("data:\n", "data: [1]\nmore:\n", "data", "[1]", "source, extra_test, validation, validation_seed, duplicates"),
+        ("data:\n", "data: [1]\nmore:\n", "data", "[1]", "source, extra_test, size, channels, classes, accept, "),
         ("{learning_rate: 0.001}", "{epochs: 0}", "variants.lenet5-1998.training.epochs", "0", "from 1 to 1000"),
     ],
 )
@@ -188,12 +188,12 @@ def test_all_errors_are_listed_at_once(tmp_path):
 
 
 def test_equal_errors_of_several_keys_are_one_line(tmp_path):
-    error = error_of(tmp_path, ("size: 32", "size: 30"), ("size: 32", "size: 30"), ("size: 32", "size: 31"))
+    error = error_of(tmp_path, ("size: 32", "size: 0"), ("size: 32", "size: 0"), ("size: 32", "size: 513"))
     assert error == (
-        f"{tmp_path}/params.yaml: variants.lenet5.input.size, variants.mlp.input.size: 30 is not allowed;"
-        " allowed: 28 or 32 (pixels per side)\n"
-        f"{tmp_path}/params.yaml: variants.lenet5-regularized.input.size: 31 is not allowed;"
-        " allowed: 28 or 32 (pixels per side)"
+        f"{tmp_path}/params.yaml: variants.lenet5.input.size, variants.mlp.input.size: 0 is not allowed;"
+        " allowed: a whole number from 1 to 512 (pixels per side)\n"
+        f"{tmp_path}/params.yaml: variants.lenet5-regularized.input.size: 513 is not allowed;"
+        " allowed: a whole number from 1 to 512 (pixels per side)"
     )
 
 
@@ -250,7 +250,7 @@ def test_a_matched_mlp_is_the_largest_within_the_budget(tmp_path):
     study = load(tmp_path, ("hidden: [59]", "match_parameters: lenet5"))
     assert study.variants["mlp"] == load(tmp_path).variants["mlp"]
     wider = study.variants["mlp"].model.model_copy(update={"hidden": (60,)})
-    assert study.variants["mlp"].parameters == 61_075 <= 61_706 < wider.parameters(32, batch_norm=False)
+    assert study.variants["mlp"].parameters == 61_075 <= 61_706 < wider.parameters(32, False, schema.ImageKind())
 
 
 @given(st.integers(1, 5_000_000), st.sampled_from([28, 32]), st.booleans())
@@ -259,9 +259,11 @@ def test_a_budget_is_used_except_for_less_than_one_unit(budget, size, batch_norm
     unit = size**2 + 11 + 2 * batch_norm
     if budget < unit + 10:
         with pytest.raises(ValueError, match=r"^0 units|^-1 units"):
-            model.fit_to_budget(size, batch_norm, budget)
+            model.fit_to_budget(size, batch_norm, schema.ImageKind(), budget)
     else:
-        count = model.fit_to_budget(size, batch_norm, budget).parameters(size, batch_norm)
+        count = model.fit_to_budget(size, batch_norm, schema.ImageKind(), budget).parameters(
+            size, batch_norm, schema.ImageKind()
+        )
         assert budget - unit < count <= budget
 
 
@@ -331,7 +333,8 @@ def test_every_setting_has_a_comment():
     ):
         assert re.search(rf"^ *{key}: *.*# ", text, re.MULTILINE), key
     blocks = (schema.InputSettings, schema.LeNet5Settings, schema.MLPSettings, schema.Regularization)
-    for key in (*schema.Variant.model_fields, *(key for block in blocks for key in block.model_fields)):
+    variant = [key for key in schema.Variant.model_fields if key != "images"]
+    for key in (*variant, *(key for block in blocks for key in block.model_fields)):
         assert re.search(rf"^# *{key}\b", text, re.MULTILINE), key
 
 

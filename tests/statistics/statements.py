@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from lenetlab.networks import build, layer_table
+from lenetlab.networks import layer_table
 from lenetlab.settings import claims, study_schema
 from lenetlab.statistics import comparison
 from lenetlab.statistics.claims import answers

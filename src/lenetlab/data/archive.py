@@ -18,7 +18,8 @@ from typing import BinaryIO, NamedTuple
 from lenetlab.errors import UserError
 
 MAX_MEMBERS = 1_000_000
-MAX_MEMBER_BYTES = 65_536  # a PNG file of 28×28 pixels needs fewer than 1,000
+MAX_MEMBER_BYTES = 2**21  # a PNG file of the largest size, in colour and not compressed, needs fewer than 2**20
+MAX_EXTENDED_HEADER_BYTES = 65_536
 MAX_NAME_BYTES = 100  # the length of the name in a plain tar header
 MAX_PADDING = 2**24  # zero bytes after the last member; tar programs add up to some kilobytes
 MAX_PROBLEMS = 20  # per error message
@@ -46,7 +47,7 @@ REJECTED_TYPES = {
 WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # even if the header gives a size
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 
-PLAIN_PATH = re.compile(r"[0-9]{1,9}_[0-9]\.png")  # nearly every path; only the others need the checks below
+PLAIN_PATH = re.compile(r"[0-9]{1,9}_[0-9]{1,3}\.png")  # nearly every path; only the others need the checks below
 UNSAFE_PATH = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
 HIDDEN_PATH = re.compile(r"(^|/)\.[^/]")
 NONZERO = re.compile(rb"[^\0]")
@@ -136,7 +137,7 @@ def _name_problem(path: str, name: str, size: int, by_name: dict[str, _Member]) 
         if not name.endswith(".png"):
             return "the file name does not end in .png; allowed: {number}_{label}.png"
     if size > MAX_MEMBER_BYTES:
-        return f"{size} bytes; allowed: up to {MAX_MEMBER_BYTES} (a 28×28 PNG file has fewer than 1,000)"
+        return f"{size} bytes; allowed: up to {MAX_MEMBER_BYTES}"
     return f"the file name appears twice, also as {_quoted_path(by_name[name].path)}" if name in by_name else ""
 
 
@@ -175,9 +176,9 @@ def _tar_members(tar: mmap.mmap) -> Iterator[_Member]:
                 f"truncated: {_quoted_path(name)} at byte {start} has {len(tar) - start} of {offset - start} bytes"
             )
         if kind in EXTENDED_HEADERS:  # a member of its own that describes the next one
-            if size > MAX_MEMBER_BYTES:
+            if size > MAX_EXTENDED_HEADER_BYTES:
                 raise UserError(
-                    f"extended header of {size} bytes at byte {start}; allowed: up to {MAX_MEMBER_BYTES} bytes"
+                    f"extended header of {size} bytes at byte {start}; allowed: up to {MAX_EXTENDED_HEADER_BYTES} bytes"
                 )
             attributes |= _parse_extended_header(kind, tar[start : start + size], start)
             continue

@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import repeat
@@ -10,32 +11,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lenetlab.data import archive
+from lenetlab.data import archive, oddities
 from lenetlab.data.image_files import Images, read_archive
 from lenetlab.errors import UserError
+from lenetlab.settings import study_schema
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256
 
-CLASSES = 10
 SPLITS = ("training", "validation", "test", "extra")
 MAX_PROBLEMS = 50  # per error message
+BLOCK = 1000  # images whose squares are summed at a time
 
 
-def prepare(
-    raw: Path, out_train: Path, out_test: Path, *, validation: int, validation_seed: int, duplicates: str
-) -> None:
+def prepare(raw: Path, out_train: Path, out_test: Path, data: study_schema.DataSettings) -> None:
     """Write the folder `out_train` from `train.tar`, and `out_test` from `test.tar` and `extra.tar`, all in `raw`.
 
-    An image that is in two sets is an error. If `duplicates` is "drop", it is left out of training, or of the extra
-    images if it is one of them: so what is trained never depends on these. UserError lists everything that is wrong
-    with the archives; then neither folder is written.
+    An image that is in two sets is an error. If `data.duplicates` is "drop", it is left out of training, or of the
+    extra images if it is one of them: so what is trained never depends on these. UserError lists everything that is
+    wrong with the archives; then neither folder is written. What is odd, but allowed, is printed.
     """
     problems: list[str] = []
-    train, test = (read_archive(raw / name, problems) for name in ("train.tar", "test.tar"))
-    extra = read_archive(raw / "extra.tar", problems, may_be_empty=True)
+    train, test = (read_archive(raw / name, data.kind, problems) for name in ("train.tar", "test.tar"))
+    extra = read_archive(raw / "extra.tar", data.kind, problems, may_be_empty=True)
     place_in_test, place_elsewhere = _places({"test.tar": test}), _places({"train.tar": train, "test.tar": test})
     in_both, extra_in_both = _are_in(train, place_in_test), _are_in(extra, place_elsewhere)
-    if duplicates == "error":
+    if data.duplicates == "error":
         problems += _repetitions(raw / "train.tar", train.select(in_both), place_in_test, "training")
         problems += _repetitions(raw / "extra.tar", extra.select(extra_in_both), place_elsewhere, "the extra images")
     if problems:
@@ -43,18 +43,24 @@ def prepare(
         raise UserError(
             f"{number} with the images, nothing was prepared:", *archive.first_problems(problems, MAX_PROBLEMS)
         )
+    kept, kept_extra = train.select(~in_both), extra.select(~extra_in_both)
     if in_both.all():
         problems.append("data.duplicates: drop leaves no training images, because all are in the test set too")
+    elif missing := oddities.missing_classes(kept, data.classes):
+        problems.append(
+            f"{raw / 'train.tar'}: no training images of {missing}; needed: at least one of every class of data.classes"
+        )
     if len(extra.names) and extra_in_both.all():
         problems.append("data.duplicates: drop leaves no extra images, because all are in the training or test set too")
     if problems:
         raise UserError(*problems)
-    kept, kept_extra = train.select(~in_both), extra.select(~extra_in_both)
-    splits = split(kept, validation, validation_seed)
+    for line in oddities.find(kept, test, data.classes):
+        print(f"warning: {line}", file=sys.stderr, flush=True)
+    splits = split(kept, data.classes, data.validation, data.validation_seed)
     test_splits = np.array(["test"] * len(test.names) + ["extra"] * len(kept_extra.names), dtype=object)
     with files.writing_folder(out_train) as train_folder, files.writing_folder(out_test) as test_folder:
-        _write(kept, splits, int(in_both.sum()), train_folder)
-        _write(test.followed_by(kept_extra), test_splits, int(extra_in_both.sum()), test_folder)
+        _write(kept, data.classes, splits, int(in_both.sum()), train_folder)
+        _write(test.followed_by(kept_extra), data.classes, test_splits, int(extra_in_both.sum()), test_folder)
 
 
 def _places(sets: Mapping[str, Images]) -> dict[str, tuple[str, str]]:
@@ -79,7 +85,7 @@ def _repetitions(path: Path, images: Images, places: Mapping[str, tuple[str, str
     ]
 
 
-def split(images: Images, validation: int, seed: int) -> NDArray[np.object_]:
+def split(images: Images, classes: Sequence[str], validation: int, seed: int) -> NDArray[np.object_]:
     """(N) str, "training" or "validation", with each class in proportion (largest remainder).
 
     Images are ranked by the SHA-256 of seed and pixels, so neither names nor order matter. Identical images are in the
@@ -95,7 +101,7 @@ def split(images: Images, validation: int, seed: int) -> NDArray[np.object_]:
     places_of: dict[str, list[int]] = defaultdict(list)  # by digest
     for place, digest in enumerate(images.digests):
         places_of[digest].append(place)
-    ranked: list[list[tuple[str, list[int]]]] = [[] for _ in range(CLASSES)]
+    ranked: list[list[tuple[str, list[int]]]] = [[] for _ in classes]
     for places in places_of.values():
         rank = sha256(b"%d:%b" % (seed, images.pixels[places[0]].tobytes()))
         ranked[min(labels[place] for place in places)].append((rank, places))
@@ -107,8 +113,8 @@ def split(images: Images, validation: int, seed: int) -> NDArray[np.object_]:
                 share -= len(places)
     if missing := sorted(set(labels) - set(images.labels[splits == "training"].tolist())):
         raise UserError(
-            f"data.validation: {validation} is not allowed; it leaves no training images of class"
-            f" {', '.join(map(str, missing))}; allowed: fewer of the {len(labels)} images"
+            f"data.validation: {validation} is not allowed; it leaves no training images of"
+            f" {oddities.named(missing, classes)}; allowed: fewer of the {len(labels)} images"
         )
     return splits
 
@@ -122,7 +128,7 @@ def proportional_shares(counts: Sequence[int], total: int) -> list[int]:
     return shares
 
 
-def _write(images: Images, splits: NDArray[np.object_], dropped: int, folder: Path) -> None:
+def _write(images: Images, classes: Sequence[str], splits: NDArray[np.object_], dropped: int, folder: Path) -> None:
     columns = (values.tolist() for values in (images.numbers, images.labels, splits, images.digests))
     rows = [f"{number},{label},{part},{digest}" for number, label, part, digest in zip(*columns, strict=True)]
     index = "\n".join(["number,label,split,sha256", *rows, ""]).encode()
@@ -133,23 +139,36 @@ def _write(images: Images, splits: NDArray[np.object_], dropped: int, folder: Pa
     profile = {
         "digest": sha256(index, packed.getbuffer()),
         "images": len(images.names),
-        "splits": {part: _statistics(images.select(splits == part)) for part in SPLITS if part in splits},
+        "size": images.pixels.shape[1],
+        "channels": 1 if images.pixels.ndim == 3 else images.pixels.shape[3],
+        "classes": list(classes),
+        "splits": {part: _statistics(images.select(splits == part), len(classes)) for part in SPLITS if part in splits},
         "duplicates": {"within": len(images.names) - len(set(images.digests)), "across": dropped},
     }
     files.write_json(folder / "profile.json", profile)
 
 
-def _statistics(images: Images) -> dict[str, int | float | list[int]]:
-    """Counts, and mean and standard deviation of the pixels in [0, 1].
+def _statistics(images: Images, classes: int) -> dict[str, int | float | list[int] | list[float]]:
+    """Counts, and mean and standard deviation of the pixels in [0, 1]; for colour images, of each channel.
 
     Sums of whole numbers are exact, so the results are the same on every machine.
     """
-    total = int(images.pixels.sum(dtype=np.int64))
-    squares = int(np.square(images.pixels, dtype=np.uint16).sum(dtype=np.int64))
-    size = images.pixels.size
+    channels = images.pixels.shape[3] if images.pixels.ndim == 4 else 1
+    totals = squares = np.zeros(channels, dtype=np.int64)
+    for start in range(0, len(images.pixels), BLOCK):
+        values = images.pixels[start : start + BLOCK].reshape(-1, channels)
+        totals = totals + values.sum(axis=0, dtype=np.int64)
+        squares = squares + np.square(values, dtype=np.uint16).sum(axis=0, dtype=np.int64)
+    count = images.pixels.size // channels
+    # Python's whole numbers: count × squares can be too large for 64 bits
+    means = [total / (255 * count) for total in totals.tolist()]
+    deviations = [
+        math.sqrt((count * square - total**2) / (255 * count) ** 2)
+        for total, square in zip(totals.tolist(), squares.tolist(), strict=True)
+    ]
     return {
         "images": len(images.names),
-        "per_class": np.bincount(images.labels, minlength=CLASSES).tolist(),
-        "mean": total / (255 * size),
-        "std": math.sqrt((size * squares - total**2) / (255 * size) ** 2),
+        "per_class": np.bincount(images.labels, minlength=classes).tolist(),
+        "mean": means if channels > 1 else means[0],
+        "std": deviations if channels > 1 else deviations[0],
     }

@@ -18,7 +18,9 @@ def build_network(variant: schema.Variant, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(model, schema.MLPSettings):
-            return mlp.MLP(variant.images, variant.input.size, model.hidden, model.activation, rules.batch_norm, dropout)
+            return mlp.MLP(
+                variant.images, variant.input.size, model.hidden, model.activation, rules.batch_norm, dropout
+            )
         return lenet.LeNet5(
             images=variant.images,
             size=variant.input.size,

@@ -72,7 +72,7 @@ class Evidence:
         """The layer table of any variant of the catalogue, trained or not."""
         if name in self.evaluations:
             return self.evaluations[name].layers
-        from lenetlab.networks import build, layer_table  # imports torch: seconds that trained variants do not need
+        from lenetlab.networks import layer_table  # imports torch: seconds that trained variants do not need
 
         definition = self.study.variants[name]
         return layer_table.layer_table(definition)

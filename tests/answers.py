@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lenetlab.evaluation.predictions import Predictions
+from lenetlab.evaluation.predictions import Predictions, class_type
 
 
 def make_predictions(labels: np.ndarray, predicted: np.ndarray, **others: np.ndarray) -> Predictions:
@@ -19,4 +19,5 @@ def make_predictions(labels: np.ndarray, predicted: np.ndarray, **others: np.nda
         "training_accuracy": np.ones(len(predicted)),
         "epoch_accuracy": accuracy[:, None],
     }
-    return Predictions(labels=labels.astype(np.uint8), predicted=predicted.astype(np.uint8), **{**arrays, **others})
+    kind = class_type(int(max(labels.max(initial=0), predicted.max(initial=0))) + 1)
+    return Predictions(labels=labels.astype(kind), predicted=predicted.astype(kind), **{**arrays, **others})

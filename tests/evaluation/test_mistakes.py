@@ -12,6 +12,8 @@ from lenetlab.evaluation.mistakes import Disagreement, HardImage, MisreadImages
 from lenetlab.evaluation.predictions import Predictions
 from tests.answers import make_predictions
 
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
 
 def answers(labels: list[int], *predicted: list[int], probability: object = 0.5) -> Predictions:
     """One row of answers per seed."""
@@ -74,7 +76,7 @@ def test_without_misread_images_all_results_are_empty():
     misread = find(correct)
     assert [len(column) for column in vars(misread).values()] == [0] * 7
     assert misread.pixels.shape == (0, 28, 28)
-    pixels, above, below = mistakes.sheet(misread, 2)
+    pixels, above, below = mistakes.sheet(misread, 2, NAMES)
     assert (len(pixels), above, below) == (0, [], [])
     assert mistakes.hardest({"a": correct}, 5) == []
     assert mistakes.disagreements(correct, correct, 5) == ([], [])
@@ -95,9 +97,9 @@ def test_a_sheet_shows_the_24_most_confident_mistakes():
     """Thirty images; the confidence falls from image to image, and one or both of two seeds misread each."""
     probability = [[1 - place / 100 for place in range(30)]] * 2
     misread = find(answers([3] * 30, [8] * 30, [3, 8] * 15, probability=probability))
-    pixels, above, below = mistakes.sheet(misread, seeds=2)
+    pixels, above, below = mistakes.sheet(misread, 2, NAMES)
     assert pixels[:, 0, 0].tolist() == [*range(1, 30, 2), *range(0, 17, 2)]  # first those that both misread
-    assert above == ["3 read as 8"] * 24
+    assert above == ["three read as eight"] * 24
     assert (below[0], below[-1]) == ("99 %, 2 of 2", "42 %, 1 of 2")  # image 16: (0.84 + 0) / 2
 
 

@@ -32,6 +32,7 @@ class Evaluation:
     curves: list[dict[str, Any]]  # the rows of curves.csv, one per seed and epoch
     predictions: predictions.Predictions
     misread: mistakes.MisreadImages
+    classes: int
 
     @property
     def seeds(self) -> list[int]:
@@ -46,15 +47,15 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """(10, 10) counts over all seeds, a row per label."""
-        return predictions.confusion(self.predictions.labels, self.predictions.predicted)
+        """(classes, classes) counts over all seeds, a row per label."""
+        return predictions.confusion(self.predictions.labels, self.predictions.predicted, self.classes)
 
 
 @dataclass(frozen=True)
 class _EpochResult:
     """What the weights of one seed after one epoch answer on the N test images."""
 
-    predicted: np.ndarray  # (N) uint8
+    predicted: np.ndarray  # (N) unsigned integers
     probability: np.ndarray  # (N) float32, of the predicted class
     losses: np.ndarray  # (N) float32, cross-entropy in nats
     loss: float  # their mean, computed with 64 bits
@@ -90,10 +91,11 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
             if number == len(epochs) - 1:  # not always the last to be ready
                 last_epoch = results
             bar.update()
+    class_type = predictions.class_type(definition.images.classes)
     answers = predictions.Predictions(
         seeds=np.array(seeds, dtype=np.int64),
-        labels=prepared.labels,
-        predicted=_stacked([result.predicted for result in last_epoch], len(digits), np.uint8),
+        labels=prepared.labels.astype(class_type),
+        predicted=_stacked([result.predicted for result in last_epoch], len(digits), class_type),
         probability=_stacked([result.probability for result in last_epoch], len(digits), np.float32),
         loss=_stacked([result.losses for result in last_epoch], len(digits), np.float32),
         training_accuracy=np.array([records[seed]["training_set"]["accuracy"] for seed in seeds], dtype=np.float64),
@@ -106,6 +108,7 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
         curves=[row for rows in curves.values() for row in rows],
         predictions=answers,
         misread=mistakes.find(answers, prepared.numbers, prepared.pixels),
+        classes=definition.images.classes,
     )
 
 
@@ -150,7 +153,7 @@ def _evaluate_epoch(
             losses = functional.cross_entropy(logits, digits.labels, reduction="none")
             results.append(
                 _EpochResult(
-                    predicted=predicted.cpu().numpy().astype(np.uint8),
+                    predicted=predicted.cpu().numpy().astype(predictions.class_type(definition.images.classes)),
                     probability=probability.float().cpu().numpy(),
                     losses=losses.float().cpu().numpy(),
                     loss=losses.mean().item(),

@@ -1,12 +1,12 @@
 """Which test images are misread: with what confidence, by how many networks, and by which of two variants."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from lenetlab.evaluation.predictions import Predictions
+from lenetlab.evaluation.predictions import Predictions, class_type
 from lenetlab.storage import files, stage_outputs
 
 SHEET_SIZE = 24  # images in a picture of mistakes, as many as fit a page
@@ -23,7 +23,7 @@ class MisreadImages:
     predicted: np.ndarray  # (K) the most frequent wrong answer
     confidence: np.ndarray  # (K) probability given to wrong answers, mean over all seeds
     votes: np.ndarray  # (K) how many seeds misread it
-    pixels: np.ndarray  # (K, 28, 28) uint8
+    pixels: np.ndarray  # (K, H, W) uint8, or (K, H, W, 3) in colour
 
     def __len__(self) -> int:
         return len(self.place)
@@ -52,7 +52,7 @@ class Disagreement:
 
 
 def find(predictions: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> MisreadImages:
-    """All misread images, from the answers to N images with their numbers (N) and pixels (N, 28, 28)."""
+    """All misread images, from the answers to N images with their numbers (N) and pixels (N, H, W) or (N, H, W, 3)."""
     total = np.where(predictions.correct, 0.0, predictions.probability).sum(axis=0)
     confidence = total / max(1, len(predictions.seeds))  # if every seed diverged, there are none
     votes = (~predictions.correct).sum(axis=0)
@@ -62,7 +62,7 @@ def find(predictions: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> M
         place=worst,
         number=numbers[worst],
         label=predictions.labels[worst],
-        predicted=_most_frequent(_wrong_answer_counts(predictions)[:, worst]),
+        predicted=_most_frequent(_wrong_answer_counts(predictions, _class_count(predictions))[:, worst]),
         confidence=confidence[worst],
         votes=votes[worst],
         pixels=pixels[worst],
@@ -87,16 +87,19 @@ def read(path: Path, stage: str) -> MisreadImages:
         return MisreadImages(**columns)
 
 
-def caption(label: int, predicted: int, confidence: float, votes: int, seeds: int) -> tuple[str, str]:
-    """The text above a misread image and the text below it."""
+def caption(label: str, predicted: str, confidence: float, votes: int, seeds: int) -> tuple[str, str]:
+    """The text above a misread image, with the names of its classes, and the text below it."""
     return f"{label} read as {predicted}", f"{100 * confidence:.0f} %, {votes} of {seeds}"
 
 
-def sheet(misread: MisreadImages, seeds: int) -> tuple[np.ndarray, list[str], list[str]]:
-    """Pixels of the most confident mistakes, and the text above and below each."""
+def sheet(misread: MisreadImages, seeds: int, names: Sequence[str]) -> tuple[np.ndarray, list[str], list[str]]:
+    """Pixels of the most confident mistakes, and the text above and below each, with the `names` of classes."""
     columns = misread.label, misread.predicted, misread.confidence, misread.votes
     rows = zip(*(column[:SHEET_SIZE].tolist() for column in columns), strict=True)
-    texts = [caption(label, predicted, confidence, votes, seeds) for label, predicted, confidence, votes in rows]
+    texts = [
+        caption(names[label], names[predicted], confidence, votes, seeds)
+        for label, predicted, confidence, votes in rows
+    ]
     return misread.pixels[:SHEET_SIZE], [above for above, _ in texts], [below for _, below in texts]
 
 
@@ -109,7 +112,8 @@ def hardest(predictions: Mapping[str, Predictions], limit: int) -> list[HardImag
     if not variants:
         return []
     shares = np.mean([(~answers.correct).mean(axis=0) for answers in variants], axis=0).round(SHARE_DECIMALS)
-    counts = np.sum([_wrong_answer_counts(answers) for answers in variants], axis=0)
+    classes = _class_count(*variants)
+    counts = np.sum([_wrong_answer_counts(answers, classes) for answers in variants], axis=0)
     networks, labels = sum(len(answers.seeds) for answers in variants), variants[0].labels
     worst = np.argsort(-shares, kind="stable")[:limit]
     return [
@@ -143,13 +147,21 @@ def disagreements(
     return largest(lead), largest(-lead)
 
 
-def _wrong_answer_counts(predictions: Predictions) -> np.ndarray:
-    """(10, N): how many seeds give each wrong answer."""
-    wrong = np.where(predictions.correct, 10, predictions.predicted)  # 10 stands for a correct answer
-    return np.stack([(wrong == answer).sum(axis=0) for answer in range(10)])
+def _wrong_answer_counts(predictions: Predictions, classes: int) -> np.ndarray:
+    """(classes, N): how many seeds give each wrong answer."""
+    counts = np.zeros((classes, len(predictions.labels)), dtype=np.int64)
+    seeds, places = np.nonzero(~predictions.correct)
+    np.add.at(counts, (predictions.predicted[seeds, places], places), 1)
+    return counts
+
+
+def _class_count(*variants: Predictions) -> int:
+    """At least as many as occur in labels and answers."""
+    occurring = [array.max(initial=0) for answers in variants for array in (answers.labels, answers.predicted)]
+    return int(max(occurring)) + 1
 
 
 def _most_frequent(counts: np.ndarray) -> np.ndarray:
-    """(N) uint8: the answer with the largest count, from counts (10, N)."""
-    most_frequent: np.ndarray = counts.argmax(axis=0).astype(np.uint8)
+    """(N): the answer with the largest count, from counts (classes, N)."""
+    most_frequent: np.ndarray = counts.argmax(axis=0).astype(class_type(len(counts)))
     return most_frequent

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lenetlab.settings import schema
 from lenetlab.storage import files, stage_outputs
 
 LARGEST_FILE = 2**28  # bytes, uncompressed; a thousand seeds on 10,000 images take a third of it
@@ -19,8 +20,8 @@ class Predictions:
     """The answers of S seeds to N test images, in the order of the test index."""
 
     seeds: np.ndarray  # (S) integers
-    labels: np.ndarray  # (N) uint8
-    predicted: np.ndarray  # (S, N) uint8, the most probable class
+    labels: np.ndarray  # (N) unsigned integers
+    predicted: np.ndarray  # (S, N) unsigned integers, the most probable class
     probability: np.ndarray  # (S, N) float32, of the predicted class
     loss: np.ndarray  # (S, N) float32, cross-entropy in nats
     training_accuracy: np.ndarray  # (S) on the training images in evaluation mode, after the last epoch
@@ -85,8 +86,8 @@ def _inconsistency(predictions: Predictions) -> str:
         return "labels: none"
     if len(np.unique(predictions.seeds)) < seeds:
         return "seeds: one appears twice"
-    if max(predictions.labels.max(), predictions.predicted.max(initial=0)) > 9:
-        return "labels or predicted: a class above 9"
+    if max(predictions.labels.max(), predictions.predicted.max(initial=0)) >= schema.MAX_CLASSES:
+        return f"labels or predicted: a class above {schema.MAX_CLASSES - 1}"
     for name in ("probability", "training_accuracy", "epoch_accuracy"):
         values = getattr(predictions, name)
         if not ((values >= 0) & (values <= 1)).all():
@@ -96,7 +97,18 @@ def _inconsistency(predictions: Predictions) -> str:
     return ""
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(10, 10) counts, a row per label and a column per predicted class. Any shapes that broadcast."""
+def class_type(classes: int) -> type[np.unsignedinteger]:
+    """The smallest type of integers that holds the numbers of this many classes."""
+    return np.uint8 if classes <= 256 else np.uint16
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """(classes, classes) counts, a row per label and a column per predicted class. Any shapes that broadcast.
+
+    ValueError if there is a class that is none of these.
+    """
     labels, predicted = np.broadcast_arrays(labels, predicted)
-    return np.bincount(labels.ravel().astype(int) * 10 + predicted.ravel(), minlength=100).reshape(10, 10)
+    if max(labels.max(initial=0), predicted.max(initial=0)) >= classes:
+        raise ValueError(f"labels or predicted: a class above {classes - 1}")
+    pairs = labels.ravel().astype(int) * classes + predicted.ravel()
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

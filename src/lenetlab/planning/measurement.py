@@ -48,8 +48,11 @@ def _time_epoch(
     settings = settings.model_copy(update={"batch_size": min(settings.batch_size, IMAGES, images)})
     batches = min(IMAGES, images) // settings.batch_size
     count, size = batches * settings.batch_size, variant.input.size
+    kind = variant.images
     digits = dataset.Digits(
-        torch.rand(count, 1, size, size).to(device), torch.randint(10, (count,)).to(device), black=0.0
+        images=torch.rand(count, kind.channels, size, size).to(device),
+        labels=torch.randint(kind.classes, (count,)).to(device),
+        black=torch.zeros(kind.channels, 1, 1).to(device),
     )
     measured = cost.time_training(variant, settings, digits, batches)
     yield {**measured, "seconds_per_epoch": measured["seconds_per_epoch"] * images / count}

@@ -22,12 +22,12 @@ def main(variant: str) -> None:
 
         result = evaluate.evaluate(study, variant, paths.RUNS / variant, paths.PREPARED_TEST)
         evaluate.write(result, outputs)
-        pictures = {}
+        names, pictures = style.drawable(study.data.classes), {}
         if result.seeds:
             pictures["curves"] = figures.learning_curves(curves.from_rows(result.curves))
-            pictures["confusion"] = figures.confusion(result.confusion)
+            pictures["confusion"] = figures.confusion(result.confusion, names)
         if result.misread:
-            pictures["mistakes"] = figures.digits(*mistakes.sheet(result.misread, len(result.seeds)))
+            pictures["mistakes"] = figures.image_sheet(*mistakes.sheet(result.misread, len(result.seeds), names))
         for seed in result.seeds:
             rows = [row for row in result.curves if row["seed"] == seed]
             pictures[f"seed-{seed}/curves"] = figures.learning_curves(curves.from_rows(rows))

@@ -20,7 +20,8 @@ def main() -> None:
         from lenetlab.data import dataset
         from lenetlab.report import figures, style
 
-        style.png(figures.sample_sheet(*dataset.load(paths.PREPARED_TRAIN).samples()), paths.SAMPLES)
+        samples = dataset.load(paths.PREPARED_TRAIN).samples()
+        style.png(figures.sample_sheet(*samples, style.drawable(data.classes)), paths.SAMPLES)
 
 
 if __name__ == "__main__":

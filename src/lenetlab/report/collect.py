@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lenetlab.errors import UserError
-from lenetlab.evaluation import curves, mistakes
+from lenetlab.evaluation import by_class, curves, mistakes
 from lenetlab.evaluation.predictions import Predictions, confusion
 from lenetlab.report import inputs, model
 from lenetlab.settings import schema, study_schema
@@ -54,9 +54,9 @@ def collect(
     costs = inputs.read_costs(sources.costs, names)
     predictions = inputs.read_predictions(evaluations, names)
     misread = {name: mistakes.read(evaluations / name / paths.MISTAKES, f"evaluate@{name}") for name in names}
-    images = _digit_images(misread.values())
+    images = _misread_images(misread.values())
     variants = [
-        _variant_summary(evaluations / name, index, predictions[name], misread[name], costs["variants"][name])
+        _variant_summary(study, evaluations / name, index, predictions[name], misread[name], costs["variants"][name])
         for index, name in enumerate(names)
     ]
     _check_same_conditions(study, variants, evaluations, origin.get("torch"))
@@ -65,6 +65,8 @@ def collect(
         outcomes=list(outcomes),
         effects=_regularization_effects(study, predictions, outcomes, variants),
         answers=list(answers),
+        data=model.DataSummary(study.data.name, study.data.size, study.data.channels, study.data.classes),
+        by_class=by_class.accuracies(predictions, len(study.data.classes)),
         hardest=_hardest_images(predictions, images),
         disagreements=[
             _pair_disagreements(*pair, predictions, images)
@@ -91,10 +93,10 @@ def _confident_mistakes(misread: mistakes.MisreadImages) -> list[model.Confident
     ]
 
 
-def _digit_images(variants: Iterable[mistakes.MisreadImages]) -> dict[int, model.DigitImage]:
+def _misread_images(variants: Iterable[mistakes.MisreadImages]) -> dict[int, model.LabelledImage]:
     """The images that any variant misclassifies, by place in the test index."""
     return {
-        int(place): model.DigitImage(int(number), int(label), pixels)
+        int(place): model.LabelledImage(int(number), int(label), pixels)
         for misread in variants
         for place, number, label, pixels in zip(
             misread.place, misread.number, misread.label, misread.pixels, strict=True
@@ -103,6 +105,7 @@ def _digit_images(variants: Iterable[mistakes.MisreadImages]) -> dict[int, model
 
 
 def _variant_summary(
+    study: study_schema.Study,
     evaluation: Path,
     index: int,
     predictions: Predictions,
@@ -118,7 +121,7 @@ def _variant_summary(
         seeds_by_file = [accuracies, predictions.seeds.tolist(), *(curve.seeds for curve in curve_of.values())]
         if any(sorted(seeds) != finished for seeds in seeds_by_file):
             raise ValueError("its files contain different seeds")
-    counts = confusion(predictions.labels, predictions.predicted)
+        counts = confusion(predictions.labels, predictions.predicted, len(study.data.classes))
     return model.VariantSummary(
         name=record["variant"],
         index=index,
@@ -246,7 +249,7 @@ def _regularizers(settings: schema.Regularization) -> list[str]:
 
 
 def _hardest_images(
-    predictions: Mapping[str, Predictions], images: Mapping[int, model.DigitImage]
+    predictions: Mapping[str, Predictions], images: Mapping[int, model.LabelledImage]
 ) -> list[model.HardestImage]:
     return [
         model.HardestImage(
@@ -260,7 +263,7 @@ def _pair_disagreements(
     candidate_name: str,
     baseline_name: str,
     predictions: Mapping[str, Predictions],
-    images: Mapping[int, model.DigitImage],
+    images: Mapping[int, model.LabelledImage],
 ) -> model.PairDisagreements:
     candidate, baseline = predictions[candidate_name], predictions[baseline_name]
     candidate_better, baseline_better = (

@@ -25,6 +25,7 @@ WIDTH, MARGIN, PADDING = 10.0, 0.12, 0.12  # of the figure; at its sides; betwee
 MIDDLE, BELOW, HEAD = 1.87, 0.54, 0.5  # height of the stages' centres; room below for text; room above for labels
 GAPS = np.arange(1.2, 0.25, -0.01)  # between stages: the widest that fits is used
 PIXEL, BAR = 0.043, 0.1  # side of a pixel of any map; thickness of a vector
+SCALED_SIDE = 34  # pixels of the largest image that is drawn with these; those of larger ones are smaller
 DEPTH = 0.17  # added by each doubling of the number of maps or units, so that 10 and 1024 both fit
 BACKWARDS = np.array([-0.6, 0.8])  # direction away from the viewer, to the upper left
 MAX_PLANES, ELLIPSIS = 64, 0.2  # maps that are drawn; length of the dots that stand for the others
@@ -59,6 +60,7 @@ class Stage:
     name: str
     count: int  # maps or units
     side: int  # of each map in pixels; 0 for a vector of units
+    pixel: float  # side of a pixel
     field: int = 0  # side of a unit's receptive field in a map of the stage before; 0 if it reads everything
     connection: str = ""
     notes: tuple[str, ...] = ()
@@ -70,7 +72,9 @@ class Stage:
         if not self.side:
             return f"{name}: layer\n{self.count}" if len(name) == 2 else f"{name}\n{self.count}"
         shape = f"{self.side}×{self.side}"
-        return f"{name}\n{shape}" if self.name == "input" else f"{name}: feature maps\n{self.count}@{shape}"
+        if self.name == "input":
+            return f"{name}\n{shape}" if self.count == 1 else f"{name}\n{self.count}@{shape}"
+        return f"{name}: feature maps\n{self.count}@{shape}"
 
     @property
     def planes(self) -> int:
@@ -80,7 +84,7 @@ class Stage:
     @property
     def front_size(self) -> float:
         """Side of the square in front."""
-        return PIXEL * self.side if self.side else BAR
+        return self.pixel * self.side if self.side else BAR
 
     @property
     def depth(self) -> np.ndarray:
@@ -101,9 +105,9 @@ class Stage:
 
 
 @mpl.rc_context(RC_PARAMS)
-def network(layers: Sequence[Mapping[str, Any]], size: int, colour: str) -> Figure:
+def network(layers: Sequence[Mapping[str, Any]], size: int, colour: str, channels: int = 1) -> Figure:
     """Diagram of a network for images of size × size, from left to right; `layers` as from `layer_table`."""
-    stages = _stages(layers, size)
+    stages = _stages(layers, size, channels)
     left_edges, needed_width = _layout(stages)
     width, height = max(WIDTH, needed_width), max(stage.top for stage in stages) + HEAD
     figure = Figure(figsize=(width, height))
@@ -121,12 +125,13 @@ def network(layers: Sequence[Mapping[str, Any]], size: int, colour: str) -> Figu
     return figure
 
 
-def _stages(layers: Sequence[Mapping[str, Any]], size: int) -> list[Stage]:
+def _stages(layers: Sequence[Mapping[str, Any]], size: int, channels: int) -> list[Stage]:
     """The input and a stage for each layer that changes the shape; other layers become notes.
 
     As in the paper, maps are not flattened to a vector before the first layer of units. Only the input of an MLP is.
     """
-    stages = [Stage("input", 1, size)]
+    pixel = PIXEL * min(1.0, SCALED_SIDE / size)
+    stages = [Stage("input", channels, size, pixel)]
     for layer in layers:
         kind = layer["kind"]
         if kind == "Flatten" and len(stages) > 1:
@@ -134,7 +139,7 @@ def _stages(layers: Sequence[Mapping[str, Any]], size: int) -> list[Stage]:
         if kind in CONNECTIONS:
             count, side, *_ = *map(int, layer["output"].split("×")), 0
             field = _field_size(kind, stages[-1].side, side)
-            stages.append(Stage(layer["name"], count, side, field, CONNECTIONS[kind]))
+            stages.append(Stage(layer["name"], count, side, pixel, field, CONNECTIONS[kind]))
         else:
             stages[-1] = replace(stages[-1], notes=(*stages[-1].notes, NOTES[kind]))
     return stages
@@ -223,13 +228,13 @@ def _draw_connection(
         stride = (before.side - stage.field) // (stage.side - 1) if stage.side > 1 else 1
         share = np.array([0.7, 0.75 if stride == 1 else 0.25])
         place = (share * (before.side - stage.field)).astype(int) // stride
-        field = before_front + PIXEL * (stride * place + stage.field * UNIT_SQUARE)
+        field = before_front + before.pixel * (stride * place + stage.field * UNIT_SQUARE)
         look: dict[str, Any] = {"facecolor": to_rgba(colour, 0.45), "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Polygon(field, **look, gid=f"field-{stage.name}"))
         line_starts = field[2:]
         # Flattening goes row by row; the first pixel is at the back of the vector.
         in_vector = stage.depth * place[1] / before.side + (0, BAR / 2)
-        unit = front + (PIXEL * (place + 0.5) if stage.side else in_vector)
+        unit = front + (stage.pixel * (place + 0.5) if stage.side else in_vector)
     lines = [(start, unit) for start in line_starts]
     axes.add_collection(LineCollection(lines, colors=INK, linewidths=0.5, alpha=0.85, gid=f"lines-{stage.name}"))
     axes.plot(*unit, "o", color=INK, markersize=2.4, markeredgewidth=0, gid=f"unit-{stage.name}")

@@ -22,6 +22,11 @@ CURVE_KINDS = {"train": "training (running)", "validation": "validation", "test"
 
 MAX_SHADE = 0.37  # opacity of the most frequent mistake: text has a contrast of 4.5:1 on it, in light and dark mode
 
+NUMBERED_CLASSES = 50  # the most whose counts are written into a confusion matrix
+CELL, AXIS_NAME = 0.3, 18  # inches of a class in a confusion matrix with many; characters of a name beside it
+
+LINE = 14  # characters that fit above an image in 8 columns
+MAX_SHOWN_SIDE, SHEET_HEIGHT = 128, 9.0  # pixels of an image in a sheet; inches of a sheet of samples
 Interval = tuple[float, float] | None
 
 
@@ -115,20 +120,29 @@ def learning_curves(curves: Mapping[str, Curve], colour: str = style.INK) -> Fig
 
 
 @mpl.rc_context(style.RC_PARAMS)
-def confusion(counts: np.ndarray, colour: str = style.INK) -> Figure:
-    """Confusion matrix (10, 10), rows are labels. Only mistakes are shaded: correct counts are far larger."""
-    figure, (axes,) = _panels(1, 1, width=4.8, height=4.5)
-    mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+def confusion(counts: np.ndarray, names: Sequence[str], colour: str = style.INK) -> Figure:
+    """Confusion matrix (K, K) with K names; rows are labels. Only mistakes are shaded: correct counts are far larger.
+
+    More than NUMBERED_CLASSES have no numbers, as they would be too small to read, and not every name.
+    """
+    classes, shown = len(counts), [style.shortened(name, AXIS_NAME) for name in names]
+    numbered, longest = classes <= NUMBERED_CLASSES, max(map(len, shown))
+    inner = max(3.9, min(CELL * classes, 10.0 if numbered else 8.0))
+    side = inner + 0.6 + 0.07 * (longest - 1)
+    figure, (axes,) = _panels(1, 1, width=side + 0.3, height=side)
+    mistakes = np.where(np.eye(classes, dtype=bool), 0, counts)
     shade = np.empty((*counts.shape, 4))
     shade[..., :3] = to_rgb(colour)
-    shade[..., 3] = MAX_SHADE * mistakes / max(1, mistakes.max())
+    shade[..., 3] = (MAX_SHADE if numbered else 1) * mistakes / max(1, mistakes.max())
     axes.imshow(shade)
-    for label, row in enumerate(counts):
-        for predicted, count in enumerate(row):
-            weight = "bold" if label == predicted else "normal"
-            text = f"{count}" if count else "·"
-            axes.text(predicted, label, text, ha="center", va="center", fontsize=7.5, fontweight=weight)
-    axes.set(xlabel="predicted digit", ylabel="label", xticks=range(10), yticks=range(10))
+    if numbered:
+        _confusion_counts(axes, counts, 72 * inner / classes)
+    ticks = range(0, classes, -(-classes // NUMBERED_CLASSES))
+    axes.set(xlabel="predicted class", ylabel="label", xticks=ticks, yticks=ticks)
+    wide = 0.09 * longest > inner / classes
+    small: dict[str, Any] = {"fontsize": 8} if wide or classes > 10 else {}
+    axes.set_xticklabels([shown[tick] for tick in ticks], rotation=90 if wide else 0, **small)
+    axes.set_yticklabels([shown[tick] for tick in ticks], **small)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -136,28 +150,36 @@ def confusion(counts: np.ndarray, colour: str = style.INK) -> Figure:
 
 
 @mpl.rc_context(style.RC_PARAMS)
-def digits(images: Sequence[np.ndarray], above: Sequence[str], below: Sequence[str]) -> Figure:
-    """Images (28, 28) of bytes, with a line of text above and below each."""
-    figure, axes, places = _image_sheet(np.stack(images), 8, (0, 255), width=8.0, above=0.36, below=0.28)
-    for (centre, top, bottom), text_above, text_below in zip(places, above, below, strict=True):
-        axes.text(centre, top, text_above, ha="center", va="bottom", fontsize=9)
+def image_sheet(images: Sequence[np.ndarray], above: Sequence[str], below: Sequence[str]) -> Figure:
+    """Images (H, W) or (H, W, 3) of bytes with texts; long ones above an image are broken and shortened."""
+    fits = max(map(len, above)) <= LINE
+    lines = above if fits else [style.in_two_lines(text) for text in above]
+    room = 0.36 if all("\n" not in text for text in lines) else 0.46
+    columns = 8 if fits else 6
+    figure, axes, places = _image_sheet(np.stack(images), columns, (0, 255), width=8.0, above=room, below=0.28)
+    for (centre, top, bottom), text_above, text_below in zip(places, lines, below, strict=True):
+        axes.text(centre, top, text_above, ha="center", va="bottom", fontsize=9 if fits else 8, linespacing=1.1)
         axes.text(centre, bottom, text_below, ha="center", va="top", fontsize=8)
     return figure
 
 
 @mpl.rc_context(style.RC_PARAMS)
-def sample_sheet(images: np.ndarray, labels: np.ndarray) -> Figure:
-    """What the loader yields: images (K, H, W) with their labels (K) and range of values."""
+def sample_sheet(images: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Figure:
+    """What the loader yields: images (K, C, H, W) with their labels (K), the names of classes, and range of values.
+
+    Shows the first that fit a page. They are equally many of each class if `images` goes round the classes.
+    """
     low, high = float(images.min()), float(images.max())
-    figure, axes, places = _image_sheet(images, 10, (low, high), width=7.5, above=0.29, title_height=0.3)
-    for (centre, top, _), label in zip(places, labels, strict=True):
-        axes.text(centre, top, str(label), ha="center", va="bottom", fontsize=8)
-    size = " × ".join(map(str, images.shape[1:]))
-    figure.suptitle(
-        f"{len(images)} training digits as the loader yields them: {size}, from {low:.2f} to {high:.2f}",
-        fontsize=9,
-        y=0.993,
-    )
+    size = " × ".join(map(str, images.shape[2:])) + (" in colour" if images.shape[1] == 3 else "")
+    fitting = 10 if max(map(len, names)) <= 9 else 6
+    columns = fitting // len(names) * len(names) or fitting
+    count = columns * max(1, int(SHEET_HEIGHT / (1.18 * 7.5 / columns)))
+    shown = images[: min(count, len(images) // len(names) * len(names), count // len(names) * len(names) or count)]
+    figure, axes, places = _image_sheet(_displayed(shown), columns, (low, high), 7.5, above=0.29, title_height=0.3)
+    for (centre, top, _), label in zip(places, labels, strict=False):
+        axes.text(centre, top, style.shortened(names[label], 100 // columns), ha="center", va="bottom", fontsize=8)
+    title = f"{len(shown)} training images as the loader yields them: {size}, from {low:.2f} to {high:.2f}"
+    figure.suptitle(title, fontsize=9, y=0.993)
     return figure
 
 
@@ -304,6 +326,24 @@ def _titled_rows(titles: Sequence[str], x_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _confusion_counts(axes: Axes, counts: np.ndarray, cell: float) -> None:
+    """A number in every cell, whose side is `cell` points."""
+    size = min(7.5, 0.9 * cell / (0.62 * len(str(counts.max()))))
+    for label, row in enumerate(counts):
+        for predicted, count in enumerate(row):
+            weight = "bold" if label == predicted else "normal"
+            text = f"{count}" if count else "·"
+            axes.text(predicted, label, text, ha="center", va="center", fontsize=size, fontweight=weight)
+
+
+def _displayed(images: np.ndarray) -> np.ndarray:
+    """(K, C, H, W) as `_image_sheet` takes them: (K, H, W), or (K, H, W, 3) of bytes with each channel's full range."""
+    if images.shape[1] == 1:
+        return images[:, 0]
+    low, high = (limit(images, axis=(0, 2, 3), keepdims=True) for limit in (np.min, np.max))
+    return (255 * (images - low) / np.maximum(high - low, 1e-12)).round().astype(np.uint8).transpose(0, 2, 3, 1)
+
+
 def _image_sheet(
     images: np.ndarray,
     columns: int,
@@ -313,26 +353,32 @@ def _image_sheet(
     below: float = 0.0,
     title_height: float = 0.0,
 ) -> tuple[Figure, Axes, list[tuple[float, float, float]]]:
-    """Images (K, H, W) in rows, dark on white; for each the x of its centre and the y of the texts above and below.
+    """Images (K, H, W) or (K, H, W, 3) in rows; for each the x of its centre and the y of the texts above and below.
 
     All are one image in one axes whose unit is the pixel: an axes for each would take twenty times as long. `above` and
-    `below` are the room for texts, as parts of an image's height; `title_height` is in inches.
+    `below` are the room for texts, as parts of an image's height; `title_height` is in inches. Grey images on black are
+    shown dark on white. Large images are shown with fewer pixels.
     """
+    step = -(-images.shape[1] // MAX_SHOWN_SIDE)
+    images = images[:, step // 2 :: step, step // 2 :: step]
     rows = max(1, -(-len(images) // columns))
-    height, side = images.shape[1:]
+    height, side, *channels = images.shape[1:]
     gap, above, below = max(1, side // 7), round(above * height), round(below * height)
-    shape = (rows * columns, above + height + below, side + gap)
+    shape = (rows * columns, above + height + below, side + gap, *channels)
     cells = np.ma.array(np.zeros(shape, images.dtype), mask=True)  # masked pixels stay transparent
     cells[: len(images), above : above + height, gap // 2 : gap // 2 + side] = images
-    _, cell_height, cell_width = cells.shape
-    grid = cells.reshape(rows, columns, cell_height, cell_width).swapaxes(1, 2)
-    sheet = grid.reshape(rows * cell_height, columns * cell_width)
+    cell_height, cell_width = shape[1:3]
+    grid = cells.reshape(rows, columns, cell_height, cell_width, *channels).swapaxes(1, 2)
+    sheet = grid.reshape(rows * cell_height, columns * cell_width, *channels)
+    if channels:
+        sheet = np.concatenate([sheet.data, 255 * ~sheet.mask[..., :1]], axis=2).astype(np.uint8)
     inches = width * sheet.shape[0] / sheet.shape[1]
     figure = Figure(figsize=(width, inches + title_height))
     axes = figure.add_axes((0, 0, 1, inches / (inches + title_height)))
     axes.axis("off")
     extent, (low, high) = (0, sheet.shape[1], sheet.shape[0], 0), limits
-    axes.imshow(sheet, cmap="gray_r", vmin=low, vmax=high, interpolation="none", extent=extent, aspect="auto")
+    grey = "gray_r" if np.median(images) <= low else "gray"
+    axes.imshow(sheet, cmap=grey, vmin=low, vmax=high, interpolation="none", extent=extent, aspect="auto")
     corners = [
         (number % columns * cell_width + gap // 2, number // columns * cell_height + above)
         for number in range(len(images))

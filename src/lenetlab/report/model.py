@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lenetlab.evaluation import divergence
+from lenetlab.evaluation.by_class import ClassAccuracy
 from lenetlab.evaluation.curves import Curve
 from lenetlab.statistics.calibration import Calibration
 from lenetlab.statistics.claims.answers import Answer
@@ -29,34 +30,49 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class DigitImage:
-    """One test image."""
+class DataSummary:
+    """What the images of the study have in common."""
 
-    number: int  # in its file name
-    label: int
-    pixels: np.ndarray  # (28, 28), uint8
+    name: str
+    size: int  # pixels per side
+    channels: int  # 1 or 3
+    classes: tuple[str, ...]  # names, in the order of their numbers
+
+    @property
+    def kind(self) -> str:
+        """Such as `28×28 grey`."""
+        return f"{self.size}×{self.size} {'grey' if self.channels == 1 else 'colour'}"
 
 
 @dataclass(frozen=True)
-class ConfidentMistake(DigitImage):
+class LabelledImage:
+    """One test image."""
+
+    number: int  # in its file name
+    label: int  # number of its class
+    pixels: np.ndarray  # (H, W) uint8, or (H, W, 3) in colour
+
+
+@dataclass(frozen=True)
+class ConfidentMistake(LabelledImage):
     """A test image that seeds of one variant misclassify."""
 
-    predicted: int  # the most frequent wrong class
+    predicted: int  # number of the most frequent wrong class
     confidence: float  # probability given to wrong classes, mean over all finished seeds
     votes: int  # seeds that misclassify it
 
 
 @dataclass(frozen=True)
-class HardestImage(DigitImage):
+class HardestImage(LabelledImage):
     """A test image that networks of several variants misclassify."""
 
-    predicted: int  # the most frequent wrong class
+    predicted: int  # number of the most frequent wrong class
     misread: int  # networks that misclassify it
     networks: int  # finished seeds of all variants
 
 
 @dataclass(frozen=True)
-class DisagreementImage(DigitImage):
+class DisagreementImage(LabelledImage):
     """A test image that more seeds of one variant than of the other classify correctly."""
 
     candidate_correct: int  # seeds
@@ -88,7 +104,7 @@ class VariantSummary:
     accuracy_interval: Interval  # 95 %, of the mean over seeds
     training_deviation: float | None  # standard deviation between trainings with unlimited test images
     curves: dict[str, Curve]  # by measure; empty if no seed finished
-    confusion: np.ndarray  # (10, 10), summed over seeds; rows are labels, columns predictions
+    confusion: np.ndarray  # (K, K) for K classes, summed over seeds; rows are labels, columns predictions
     commonest_mistake: tuple[int, int, int] | None  # label, prediction, count
     mistakes: list[ConfidentMistake]  # most confident first
     calibration: Calibration | None
@@ -190,6 +206,8 @@ class Report:
     outcomes: list[Outcome]
     effects: list[RegularizationEffect]
     answers: list[Answer]
+    data: DataSummary
+    by_class: list[ClassAccuracy]  # in the order of the classes
     hardest: list[HardestImage]
     disagreements: list[PairDisagreements]
     pareto_fronts: dict[str, list[str]]  # by cost: variants that no other beats in accuracy and cost, cheapest first

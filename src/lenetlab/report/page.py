@@ -1,11 +1,13 @@
 """The report as one self-contained HTML page and as Markdown, rendered with the templates."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
 
+from lenetlab.evaluation.by_class import ClassAccuracy
 from lenetlab.report import results, style
 from lenetlab.report.headline import headlines, open_comparisons
 from lenetlab.report.model import Report, VariantSummary
@@ -28,6 +30,9 @@ from lenetlab.statistics.significance import McNemar
 from lenetlab.storage import files, paths
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+TABLE_CLASSES, WORST_CLASSES = 50, 20  # the most that all have a row in the table of classes; rows if there are more
+GRID_CLASSES = 12  # the most whose confusion matrices stand side by side
 
 MARKER_CLASSES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}  # matplotlib's name: CSS class
 
@@ -69,6 +74,7 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         "duration": duration,
         "significant_tests": _significant_tests,
         "markdown_cell": _markdown_cell,
+        "markdown_name": _markdown_name,
         "with_mark": _with_mark,
         "cost": _cost,
         "backquotes_as_code": _backquotes_as_code,
@@ -94,6 +100,8 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         diverged_seeds=sum(variant.diverged_count for variant in report.variants),
         identity=report.variants[0].record["identity"],
         test_data=report.variants[0].record["test_data"],
+        classes_shown=_classes_shown(report),
+        wide_confusion=len(report.data.classes) > GRID_CLASSES,
         images_by_set=report.variants[0].record["test_images"],
     )
     return page.replace(" %", "\N{NO-BREAK SPACE}%")
@@ -107,6 +115,13 @@ def _settings(variants: Sequence[VariantSummary]) -> tuple[dict[str, str], list[
     return shared, [key for key in keys if key not in shared]
 
 
+def _classes_shown(report: Report) -> list[ClassAccuracy]:
+    """All classes; of many, those that are read worst, the worst first."""
+    if len(report.by_class) <= TABLE_CLASSES:
+        return report.by_class
+    return sorted(report.by_class, key=lambda row: row.mean)[:WORST_CLASSES]
+
+
 # Filters of the templates.
 
 
@@ -117,6 +132,11 @@ def _significant_tests(tests: Sequence[McNemar]) -> str:
 def _markdown_cell(text: str) -> str:
     """Text for a Markdown table, where | would end the cell and < start a tag."""
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _markdown_name(name: str) -> str:
+    """The name of a class or of the data in Markdown, without effect of its punctuation."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", name)
 
 
 def _with_mark(variant: VariantSummary) -> Markup:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lenetlab.evaluation import mistakes
 from lenetlab.report import diagrams, figures, style
 from lenetlab.report.headline import result_sentence
-from lenetlab.report.model import DigitImage, PairDisagreements, Report, VariantSummary
+from lenetlab.report.model import DataSummary, LabelledImage, PairDisagreements, Report, VariantSummary
 from lenetlab.statistics.formatting import percent, points, whole
 
 SENSITIVITY_AXES = {  # setting: label, and whether its axis is logarithmic
@@ -50,9 +50,9 @@ def draw_all(report: Report) -> dict[str, Picture]:
         *_comparisons(report),
         *_seeds(report),
         *_ablation(report),
-        *(picture for variant in report.variants for picture in _variant_pictures(variant)),
+        *(picture for variant in report.variants for picture in _variant_pictures(variant, report.data)),
         *_hardest(report),
-        *(picture for pair in report.disagreements for picture in _disagreements(pair)),
+        *(picture for pair in report.disagreements for picture in _disagreements(pair, report.data.classes)),
         *_calibration(report),
         *(picture for measure in COST_AXES for picture in _pareto(report, measure)),
         *_sensitivity(report),
@@ -144,12 +144,13 @@ def _seeds(report: Report) -> list[Picture]:
     ]
 
 
-def _variant_pictures(variant: VariantSummary) -> list[Picture]:
+def _variant_pictures(variant: VariantSummary, data: DataSummary) -> list[Picture]:
     """Learning curves, confusion matrix, network and mistakes; only the network if no seed finished."""
     name, seeds, colour = variant.name, len(variant.accuracies), style.variant_mark(variant.index).colour
     finished = f"the {seeds} seeds that finished" if variant.diverged else f"all {seeds} seeds"
+    large = " Too many classes for numbers." if len(data.classes) > figures.NUMBERED_CLASSES else ""
     if variant.mean_accuracy is None:
-        return [_network(variant)]
+        return [_network(variant, data)]
     return [
         _picture(
             f"curves-{name}",
@@ -162,48 +163,56 @@ def _variant_pictures(variant: VariantSummary) -> list[Picture]:
         ),
         _picture(
             f"confusion-{name}",
-            figures.confusion(variant.confusion, colour),
-            f"Confusion matrix of {name}: {_commonest_mistake(variant)}.",
-            f"{name}: number of test images, summed over {finished}; only mistakes are shaded.",
+            figures.confusion(variant.confusion, data.classes, colour),
+            f"Confusion matrix of {name}: {_commonest_mistake(variant, data)}.",
+            f"{name}: number of test images, summed over {finished}; only mistakes are shaded.{large}",
         ),
-        _network(variant),
-        *_confident_mistakes(variant, finished),
+        _network(variant, data),
+        *_confident_mistakes(variant, data, finished),
     ]
 
 
-def _network(variant: VariantSummary) -> Picture:
+def _network(variant: VariantSummary, data: DataSummary) -> Picture:
     name, size = variant.name, int(variant.settings["input.size"])
+    colour = " in colour" if data.channels == 3 else ""
     shapes = [f"{layer['name']} {layer['output']}" for layer in variant.layers if layer["kind"] in WITH_SHAPES]
     return _picture(
         f"network-{name}",
-        diagrams.network(variant.layers, size, style.variant_mark(variant.index).colour),
-        f"3D diagram of {name}, from {size}×{size} pixels to ten classes: {', '.join(shapes)}.",
+        diagrams.network(variant.layers, size, style.variant_mark(variant.index).colour, data.channels),
+        f"3D diagram of {name}, from {size}×{size} pixels{colour} to {len(data.classes)} classes: {', '.join(shapes)}.",
         f"{name}: {whole(variant.parameters)} parameters; {whole(variant.multiply_accumulates)} multiply-accumulate"
         " operations per image. Feature maps are drawn to scale, as in figure 2 of LeCun et al. 1998.",
     )
 
 
-def _commonest_mistake(variant: VariantSummary) -> str:
+def _commonest_mistake(variant: VariantSummary, data: DataSummary) -> str:
     if variant.commonest_mistake is None:
         return "no image is misclassified"
     label, predicted, count = variant.commonest_mistake
-    return f"the most frequent mistake is a {label} classified as {predicted}, {count} times"
+    names = data.classes[label], data.classes[predicted]
+    return f"the most frequent mistake is {names[0]} classified as {names[1]}, {count} times"
 
 
-def _confident_mistakes(variant: VariantSummary, finished: str) -> list[Picture]:
+def _confident_mistakes(variant: VariantSummary, data: DataSummary, finished: str) -> list[Picture]:
     if not variant.mistakes:
         return []
     texts = [
-        mistakes.caption(image.label, image.predicted, image.confidence, image.votes, len(variant.accuracies))
+        mistakes.caption(
+            data.classes[image.label],
+            data.classes[image.predicted],
+            image.confidence,
+            image.votes,
+            len(variant.accuracies),
+        )
         for image in variant.mistakes
     ]
     above, below = zip(*texts, strict=True)
     return [
         _picture(
             f"mistakes-{variant.name}",
-            _digits(variant.mistakes, above, below),
+            _image_sheet(variant.mistakes, above, below),
             f"The {len(texts)} test images that {variant.name} misclassifies with the highest confidence; the first is"
-            f" a {above[0]}.",
+            f" {above[0]}.",
             f"{variant.name}: above each image, its label and the most frequent wrong prediction; below, the"
             f" probability given to wrong classes (mean over {finished}) and how many seeds misclassify the image.",
         )
@@ -214,17 +223,17 @@ def _hardest(report: Report) -> list[Picture]:
     images = report.hardest
     if not images:
         return []
-    first = images[0]
+    first, names = images[0], report.data.classes
     return [
         _picture(
             "hardest",
-            _digits(
+            _image_sheet(
                 images,
-                [f"{image.label} read as {image.predicted}" for image in images],
+                [f"{names[image.label]} read as {names[image.predicted]}" for image in images],
                 [f"{image.misread} of {image.networks}" for image in images],
             ),
             f"The {len(images)} test images that the largest share of networks misclassifies; {first.misread} of"
-            f" {first.networks} networks misclassify the first, a {first.label}.",
+            f" {first.networks} networks misclassify the first, which is {names[first.label]}.",
             f"Above each image, its label and the most frequent wrong prediction; below, how many of the"
             f" {first.networks} networks (every seed of every variant) misclassify it.",
             "Diverged seeds are not counted." if _any_diverged(report) else "",
@@ -232,7 +241,7 @@ def _hardest(report: Report) -> list[Picture]:
     ]
 
 
-def _disagreements(pair: PairDisagreements) -> list[Picture]:
+def _disagreements(pair: PairDisagreements, names: Sequence[str]) -> list[Picture]:
     pictures = []
     for better, worse, images in (
         (pair.candidate, pair.baseline, pair.candidate_better),
@@ -247,9 +256,9 @@ def _disagreements(pair: PairDisagreements) -> list[Picture]:
         pictures.append(
             _picture(
                 f"disputed-{better}-{worse}",
-                _digits(images, [str(image.label) for image in images], below),
+                _image_sheet(images, [names[image.label] for image in images], below),
                 f"{len(images)} test images that a larger share of the seeds of {better} than of {worse} classifies"
-                f" correctly; the first is a {images[0].label}: {below[0]}.",
+                f" correctly; the first is {names[images[0].label]}: {below[0]}.",
                 f"Images that a larger share of the seeds of {better} than of {worse} classifies correctly. Above each"
                 f" image, its label; below, how many seeds of {pair.candidate} and of {pair.baseline} classify it"
                 " correctly.",
@@ -347,8 +356,8 @@ def _sensitivity(report: Report) -> list[Picture]:
     ]
 
 
-def _digits(images: Sequence[DigitImage], above: Sequence[str], below: Sequence[str]) -> Figure:
-    return figures.digits([image.pixels for image in images], above, below)
+def _image_sheet(images: Sequence[LabelledImage], above: Sequence[str], below: Sequence[str]) -> Figure:
+    return figures.image_sheet([image.pixels for image in images], above, below)
 
 
 def _marks(report: Report) -> dict[str, style.Mark]:

@@ -8,12 +8,15 @@ dark one. There are no frames and no grids.
 import html
 import io
 import re
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from lenetlab.storage import files
 
@@ -36,6 +39,7 @@ RC_PARAMS: dict[Any, Any] = {  # Any: matplotlib's stubs list every key as a lit
     "svg.fonttype": "none",  # text stays text
     "font.family": "sans-serif",
     "font.size": 10,
+    "text.parse_math": False,  # names of classes may contain $
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INK,
@@ -56,6 +60,8 @@ DARK_PROPERTIES = "".join(  # CSS; `css_colour` refers to them
 STANDALONE_STYLE = (  # for SVG files; the light ink has a contrast of 10:1 on the report's dark page
     f"<style>svg{{color:{INK}}}@media (prefers-color-scheme:dark){{svg{{color:#c3c9d0;{DARK_PROPERTIES}}}}}</style>"
 )
+
+CAPTION_LINE = 20  # characters in each of two lines above an image
 
 LEGEND_VARIANTS = 6  # the most that fit in a legend; if there are more, numbers stand beside the points
 
@@ -82,6 +88,29 @@ def variant_mark(index: int) -> Mark:
     return Mark(COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)])
 
 
+def shortened(name: str, length: int) -> str:
+    """The name with at most `length` characters; if it is longer, it ends with …"""
+    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
+
+
+def in_two_lines(text: str) -> str:
+    """A text of `evaluation.mistakes.caption`, broken before its last " read as ", with shortened names."""
+    label, read_as, predicted = text.rpartition(" read as ")
+    if not read_as:
+        return shortened(text, CAPTION_LINE)
+    first, second = shortened(label, CAPTION_LINE), shortened(predicted, CAPTION_LINE - len("read as "))
+    return f"{first}\nread as {second}"
+
+
+def drawable(names: Sequence[str]) -> list[str]:
+    """Names of classes for a PNG file: `class 3` in place of one with letters that matplotlib's font lacks."""
+    font = get_font(findfont(FontProperties(family=["sans-serif"])))
+    return [
+        name if all(font.get_char_index(ord(letter)) for letter in name) else f"class {number}"
+        for number, name in enumerate(names)
+    ]
+
+
 def css_colour(colour: str) -> str:
     """One of COLOURS as CSS that takes its lighter version on a dark page."""
     return f"var(--{colour[1:]}, {colour})"
@@ -94,7 +123,9 @@ def svg(figure: Figure, name: str) -> str:
     Equal figures give equal bytes.
     """
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with warnings.catch_warnings():  # the browser has letters that matplotlib's font lacks
+        warnings.filterwarnings("ignore", "Glyph|Matplotlib currently does not support", UserWarning)
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     for colour in COLOURS:

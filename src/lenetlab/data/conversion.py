@@ -1,0 +1,211 @@
+"""Any image as the one canonical kind of PNG file: without loss, or with a loss that `data.accept` names.
+
+Pillow decodes. Rows are written without compression, so equal pixels give equal bytes on every machine.
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lenetlab.settings import schema
+
+Pixels = NDArray[np.uint8]  # (H, W) grey, or (H, W, 3)
+
+MAX_SIDE = 4096  # pixels; read from the header before anything is decoded
+MAX_STORED = 65_535  # bytes of a block of deflate that is not compressed
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+LFS_POINTER = b"version https://git-lfs"
+LOSSLESS = ("PNG", "BMP", "GIF", "PPM", "TIFF")  # formats that keep every pixel
+FORMATS = (*LOSSLESS, "JPEG", "WEBP")
+MODES = {  # of Pillow
+    "1": "1-bit grey",
+    "L": "8-bit grey",
+    "LA": "8-bit grey with alpha",
+    "I;16": "16-bit grey",
+    "P": "8-bit palette",
+    "RGB": "8-bit RGB",
+    "RGBA": "8-bit RGB with alpha",
+    "CMYK": "8-bit CMYK",
+}
+
+
+class Refused(ValueError):
+    """An image that is not taken. Equal problems have equal texts, so that they can be grouped."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what  # what the image is, such as "32×32 pixels, 8-bit RGB"
+        self.remedy = remedy
+
+
+class Damaged(Refused):
+    """Not an image, or one that cannot be decoded."""
+
+
+class Decoded(NamedTuple):
+    pixels: Pixels  # (H, W) if every pixel is grey, else (H, W, 3)
+    stored: str  # such as "8-bit RGB"
+    changed: bool  # stored in another way than as 8-bit grey, or 8-bit RGB with colours
+    losses: tuple[str, ...]  # what decoding lost: "8-bit", "jpeg", "alpha"
+
+
+class Converted(NamedTuple):
+    content: bytes  # a canonical PNG file
+    change: str  # what was changed, such as "grey stored as 8-bit RGB"; empty if nothing was
+
+
+def convert(content: bytes | Pixels, kind: schema.ImageKind, accept: Collection[str]) -> Converted:
+    """An image as a PNG file of size x size pixels, 8 bit, grey or RGB.
+
+    Refused if it is of another kind and would lose something that `accept` does not name; Damaged if it is no image.
+    """
+    decoded = decode(content)
+    pixels = decoded.pixels
+    losses = decoded.losses
+    if pixels.ndim == 3 and kind.channels == 1:
+        losses += ("grey",)
+    if pixels.shape[:2] != (kind.size, kind.size):
+        losses += ("resize",)
+    if missing := [loss for loss in losses if loss not in accept]:
+        raise _refused(decoded, missing)
+    changes = [f"{'grey' if pixels.ndim == 2 else 'colour'} stored as {decoded.stored}"] if decoded.changed else []
+    if pixels.ndim == 2 and kind.channels == 3:
+        if decoded.stored == "8-bit RGB":
+            changes = []
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    if losses:
+        changes.append(f"with loss: {', '.join(losses)}")
+        pixels = _fitted(pixels, kind)
+    return Converted(encode(pixels), ", ".join(changes))
+
+
+def _refused(decoded: Decoded, missing: Sequence[str]) -> Refused:
+    """The error about an image that needs other declarations, or the switches `missing`."""
+    height, width = decoded.pixels.shape[:2]
+    declare = []
+    if "resize" in missing and width == height <= schema.MAX_SIDE:
+        declare.append(f"data.size: {width}")
+    if "grey" in missing:
+        declare.append("data.channels: 3")
+    others = [loss for loss in missing if loss != "grey" and not (loss == "resize" and width == height)]
+    remedy = f"add {', '.join(missing)} to data.accept"
+    if declare:
+        declared = " and ".join(declare)
+        remedy = f"{declared}{f' (and {chr(44).join(others)} in data.accept)' if others else ''}, or {remedy}"
+    rectangular = "" if width == height else " (rectangular)"
+    transparent = ", transparent pixels" if "alpha" in decoded.losses else ""
+    return Refused(f"{width}×{height} pixels{rectangular}, {decoded.stored}{transparent}", f"remedy: {remedy}")
+
+
+def _fitted(pixels: Pixels, kind: schema.ImageKind) -> Pixels:
+    """The pixels in the channels of `kind`, scaled to fit into its square and padded with black."""
+    image = Image.fromarray(pixels)
+    if kind.channels == 1 and pixels.ndim == 3:
+        image = image.convert("L")
+    if image.size != (kind.size, kind.size):
+        image = ImageOps.pad(image, (kind.size, kind.size), Image.Resampling.BILINEAR, color=0)
+    return np.asarray(image)
+
+
+def decode(content: bytes | Pixels) -> Decoded:
+    """The pixels of an image of any kind, without its transparency; Damaged or Refused if there are none."""
+    if isinstance(content, np.ndarray):
+        grey = content.ndim == 2
+        return _reduced(content, "8-bit grey" if grey else "8-bit RGB", changed=False, losses=())
+    if content.startswith(LFS_POINTER):
+        raise Refused("pointers of Git LFS in place of the images", "remedy: git lfs pull")
+    if not content:
+        raise Damaged("empty files", "allowed: PNG and other images")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow warns of is either refused below or harmless
+            return _decode_file(content)
+    except (Refused, MemoryError):
+        raise
+    except Image.UnidentifiedImageError:
+        raise Damaged("not images, or damaged", f"allowed: {', '.join(FORMATS)}") from None
+    except Exception as error:  # Pillow does not say which errors its decoders raise
+        what = str(error).partition("\n")[0][:100]
+        raise Damaged(f"damaged ({what if what.isprintable() else type(error).__name__})", "remedy: replace") from None
+
+
+def _decode_file(content: bytes) -> Decoded:
+    image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+    width, height = image.size
+    if width * height > MAX_SIDE**2:
+        raise Refused(f"{width}×{height} pixels", f"allowed: up to {MAX_SIDE}×{MAX_SIDE} pixels")
+    if getattr(image, "n_frames", 1) > 1:
+        raise Refused("animated, or several images in a file", "allowed: one image per file")
+    losses: tuple[str, ...] = () if image.format in LOSSLESS else ("jpeg",)
+    if image.mode not in MODES:
+        raise Refused(f"{width}×{height} pixels of a rare kind ({image.mode})", "allowed: grey, RGB, palette")
+    stored = MODES[image.mode]
+    if image.format == "PNG" and content[24] != 8 and image.mode in ("L", "P", "LA", "RGB", "RGBA"):
+        stored = stored.replace("8-bit", f"{content[24]}-bit")
+        if content[24] == 16:  # Pillow drops the lower bytes, so nobody knows whether they only repeat the upper ones
+            losses += ("8-bit",)
+    if losses[:1] == ("jpeg",):
+        stored = f"{image.format}, {stored}"
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "I;16":
+        values = np.asarray(image).astype(np.uint16)
+        pixels = (values >> 8).astype(np.uint8)
+        repeated = bool(np.all(values == pixels.astype(np.uint16) * 257))
+        return _reduced(pixels, stored, changed=True, losses=losses if repeated else (*losses, "8-bit"))
+    if "A" in image.mode or "transparency" in image.info:
+        pixels, opaque = _on_black(np.asarray(image.convert("RGBA")))
+        return _reduced(pixels, stored, changed=True, losses=losses if opaque else (*losses, "alpha"))
+    plain = image.mode in ("L", "RGB") and stored in ("8-bit grey", "8-bit RGB")
+    pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB"))
+    return _reduced(pixels, stored, changed=not plain, losses=losses)
+
+
+def _on_black(pixels: Pixels) -> tuple[Pixels, bool]:
+    """RGB from RGBA (H, W, 4), and whether every pixel is opaque."""
+    alpha = pixels[:, :, 3:]
+    if alpha.min() == 255:
+        return pixels[:, :, :3], True
+    return ((pixels[:, :, :3].astype(np.uint16) * alpha + 127) // 255).astype(np.uint8), False
+
+
+def _reduced(pixels: Pixels, stored: str, *, changed: bool, losses: tuple[str, ...]) -> Decoded:
+    """The pixels with one channel if all three are equal."""
+    if pixels.ndim == 3 and np.array_equal(pixels[:, :, 0], pixels[:, :, 1]):
+        if np.array_equal(pixels[:, :, 0], pixels[:, :, 2]):
+            return Decoded(pixels[:, :, 0], stored, True, losses)
+    return Decoded(pixels, stored, changed, losses)
+
+
+def start(kind: schema.ImageKind) -> bytes:
+    """The first 33 bytes of every canonical PNG file of a kind: signature and header."""
+    return _start(kind.size, kind.size, kind.channels)
+
+
+def encode(pixels: Pixels) -> bytes:
+    """(H, W) or (H, W, 3) uint8 as an 8-bit PNG file in grey or RGB, not interlaced, its rows not compressed."""
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else 3
+    rows = np.pad(pixels.reshape(height, width * channels), ((0, 0), (1, 0))).tobytes()  # filter type 0 before each
+    blocks = [rows[place : place + MAX_STORED] for place in range(0, len(rows), MAX_STORED)]
+    stored = b"".join(
+        struct.pack("<BHH", number == len(blocks), len(block), len(block) ^ 0xFFFF) + block
+        for number, block in enumerate(blocks, start=1)
+    )
+    packed = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(rows))
+    return _start(width, height, channels) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+
+
+def _start(width: int, height: int, channels: int) -> bytes:
+    colour = {1: 0, 3: 2}[channels]
+    return SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,0 +1,1 @@
+"""Forms in which images circulate: what a folder, archive or file holds."""

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's code, whichever is installed
 
 from lenetlab.data import sources
+from lenetlab.data.forms import packing
 from lenetlab.errors import reporting_errors
 from lenetlab.settings import command_line, params
 from lenetlab.storage import dependencies, paths
@@ -13,7 +14,7 @@ from lenetlab.storage import dependencies, paths
 
 def main() -> None:
     data = params.load(paths.PARAMS).data
-    sources.pack_extra(Path(data.extra_test), paths.RAW)
+    sources.pack_extra(Path(data.extra_test), paths.RAW, packing.Target.of(data))
 
 
 if __name__ == "__main__":

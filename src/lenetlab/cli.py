@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lenetlab.data import sources
+from lenetlab.data.forms import packing
 from lenetlab.errors import UserError, reporting_errors
 from lenetlab.settings import claims, params
 from lenetlab.storage import code, files, paths
@@ -28,9 +29,8 @@ def commands() -> None:
 def check() -> None:
     study = params.load(paths.PARAMS)
     images = {"source": Path(study.data.source), "extra_test": Path(study.data.extra_test)}
-    problems = [
-        f"{paths.PARAMS}: {problem}" for problem in sources.find_problems(images["source"], images["extra_test"])
-    ]
+    found = sources.find_problems(images["source"], images["extra_test"], packing.Target.of(study.data))
+    problems = [f"{paths.PARAMS}: {problem}" for problem in found]
     try:
         claims.load(Path(study.claims), study)
     except UserError as error:

@@ -35,7 +35,10 @@ def test_a_source_must_be_a_folder_or_a_declaration(tmp_path):
     message = error_message(tmp_path / "digits.png", tmp_path / "raw")
 
     assert message.startswith("data.source: ")
-    assert " is neither a folder nor a .toml file; remedy: set data.source in params.yaml to a folder" in message
+    assert (
+        " is neither a folder, an archive, a CSV nor a .toml file; remedy: set data.source in params.yaml to a folder"
+        in message
+    )
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.toml"])
@@ -84,9 +87,7 @@ def test_files_are_packed_unchanged_even_if_they_are_not_images(tmp_path):
 
 
 def test_all_errors_of_a_folder_are_listed(tmp_path):
-    assert error_message(tmp_path, tmp_path / "raw").splitlines() == [
-        f"data.source: {tmp_path} has neither {name}.tar and {name}/; needed: one of them" for name in ("train", "test")
-    ]
+    assert error_message(tmp_path, tmp_path / "raw").startswith(f"{tmp_path}: contains no images; allowed: class fol")
 
     files.write_bytes(tmp_path / "train/1_5.png", b"")
     files.write_bytes(tmp_path / "train.tar", b"")
@@ -173,7 +174,7 @@ def test_extra_images_of_a_folder_or_a_tar_give_equal_bytes(tmp_path):
     ("gone", "data.extra_test: '{}' does not exist; allowed: data/none.txt (none), a folder or a tar; remedy:"),
     ("empty", "data.extra_test: '{}' contains no images; allowed: PNG files named {{number}}_{{label}}.png"),
     ("empty.tar", "data.extra_test: '{}' contains no images"),
-    ("more.tar.gz", "{}: compressed with gzip; allowed: an uncompressed tar"),
+    ("more.tar.gz", "{}: {}: a damaged gzip file"),
     ("notes.txt", "{}: truncated: ends at byte 5"),
     ("halves", "{}: 'test': a folder; allowed: PNG files only, not in subfolders"),
 ])  # fmt: skip
@@ -186,7 +187,7 @@ def test_extra_images_that_cannot_be_read(tmp_path, monkeypatch, name, problem):
     files.write_bytes(tmp_path / "halves/test/1_5.png", EXTRA["1_5.png"])
 
     monkeypatch.chdir(tmp_path)
-    assert pack_extra_error(Path(name), Path("raw")).startswith(problem.format(name))
+    assert pack_extra_error(Path(name), Path("raw")).startswith(problem.format(name, name))
 
 
 def test_every_wrong_name_of_an_extra_folder_is_listed(tmp_path):
@@ -201,11 +202,11 @@ def test_every_wrong_name_of_an_extra_folder_is_listed(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content", "problem"), [
-    ("a-labels.gz", idx_labels([5, 0, 4, 1, 9]), "train: images: not an IDX file of 5 images of 28×28 bytes"),
+    ("a-labels.gz", idx_labels([5, 0, 4, 1, 9]), "train: images: not an IDX file of 5 images, one for each"),
     ("a-labels.gz", idx_labels([5, 0, 4, 1, 9, 10]), "train: labels: not an IDX file of labels from 0 to 9"),
     ("a-labels.gz", b"digits", "train: labels: not an IDX file of labels from 0 to 9"),
     ("b-images.gz", idx_images(TEST)[:-1], "test: images: not an IDX file of 4 images"),
-    ("b-images.gz", struct.pack(">IIII", 2051, 4, 14, 56) + TEST.tobytes(), "test: images: not an IDX file of 4"),
+    ("b-images.gz", struct.pack(">IIII", 2051, 4, 14, 5) + TEST.tobytes(), "test: images: not an IDX file of 4"),
 ])  # fmt: skip
 def test_invalid_idx_files_with_the_declared_digest(tmp_path, monkeypatch, name, content, problem):
     monkeypatch.setattr(download, "download_all", lambda *_: FILES | {name: content})

@@ -81,7 +81,7 @@ def first_problems(problems: Sequence[str], most: int) -> list[str]:
     return [*problems[:most], *([f"and {len(problems) - most} more"] if len(problems) > most else [])]
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A file in a tar or folder. There are many of these, and tuples of plain values keep garbage collection fast."""
 
     path: str  # within the archive
@@ -95,16 +95,16 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
 
     All names and sizes are checked before this function returns; UserError lists everything that is not allowed.
     """
-    by_name: dict[str, _Member] = {}  # file names without folders
+    by_name: dict[str, Member] = {}  # file names without folders
     problems: list[str] = []
     try:
-        tar = None if path.is_dir() else _open_tar(path)
-        for position, member in enumerate(_folder_members(path) if tar is None else _tar_members(tar)):
+        tar = None if path.is_dir() else open_tar(path)
+        for position, member in enumerate(_folder_members(path) if tar is None else tar_members(tar)):
             if position == MAX_MEMBERS:
                 raise UserError(f"more than {MAX_MEMBERS} files; allowed: up to {MAX_MEMBERS}")
             name = member.path.rpartition("/")[2]
             if problem := member.rejected or _name_problem(member.path, name, member.size, by_name):
-                problems.append(f"{_quoted_path(member.path)}: {problem}")
+                problems.append(f"{quoted_path(member.path)}: {problem}")
             elif not HIDDEN_PATH.search(member.path):
                 by_name[name] = member
     except UserError as damage:
@@ -116,7 +116,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
     return _contents(path, tar, by_name)
 
 
-def _contents(path: Path, tar: mmap.mmap | None, by_name: dict[str, _Member]) -> Iterator[tuple[str, bytes]]:
+def _contents(path: Path, tar: mmap.mmap | None, by_name: dict[str, Member]) -> Iterator[tuple[str, bytes]]:
     try:
         for name in sorted(by_name, key=by_number):
             _, start, size, _ = by_name[name]
@@ -125,7 +125,7 @@ def _contents(path: Path, tar: mmap.mmap | None, by_name: dict[str, _Member]) ->
         raise UserError(f"{path}: {name!r} cannot be read: {error.strerror}") from None
 
 
-def _name_problem(path: str, name: str, size: int, by_name: dict[str, _Member]) -> str:
+def _name_problem(path: str, name: str, size: int, by_name: dict[str, Member]) -> str:
     """What is wrong with the path, name or size of a file; empty if nothing is, or if the file is hidden."""
     if not PLAIN_PATH.fullmatch(path):
         if UNSAFE_PATH.search(path):
@@ -138,15 +138,15 @@ def _name_problem(path: str, name: str, size: int, by_name: dict[str, _Member]) 
             return "the file name does not end in .png; allowed: {number}_{label}.png"
     if size > MAX_MEMBER_BYTES:
         return f"{size} bytes; allowed: up to {MAX_MEMBER_BYTES}"
-    return f"the file name appears twice, also as {_quoted_path(by_name[name].path)}" if name in by_name else ""
+    return f"the file name appears twice, also as {quoted_path(by_name[name].path)}" if name in by_name else ""
 
 
-def _quoted_path(path: str) -> str:
+def quoted_path(path: str) -> str:
     """A path for an error message, shortened: paths in a tar can have thousands of characters."""
     return repr(path if len(path) <= MAX_PATH_SHOWN else f"{path[:MAX_PATH_SHOWN]}…")
 
 
-def _folder_members(path: Path) -> Iterator[_Member]:
+def _folder_members(path: Path) -> Iterator[Member]:
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: by_number(entry.name)):
             rejected = ""
@@ -158,10 +158,10 @@ def _folder_members(path: Path) -> Iterator[_Member]:
                 rejected = "a folder; allowed: PNG files only, not in subfolders"
             elif not entry.is_file():
                 rejected = "not a regular file; allowed: PNG files"
-            yield _Member(entry.name, 0, entry.stat(follow_symlinks=False).st_size, rejected)
+            yield Member(entry.name, 0, entry.stat(follow_symlinks=False).st_size, rejected)
 
 
-def _tar_members(tar: mmap.mmap) -> Iterator[_Member]:
+def tar_members(tar: mmap.mmap) -> Iterator[Member]:
     """The files that the headers of a tar describe; UserError if the archive itself is damaged."""
     offset = 0
     attributes: dict[bytes, bytes] = {}
@@ -173,7 +173,7 @@ def _tar_members(tar: mmap.mmap) -> Iterator[_Member]:
         offset = start if kind in WITHOUT_CONTENT else start + size + -size % BLOCK
         if offset > len(tar):
             raise UserError(
-                f"truncated: {_quoted_path(name)} at byte {start} has {len(tar) - start} of {offset - start} bytes"
+                f"truncated: {quoted_path(name)} at byte {start} has {len(tar) - start} of {offset - start} bytes"
             )
         if kind in EXTENDED_HEADERS:  # a member of its own that describes the next one
             if size > MAX_EXTENDED_HEADER_BYTES:
@@ -188,7 +188,7 @@ def _tar_members(tar: mmap.mmap) -> Iterator[_Member]:
             rejected = "a sparse file" if SPARSE in attributes else rejected
             attributes = {}
         if kind != DIRECTORY:
-            yield _Member(name, start, size, rejected and f"{rejected}; allowed: regular files")
+            yield Member(name, start, size, rejected and f"{rejected}; allowed: regular files")
     if unexpected := NONZERO.search(tar, offset, offset + MAX_PADDING):
         raise UserError(f"damaged: unexpected data at byte {unexpected.start()}, after the empty block that ends a tar")
     if len(tar) > offset + MAX_PADDING:
@@ -252,7 +252,7 @@ def _parse_extended_header(kind: bytes, content: bytes, start: int) -> dict[byte
     return found
 
 
-def _open_tar(path: Path) -> mmap.mmap:
+def open_tar(path: Path) -> mmap.mmap:
     if not path.is_file():
         raise UserError("neither a file nor a folder" if path.exists() else "no such file or folder")
     with path.open("rb") as stream:

@@ -79,6 +79,8 @@ def convert(content: bytes | Pixels, kind: schema.ImageKind, accept: Collection[
     if pixels.ndim == 2 and kind.channels == 3:
         if decoded.stored == "8-bit RGB":
             changes = []
+        elif not decoded.changed:
+            changes = ["grey repeated as RGB"]
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     if losses:
         changes.append(f"with loss: {', '.join(losses)}")
@@ -177,9 +179,8 @@ def _on_black(pixels: Pixels) -> tuple[Pixels, bool]:
 
 def _reduced(pixels: Pixels, stored: str, *, changed: bool, losses: tuple[str, ...]) -> Decoded:
     """The pixels with one channel if all three are equal."""
-    if pixels.ndim == 3 and np.array_equal(pixels[:, :, 0], pixels[:, :, 1]):
-        if np.array_equal(pixels[:, :, 0], pixels[:, :, 2]):
-            return Decoded(pixels[:, :, 0], stored, True, losses)
+    if pixels.ndim == 3 and all(np.array_equal(pixels[:, :, 0], pixels[:, :, other]) for other in (1, 2)):
+        return Decoded(pixels[:, :, 0], stored, True, losses)
     return Decoded(pixels, stored, changed, losses)
 
 

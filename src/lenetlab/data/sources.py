@@ -6,19 +6,20 @@ tar with further test images, or the file that stands for none.
 
 import os
 import stat
-import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
-from lenetlab.data import archive, declaration, download, png
+from lenetlab.data import archive, declaration, download
+from lenetlab.data.forms import class_folders, entries, idx, search
+from lenetlab.data.forms.found import BY_NUMBER
+from lenetlab.data.forms.packing import Packing, Target, class_index, numbered
 from lenetlab.errors import UserError
 from lenetlab.settings import study_schema
 from lenetlab.settings.messages import quoted
-from lenetlab.storage import code, files
+from lenetlab.storage import code, files, paths
 
 SETS = ("train", "test")
 NO_EXTRA_TEST = Path(study_schema.NO_EXTRA_TEST)
@@ -32,42 +33,53 @@ EXTRA_MOVED = (
 )
 
 
-def fetch(source: Path, raw: Path) -> None:
+def fetch(source: Path, raw: Path, target: Target | None = None) -> None:
     """Write `train.tar` and `test.tar` to the folder `raw`: both or neither.
 
-    The PNG files of a folder are packed unchanged, ordered by number. MNIST is written as PNG files numbered by
-    position. UserError lists everything that is wrong with the source.
+    Files named {number}_{label}.png are packed unchanged, ordered by number, if they are of the declared kind. Images
+    in other forms are converted, and numbered by position, as are those of MNIST. UserError lists everything that is
+    wrong with the source.
     """
-    train, test = _from_folder(source) if _is_folder(source) else _from_declaration(source)
+    packing = Packing(target or Target())
+    train, test = _from_declaration(source, packing) if _is_declaration(source) else _from_source(source, packing)
     download.log(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
     with files.writing(raw / "train.tar") as train_tar, files.writing(raw / "test.tar") as test_tar:
         archive.write(train_tar, train)
         archive.write(test_tar, test)
+        _log(packing.finish(str(source)))
 
 
-def pack_extra(source: Path, raw: Path) -> None:
-    """Write `extra.tar` to the folder `raw`: the images of a folder or tar, unchanged, ordered by number.
+def pack_extra(source: Path, raw: Path, target: Target | None = None) -> None:
+    """Write `extra.tar` to the folder `raw`: the images of a folder or archive without sets, or of its test set.
 
     The archive is empty if `source` is NO_EXTRA_TEST. UserError lists everything that is wrong with the source.
     """
-    images = _extra_images(source)
+    packing = Packing(target or Target())
+    images = _extra_images(source, packing)
     with files.writing(raw / "extra.tar") as tar:
         archive.write(tar, images)
+        _log(packing.finish(str(source)))
 
 
-def find_problems(source: Path, extra: Path) -> list[str]:
+def find_problems(source: Path, extra: Path, target: Target | None = None) -> list[str]:
     """What is wrong with both sources of images, a line each, as far as names and sizes of their files tell."""
     problems: list[str] = []
+    packing = Packing(target or Target())
     try:
-        if _is_folder(source):
-            _from_folder(source)
+        if not _is_declaration(source):
+            _from_source(source, packing)
     except UserError as error:
         problems += error.problems
     try:
-        _extra_images(extra)
+        _extra_images(extra, packing)
     except UserError as error:
         problems += error.problems
     return problems
+
+
+def _log(lines: Iterable[str]) -> None:
+    for line in lines:
+        download.log(line)
 
 
 def is_copied_to_experiments(source: Path) -> bool:
@@ -85,13 +97,31 @@ def is_copied_to_experiments(source: Path) -> bool:
         return True
 
 
-def _is_folder(source: Path) -> bool:
-    """Whether it is a folder and not a declaration; UserError if it is neither."""
+def _is_declaration(source: Path) -> bool:
+    """Whether it is a declaration and not a source of images; UserError if it is neither."""
     name = f"data.source: {quoted(str(source))}"
+    _check_place(source, name)
     mode = _mode(source, name, MOVED, download.REMEDY)
-    if not stat.S_ISDIR(mode) and source.suffix != ".toml":
-        raise UserError(f"{name} is neither a folder nor a .toml file; {download.REMEDY}")
-    return stat.S_ISDIR(mode)
+    if stat.S_ISDIR(mode):
+        return False
+    if source.suffix == ".toml":
+        return True
+    if not entries.ARCHIVE_NAME.fullmatch(source.name) and source.suffix.lower() != ".csv":
+        raise UserError(f"{name} is neither a folder, an archive, a CSV nor a .toml file; {download.REMEDY}")
+    return False
+
+
+def _check_place(source: Path, name: str) -> None:
+    """UserError if DVC could not follow the path, or would find its own outputs there."""
+    if source.parts[:1] == ("~",):
+        raise UserError(f"{name}: DVC does not know ~; remedy: {quoted(str(source.expanduser()))}")
+    outputs = paths.RAW.resolve()
+    with suppress(OSError, ValueError, RuntimeError):  # _mode says what is wrong with such a path
+        if source.resolve() in (outputs, *outputs.parents):
+            raise UserError(
+                f"{name}: this folder holds {paths.RAW}, which the pipeline writes; remedy: a folder of its own for the"
+                " images, such as data/mine"
+            )
 
 
 def _mode(path: Path, name: str, moved: str, remedy: str) -> int:
@@ -104,18 +134,90 @@ def _mode(path: Path, name: str, moved: str, remedy: str) -> int:
         raise UserError(f"{name}: {error.strerror}; {remedy}") from None
 
 
-def _extra_images(source: Path) -> Iterator[tuple[str, bytes]]:
+def _extra_images(source: Path, packing: Packing) -> Iterator[tuple[str, bytes]]:
     """File name and content of every further test image; UserError if there are none, unless `source` says so."""
     if source == NO_EXTRA_TEST:
         return iter(())
     name = f"data.extra_test: {quoted(str(source))}"
-    _mode(source, name, EXTRA_MOVED, EXTRA_MOVED)
+    _check_place(source, name)
+    mode = _mode(source, name, EXTRA_MOVED, EXTRA_MOVED)
+    other_form = stat.S_ISDIR(mode) or entries.ARCHIVE_NAME.fullmatch(source.name) or source.suffix.lower() == ".csv"
+    if other_form and not _is_numbered(source):
+        return _found_extra(source, name, packing)
     images = archive.members(source)
     if (first := next(images, None)) is None:
         raise UserError(
             f"{name} contains no images; allowed: PNG files named {{number}}_{{label}}.png, or {NO_EXTRA_TEST} for none"
         )
-    return chain([first], images)
+    return packing.named(chain([first], images), str(source))
+
+
+def _found_extra(source: Path, name: str, packing: Packing) -> Iterator[tuple[str, bytes]]:
+    found = search.find(source)
+    if found.form == BY_NUMBER and "all" not in found.sets:
+        archive.members(source)  # says that subfolders are not allowed
+    if len(found.sets) > 1 or not {"all", "test"} & set(found.sets):
+        sets = ", ".join(found.sets)
+        raise UserError(f"{name} has the sets {sets}; allowed: images without sets, or a test set alone")
+    pictures = next(iter(found.sets.values()))
+    if found.form == BY_NUMBER:
+        return packing.named(numbered(pictures), str(source))
+    return packing.labelled(pictures, class_index(found.form, pictures, packing.target.classes, str(source)))
+
+
+def _from_source(source: Path, packing: Packing) -> list[Iterator[tuple[str, bytes]]]:
+    """Training and test images of a folder, archive or CSV in any form."""
+    if source.is_dir() and _has_numbered_sets(source):
+        pairs = zip(SETS, _from_folder(source), strict=True)
+        return [packing.named(images, name) for name, images in pairs]
+    found = search.find(source)
+    if missing := [name for name in SETS if name not in found.sets]:
+        notes = "".join(f"; {note}" for note in found.notes)
+        raise UserError(
+            f"data.source: {source}: {found.form} without {' and '.join(missing)} images{notes}; remedy: lenetlab"
+            f" import {source} --write, which splits off a test set, or folders train/ and test/"
+        )
+    sets = {name: list(pictures) for name, pictures in found.sets.items()}
+    if validation := sets.pop("validation", []):
+        sets["train"] += validation
+        download.log(f"{len(validation):,} validation images join the training images: data.validation splits them")
+    ignored = ", ".join(f"{count:,} {what}" for what, count in found.ignored.items())
+    _log([*([f"ignored: {ignored}"] if ignored else []), *found.notes])
+    class_labels = [picture for pictures in sets.values() for picture in pictures]
+    if found.form != BY_NUMBER:
+        index = class_index(found.form, class_labels, packing.target.classes, str(source))
+        return [packing.labelled(sets[name], index) for name in SETS]
+    return [packing.named(numbered(sets[name]), str(source)) for name in SETS]
+
+
+def _has_numbered_sets(source: Path) -> bool:
+    """Whether train and test are there by these names, and one of them has files named {number}_{label}.png."""
+    places = [[place for place in (source / f"{name}.tar", source / name) if os.path.lexists(place)] for name in SETS]
+    return all(places) and any(_is_numbered(place) for found in places for place in found)
+
+
+def _is_numbered(place: Path) -> bool:
+    """Whether a folder or tar has files named {number}_{label}.png, all in one folder and no links; or nothing."""
+    if place.is_dir():
+        with os.scandir(place) as found:
+            visible = [entry for entry in found if not entry.name.startswith(".")]
+        named = [entry for entry in visible if class_folders.NUMBERED_NAME.fullmatch(entry.name)]
+        return not visible or (bool(named) and not any(entry.is_symlink() for entry in named))
+    try:
+        with place.open("rb") as stream:
+            if stream.read(2) in (b"\x1f\x8b", b"PK") or place.suffix.lower() != ".tar":
+                return False
+        visible_paths = [
+            member.path
+            for member in archive.tar_members(archive.open_tar(place))
+            if not archive.HIDDEN_PATH.search(member.path)
+        ]
+    except (UserError, OSError):
+        return True  # archive.members says what is wrong
+    folders, _, names = (
+        zip(*(path.rpartition("/") for path in visible_paths), strict=True) if visible_paths else ((),) * 3
+    )
+    return not names or (len(set(folders)) == 1 and any(map(class_folders.NUMBERED_NAME.fullmatch, names)))
 
 
 def _from_folder(source: Path) -> list[Iterator[tuple[str, bytes]]]:
@@ -138,24 +240,29 @@ def _from_folder(source: Path) -> list[Iterator[tuple[str, bytes]]]:
     return found
 
 
-def _from_declaration(source: Path) -> list[Iterator[tuple[str, bytes]]]:
+def _from_declaration(source: Path, packing: Packing) -> list[Iterator[tuple[str, bytes]]]:
     declared = declaration.read_declaration(source)
     contents = download.download_all(declared, source)
     return [
-        _as_png_files(contents[part.images.file], contents[part.labels.file], f"{source}: {name}")
+        _as_png_files(contents[part.images.file], contents[part.labels.file], f"{source}: {name}", packing)
         for name, part in zip(SETS, (declared.train, declared.test), strict=True)
     ]
 
 
-def _as_png_files(images: bytes, labels: bytes, place: str) -> Iterator[tuple[str, bytes]]:
-    """PNG files named by position and label from two IDX files; UserError unless they are 28×28 digits with labels."""
-    count = len(labels) - 8
-    if labels[:8] != struct.pack(">II", 2049, max(count, 0)) or max(labels[8:], default=0) > 9:
-        raise UserError(f"{place}: labels: not an IDX file of labels from 0 to 9")
-    if images[:16] != struct.pack(">IIII", 2051, count, 28, 28) or len(images) != 16 + count * 784:
-        raise UserError(f"{place}: images: not an IDX file of {count} images of 28×28 bytes, one for each label")
-    pixels = np.frombuffer(images, dtype=np.uint8, offset=16).reshape(-1, 28, 28)
-    return (
-        (f"{number:05d}_{label}.png", png.encode(image))
-        for number, (image, label) in enumerate(zip(pixels, labels[8:], strict=True))
-    )
+def _as_png_files(images: bytes, labels: bytes, place: str, packing: Packing) -> Iterator[tuple[str, bytes]]:
+    """PNG files named by position and label from two IDX files; UserError unless they are images with their labels."""
+    most = len(packing.target.classes) - 1
+    try:
+        classes = idx.parse(labels, f"{place}: labels", 1)
+    except UserError:
+        classes = None
+    if classes is None or classes.max() > most:
+        raise UserError(f"{place}: labels: not an IDX file of labels from 0 to {most}")
+    try:
+        pixels = idx.parse(images, f"{place}: images", 3)
+    except UserError:
+        pixels = None
+    if pixels is None or len(pixels) != len(classes):
+        raise UserError(f"{place}: images: not an IDX file of {len(classes)} images, one for each label")
+    index = {str(label): label for label in range(most + 1)}
+    return packing.labelled(idx.pictures(pixels, classes, place), index)

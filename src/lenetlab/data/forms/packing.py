@@ -1,0 +1,111 @@
+"""Pictures of any form as the files of a canonical archive; what cannot be packed is told in groups."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lenetlab.data import conversion
+from lenetlab.data.forms.entries import natural
+from lenetlab.data.forms.found import IDX, PIXEL_TABLE, Picture
+from lenetlab.data.forms.problems import Grouped
+from lenetlab.errors import UserError
+from lenetlab.settings import schema
+from lenetlab.settings.messages import quoted
+from lenetlab.settings.study_schema import DataSettings
+
+MAX_CLASSES_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `data` in params.yaml declares of all images; without arguments that of MNIST."""
+
+    kind: schema.ImageKind = field(default_factory=schema.ImageKind)
+    classes: tuple[str, ...] = tuple("0123456789")
+    accept: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: DataSettings) -> "Target":
+        return cls(data.kind, data.classes, data.accept)
+
+
+@dataclass
+class Packing:
+    """Packs images as a target declares them, and keeps what was converted and what is wrong."""
+
+    target: Target
+    changes: Counter[str] = field(default_factory=Counter)
+    problems: Grouped = field(default_factory=Grouped)
+
+    def labelled(self, pictures: Iterable[Picture], index: dict[str, int]) -> Iterator[tuple[str, bytes]]:
+        """Name and content of a canonical file per picture, numbered by position; `index` is that of each class."""
+        for number, picture in enumerate(pictures):
+            if content := self._converted(picture):
+                yield f"{number:05d}_{index[picture.label]}.png", content
+
+    def named(self, files: Iterable[tuple[str, bytes]], source: str) -> Iterator[tuple[str, bytes]]:
+        """Files named {number}_{label}.png: of the canonical kind unchanged, as are damaged ones; others converted.
+
+        The stage prepare checks every name and file and says what is damaged.
+        """
+        start = conversion.start(self.target.kind)
+        for name, content in files:
+            if content.startswith(start):
+                yield name, content
+                continue
+            try:
+                packed = conversion.convert(content, self.target.kind, self.target.accept)
+            except conversion.Damaged:
+                yield name, content
+            except conversion.Refused as problem:
+                self.problems.add("image", problem.what, problem.remedy, f"{source}/{name}")
+            else:
+                self.changes[packed.change] += 1
+                yield name, packed.content
+
+    def _converted(self, picture: Picture) -> bytes:
+        """A canonical PNG file; empty, and the problem noted, if there is none."""
+        try:
+            packed = conversion.convert(picture.content(), self.target.kind, self.target.accept)
+        except conversion.Refused as problem:
+            noun = "file" if isinstance(problem, conversion.Damaged) else "image"
+            self.problems.add(noun, problem.what, problem.remedy, picture.place)
+            return b""
+        self.changes[packed.change] += 1
+        return packed.content
+
+    def finish(self, source: str) -> list[str]:
+        """What was converted, a line each. UserError if something was wrong."""
+        if lines := self.problems.lines():
+            raise UserError(*(f"{source}: {line}" for line in lines))
+        return [f"{count:,} images converted: {change}" for change, count in sorted(self.changes.items()) if change]
+
+
+def class_index(form: str, pictures: Iterable[Picture], classes: Sequence[str], source: str) -> dict[str, int]:
+    """The index of every class by its name. UserError if a picture has another label.
+
+    The numbers 0 to n - 1 in IDX files and CSV files of pixels stand for n classes with names, in their order.
+    """
+    index = {name: place for place, name in enumerate(classes)}
+    counts = Counter(picture.label for picture in pictures)
+    numbers = {str(place): place for place in range(len(classes))}
+    if form in (IDX, PIXEL_TABLE) and not counts.keys() & index.keys() and counts.keys() == numbers.keys():
+        return numbers
+    if unknown := [label for label in counts if label not in index]:
+        labels = sorted(counts, key=natural)
+        shown = ", ".join(quoted(label) for label in labels[:MAX_CLASSES_SHOWN])
+        more = f" and {len(counts) - MAX_CLASSES_SHOWN} more" if len(counts) > MAX_CLASSES_SHOWN else ""
+        images = sum(counts[label] for label in unknown)
+        raise UserError(
+            f"{source}: {images:,} images have labels that are not in data.classes; found: {shown}{more}; remedy:"
+            f" lenetlab import {source} --write, or these names as data.classes"
+        )
+    return index
+
+
+def numbered(pictures: Iterable[Picture]) -> Iterator[tuple[str, bytes]]:
+    """File name and content of pictures in files named {number}_{label}.png."""
+    for picture in pictures:
+        content = picture.content()
+        if isinstance(content, bytes):
+            yield picture.place.rpartition("/")[2], content

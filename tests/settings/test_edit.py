@@ -173,3 +173,71 @@ def test_whatever_the_layout_only_these_seeds_change(forms, comments, first, lin
     assert others(changed) == others(text)
     assert all(changed.count(comment) == text.count(comment) for comment in filter(None, comments))
     assert ("\r" in changed) == ("\r" in text)
+
+
+VALUES = {
+    ("data", "source"): "images",
+    ("data", "size"): "64",
+    ("data", "classes"): "[cat, dog]",
+    ("study",): "\n  - small",
+    ("seeds",): "[1, 2]",
+}
+SETTINGS = """\
+seeds: 6            # a number
+study:              # names
+  - large  # why
+  - small
+
+# about data
+data:
+  source: data/mnist.toml  # a path
+  classes:
+    - one
+    - two
+  validation: 5  # images
+
+# the end
+"""
+
+
+def test_values_are_written_and_comments_of_other_lines_stay():
+    assert (
+        edit.with_values(FILE, SETTINGS, VALUES)
+        == """\
+seeds: [1, 2]       # a number
+study:              # names
+  - small
+
+# about data
+data:
+  source: images           # a path
+  classes: [cat, dog]
+  validation: 5  # images
+  size: 64
+
+# the end
+"""
+    )
+
+
+def test_equal_values_stay_as_they_are_written():
+    text = edit.with_values(FILE, SETTINGS, VALUES)
+    assert edit.with_values(FILE, text, {**VALUES, ("seeds",): "\n  - 1\n  - 2", ("data", "size"): "0x40"}) == text
+
+
+def test_values_in_braces_are_written():
+    values = {("data", "size"): "3", ("data", "source"): "b"}
+    assert edit.with_values(FILE, "data: {source: a}  # c\n", values) == "data: {size: 3, source: b}  # c\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: &same\n  size: 28\nother: *same\n",  # the other block would change as well
+        "data:\n  size: [28,  # why\n    28]\n",
+        "other: 1\n",
+    ],
+)
+def test_values_without_a_place_of_their_own_are_refused(text):
+    with pytest.raises(UserError, match=r"params.yaml: data.size: 64 cannot be written"):
+        edit.with_values(FILE, text, {("data", "size"): "64"})

@@ -101,6 +101,7 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
         ("baseline: mlp}", "baseline: mlp, test: t}", "comparisons.headline[0].test", "unknown key", "candidate, base"),
         ("{candidate: lenet5, baseline: mlp}", "mlp", "comparisons.headline[0]", "'mlp'", "candidate, baseline"),
         ("equivalence_margin: 0.002", "equivalence_margin: 0", "equivalence_margin", "0", "more than 0, below 1"),
+        ("  validation: 5", "  test_share: 0.6\n  validation: 5", "data.test_share", "0.6", "0, or a number from 0.05 to 0.5"),
         ("weight_averaging: 0.0", "weight_averaging: 1", "training.weight_averaging", "1", "from 0 to below 1"),
         ("hidden: [59]", "match_parameters: lenet6", "variants.mlp.model.match_parameters", "'lenet6'", "lenet5, "),
         ("hidden: [59]", "match_parameters: mlp", "variants.mlp.model.match_parameters", "'mlp'", "lenet5, "),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lenetlab.errors import UserError
 from lenetlab.settings import messages, schema
@@ -79,6 +79,17 @@ Classes = Annotated[
 ]
 Loss = Literal["resize", "grey", "8-bit", "jpeg", "alpha"]  # a conversion of images that loses something
 
+SMALLEST_TEST_SHARE, LARGEST_TEST_SHARE = 0.05, 0.5
+
+
+def _zero_or_enough(share: float) -> float:
+    if share == 0 or SMALLEST_TEST_SHARE <= share <= LARGEST_TEST_SHARE:
+        return share
+    raise ValueError(
+        f"{share} is not allowed; allowed: 0, or a number from {SMALLEST_TEST_SHARE} to {LARGEST_TEST_SHARE}"
+    )
+
+
 NO_EXTRA_TEST = "data/none.txt"  # not an empty value: DVC needs the path of a file that exists
 
 
@@ -100,6 +111,13 @@ class DataSettings(schema.StrictModel):
         strict=False,
         max_length=5,
         description="a list of the conversions that may lose something: resize, grey, 8-bit, jpeg, alpha; []: none",
+    )
+    test_share: Annotated[float, AfterValidator(_zero_or_enough)] = Field(
+        default=0.0,
+        description=(
+            f"0 (the source has a test set), or a number from {SMALLEST_TEST_SHARE} to {LARGEST_TEST_SHARE}"
+            " (the share of its images that become the test set)"
+        ),
     )
     validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
     validation_seed: schema.Seed = Field(description="a whole number from 0 to 4294967295")

@@ -1,4 +1,4 @@
-"""The command line: lenetlab check, settle, sensitivity, report, sync, reproduce, ui."""
+"""The command line: lenetlab import, check, settle, sensitivity, report, sync, reproduce, ui."""
 
 import re
 from collections.abc import Iterator
@@ -23,6 +23,21 @@ def commands() -> None:
             f"lenetlab: runs the code in {code.PACKAGE}, but this folder has its own in {package}; remedy: make setup,"
             " then source .venv/bin/activate"
         )
+
+
+@commands.command(
+    "import",
+    help="Look at the images of a folder, archive or CSV file, say what is in it and what is odd, and propose settings"
+    " for it. --write puts these into params.yaml, after which `make repro` does the rest.",
+)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--write", is_flag=True, help="change params.yaml")
+def import_images(source: Path, write: bool) -> None:
+    params.require_project(paths.PARAMS)
+    from lenetlab.planning import adoption  # imports Pillow
+
+    for line in adoption.adopt(source, write=write):
+        click.echo(line)
 
 
 @commands.command(help="Check params.yaml and the statements; print what the study can find and how long it takes.")

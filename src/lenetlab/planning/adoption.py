@@ -1,0 +1,62 @@
+"""lenetlab import: look at images, propose settings for them, and write these to params.yaml."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from lenetlab.data.forms import search
+from lenetlab.errors import UserError
+from lenetlab.planning import proposal, survey
+from lenetlab.settings import edit, params, yaml_file
+from lenetlab.storage import files, paths
+
+EMNIST = (
+    "in the IDX files of EMNIST, images are stored transposed; networks learn these as well, only pictures look odd"
+)
+
+
+def adopt(source: Path, *, write: bool) -> Iterator[str]:
+    """What was found and proposed, as lines; with `write`, params.yaml is changed once these are complete.
+
+    UserError if there is something wrong with the source or with params.yaml, which then stays as it is.
+    """
+    old_text = yaml_file.read_yaml_text(paths.PARAMS)
+    old = params.parse(paths.PARAMS, old_text)
+    place = source.expanduser()
+    if paths.RAW.resolve().is_relative_to(place.resolve()):
+        raise UserError(
+            f"{source}: holds the outputs of the pipeline ({paths.RAW});"
+            " remedy: move the images to a folder of their own"
+        )
+    found = survey.look(search.find(place), place)
+    if "emnist" in str(place.resolve()).lower() and "IDX" in found.form:
+        found.notes.append(EMNIST)
+    values = proposal.propose(found, _as_source(place), old)
+    new_text = edit.with_values(paths.PARAMS, old_text, values)
+    new = params.parse(paths.PARAMS, new_text)
+    yield from survey.summary(found)
+    yield from proposal.split_notes(values)
+    if new_text == old_text:
+        yield f"{paths.PARAMS} suits these images already; next: make repro"
+        return
+    yield f"{paths.PARAMS}, with - what it has and + what {'was written' if write else '--write would write'}:"
+    yield from _difference(old_text, new_text)
+    if removed := [name for name in old.variants if name not in new.variants]:
+        yield f"variants for other images, which are removed: {', '.join(removed)}"
+    if write:
+        files.write_text(paths.PARAMS, new_text)
+    yield "next: make repro" if write else "next: the same command with --write, then make repro"
+
+
+def _as_source(place: Path) -> str:
+    """Relative to the project if the images are in it; else absolute, so that experiments in a copy find them too."""
+    project, images = Path.cwd().resolve(), place.resolve()
+    return str(images.relative_to(project) if images.is_relative_to(project) else images)
+
+
+def _difference(old: str, new: str) -> Iterator[str]:
+    """The lines that differ, without the blocks of variants."""
+    before, after = (text.partition("\nvariants:")[0].splitlines() for text in (old, new))
+    for line in difflib.unified_diff(before, after, n=0, lineterm=""):
+        if not line.startswith(("---", "+++", "@@")):
+            yield line

@@ -1,0 +1,153 @@
+"""What lenetlab import says about images, from pictures made here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenetlab.data import conversion, prepare
+from lenetlab.data.forms.found import BY_NUMBER, CLASS_FOLDERS, Found, Picture
+from lenetlab.errors import UserError
+from lenetlab.planning import proposal, survey
+from lenetlab.settings import params
+from tests.settings import example
+
+RANDOM = np.random.default_rng(0)
+SOURCE = Path("images")
+
+
+def grey(count: int, size: int = 28, background: int = 0) -> list[np.ndarray]:
+    images = RANDOM.integers(1, 256, (count, size, size), dtype=np.uint8)
+    framed = np.full_like(images, background)
+    framed[:, 2:-2, 2:-2] = images[:, 2:-2, 2:-2]
+    return list(framed)
+
+
+def colour(count: int, size: int = 64) -> list[np.ndarray]:
+    return list(RANDOM.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+
+
+def pictures(**by_class: Sequence[np.ndarray | bytes]) -> list[Picture]:
+    return [
+        Picture(f"{label}/{number}.png", label, lambda image=image: image)
+        for label, images in by_class.items()
+        for number, image in enumerate(images)
+    ]
+
+
+def look(form: str = CLASS_FOLDERS, **sets: list[Picture]) -> survey.Survey:
+    return survey.look(Found(form, sets), SOURCE)
+
+
+def proposed(found: survey.Survey) -> dict[str, str]:
+    study = params.parse(Path("params.yaml"), example.PARAMS + example.MORE_VARIANTS)
+    values = proposal.propose(found, "images", study)
+    return {".".join(keys): value for keys, value in values.items()}
+
+
+def test_a_summary_names_form_sets_classes_sizes_and_kinds():
+    found = look(train=pictures(cat=colour(3), dog=colour(5)), test=pictures(cat=colour(1), dog=colour(2)))
+    assert list(survey.summary(found))[:6] == [
+        "found: class folders, 11 images of 2 classes",
+        "  train: 8 images, 3 to 5 per class",
+        "  test: 3 images, 1 to 2 per class",
+        "classes: cat (4), dog (7)",
+        "sizes: 64×64 (11)",
+        "stored as: 8-bit RGB (11); all in colour",
+    ]
+
+
+def test_colour_images_with_named_classes_and_no_test_set():
+    values = proposed(look(all=pictures(**{name: colour(40) for name in ("cat", "dog", "no", "big owl", "12")})))
+    assert values["data.classes"] == "[12, big owl, cat, dog, no]"
+    assert (values["data.size"], values["data.channels"], values["data.accept"]) == ("64", "3", "[]")
+    assert (values["data.test_share"], values["data.validation"]) == ("0.2", "16")  # of 5 × 32 images
+    assert values["sensitivity.variant"] == "lenet5"
+    assert "input: {size: 64," in values["variants"]
+
+
+def test_grey_stored_as_rgb_is_grey():
+    images = [conversion.encode(np.repeat(image[:, :, None], 3, axis=2)) for image in grey(20)]
+    found = look(train=pictures(a=images[:10], b=images[10:]), test=pictures(a=grey(2), b=grey(2)))
+    values = proposed(found)
+    assert (values["data.size"], values["data.channels"], values["data.test_share"]) == ("28", "1", "0")
+    assert found.stored == {"8-bit RGB": 20, "8-bit grey": 4}
+
+
+def test_labels_that_are_an_index_count_from_zero():
+    assert (
+        proposed(look(BY_NUMBER, all=pictures(**{"0": grey(5), "2": grey(5), "10": grey(5)})))["data.classes"] == "11"
+    )
+    assert proposed(look(all=pictures(**{"1": grey(5), "10": grey(5), "9": grey(5)})))["data.classes"] == "[1, 9, 10]"
+
+
+def test_the_study_stays_for_images_of_the_declared_kind():
+    digits = {str(digit): grey(4) for digit in range(10)}
+    values = proposed(look(train=pictures(**digits), test=pictures(**digits)))
+    assert not {"study", "variants", "comparisons", "claims"} & set(values)
+    assert values["data.duplicates"] == "drop"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size", "accept"),
+    [
+        ([(20, 20), (20, 20), (24, 24)], "20", "[resize]"),
+        ([(40, 30), (40, 30)], "40", "[resize]"),
+        ([(400, 300), (300, 400)], "64", "[resize]"),
+        ([(512, 512)], "512", "[]"),
+    ],
+)
+def test_the_size_is_that_of_most_images(sizes, size, accept):
+    images = [RANDOM.integers(0, 255, (*reversed(pair), 1), dtype=np.uint8)[:, :, 0] for pair in sizes]
+    values = proposed(look(all=pictures(a=images, b=images)))
+    assert (values["data.size"], values["data.accept"]) == (size, accept)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(8, 16), (16, 20), (28, 32), (30, 32), (32, 32), (64, 64), (65, 68)])
+def test_the_input_of_lenet5_is_a_multiple_of_four(size, expected):
+    assert proposal.input_size(size) == expected
+
+
+def test_identical_images_are_counted_within_and_across_sets_and_with_two_labels():
+    images = grey(4)
+    found = look(
+        train=pictures(a=[images[0], images[0], images[1]], b=[images[2], images[0]]), test=pictures(a=images[:1])
+    )
+    assert (found.within, found.across) == (0, 3)
+    assert found.two_labels == ["b/1.png"]
+    assert found.training == {"a": 1, "b": 1}
+
+
+def test_what_is_odd_is_told():
+    blank = np.zeros((28, 28), dtype=np.uint8)
+    train = pictures(a=[*grey(30), *grey(10, background=255), blank], b=grey(50), c=grey(2))
+    told = "\n".join(survey.odd(look(train=train, test=pictures(a=grey(5, background=255), d=grey(3)))))
+    assert "1 image (a/40.png) is blank" in told
+    assert "light, of 86 dark: are some inverted?" in told
+    assert "mean brightness differs" in told
+    assert "without training images: d;" in told
+    assert "far rarer than the others: c (2)" in told
+    assert "without test images: b, c" in told
+
+
+def test_equal_problems_of_files_are_one_line():
+    with pytest.raises(UserError) as caught:
+        look(all=pictures(a=[b"", b"", b"text"], b=grey(2)))
+    assert [line.partition(";")[0] for line in caught.value.problems] == [
+        "images: 2 images: empty files",
+        "images: 1 image: not images, or damaged",
+    ]
+
+
+def test_one_class_is_refused():
+    with pytest.raises(UserError, match=r"1 classes \(a\); allowed: 2 to 1000 classes"):
+        proposed(look(all=pictures(a=grey(3))))
+
+
+def test_validation_leaves_training_images_in_every_class():
+    counts = [1, 1, 2, 30]
+    validation = proposal.validation_images(counts)
+    assert validation == 0 or all(
+        share < count for share, count in zip(prepare.proportional_shares(counts, validation), counts, strict=True)
+    )

@@ -1,18 +1,62 @@
 """A test set out of images without one: stratified, by pixels alone, identical images together."""
 
-import random
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from lenetlab.data import test_split
+from lenetlab.data.forms.found import CLASS_FOLDERS, Found, Picture
+from lenetlab.errors import UserError
+from lenetlab.settings.study_schema import DataSettings
+from lenetlab.storage.digests import sha256
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
 LABELS = ["cat"] * 200 + ["dog"] * 90 + ["yak"] * 9 + ["emu"]
 
 
 def ranks(pixels: np.ndarray) -> list[str]:
-    return [test_split.rank(image) for image in pixels]
+    return [sha256(image.tobytes()) for image in pixels]
+
+
+def found(pixels: np.ndarray, **more: list[Picture]) -> Found:
+    content = zip(LABELS, pixels, strict=True)
+    pictures = [
+        Picture(f"{label}/{number}.png", label, lambda image=image: image)
+        for number, (label, image) in enumerate(content)
+    ]
+    return Found(CLASS_FOLDERS, {"all": pictures, **more})
+
+
+def declared(**values: object) -> DataSettings:
+    fixed = {"source": "images", "extra_test": "none", "validation": 0, "validation_seed": 0, "duplicates": "error"}
+    return DataSettings(**(fixed | {"size": 8, "classes": ["cat", "dog", "yak", "emu"]} | values))
+
+
+def test_found_images_are_split_and_keep_their_order():
+    split = test_split.with_test_set(found(PIXELS), declared(test_share=0.2))
+    assert {name: len(pictures) for name, pictures in split.sets.items()} == {"train": 240, "test": 60}
+    places = [picture.place for pictures in split.sets.values() for picture in pictures]
+    assert sorted(places) == sorted(picture.place for picture in found(PIXELS).sets["all"])
+    numbers = [int(picture.place.partition("/")[2][:-4]) for picture in split.sets["test"]]
+    assert numbers == sorted(numbers)
+
+
+def test_images_that_cannot_be_converted_are_left_to_the_packing():
+    split = test_split.with_test_set(found(PIXELS), declared(test_share=0.2, size=9))
+    assert len(split.sets["test"]) == 60
+
+
+def test_a_source_with_a_test_set_stays():
+    source = Found(CLASS_FOLDERS, {"train": found(PIXELS).sets["all"], "test": found(PIXELS).sets["all"][:9]})
+    assert test_split.with_test_set(source, declared()) is source
+    with pytest.raises(UserError, match=r"data.test_share: 0.2 is not allowed, because images has a test set"):
+        test_split.with_test_set(source, declared(test_share=0.2))
+
+
+def test_a_source_without_a_test_set_needs_a_share():
+    with pytest.raises(UserError, match=r"images has no test set; remedy: .* data.test_share: 0.05 to 0.5"):
+        test_split.with_test_set(found(PIXELS), declared())
 
 
 def test_every_class_gives_its_share_and_keeps_an_image():
@@ -23,7 +67,7 @@ def test_every_class_gives_its_share_and_keeps_an_image():
 
 
 def test_the_order_of_the_images_does_not_matter():
-    order = random.Random(1).sample(range(300), 300)
+    order = np.random.default_rng(1).permutation(300)
     shuffled = test_split.choose([LABELS[place] for place in order], ranks(PIXELS[order]), 0.2)
     assert (shuffled == test_split.choose(LABELS, ranks(PIXELS), 0.2)[order]).all()
 

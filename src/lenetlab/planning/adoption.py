@@ -1,6 +1,7 @@
 """lenetlab import: look at images, propose settings for them, and write these to params.yaml."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def adopt(source: Path, *, write: bool) -> Iterator[str]:
     new_text = edit.with_values(paths.PARAMS, old_text, values)
     new = params.parse(paths.PARAMS, new_text)
     yield from survey.summary(found)
-    yield from proposal.split_notes(values)
+    for note in proposal.notes(found, values):
+        yield f"note: {note}"
     if new_text == old_text:
         yield f"{paths.PARAMS} suits these images already; next: make repro"
         return
@@ -55,8 +57,8 @@ def _as_source(place: Path) -> str:
 
 
 def _difference(old: str, new: str) -> Iterator[str]:
-    """The lines that differ, without the blocks of variants."""
+    """The lines that differ, without comments and the blocks of variants."""
     before, after = (text.partition("\nvariants:")[0].splitlines() for text in (old, new))
     for line in difflib.unified_diff(before, after, n=0, lineterm=""):
         if not line.startswith(("---", "+++", "@@")):
-            yield line
+            yield re.sub(r"\s+#.*", "", line)

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -163,11 +163,17 @@ def _variants(kind: schema.ImageKind) -> str:
     return "".join(blocks)
 
 
-def split_notes(values: Mapping[tuple[str, ...], str]) -> list[str]:
-    """What a test set means that is split off the same images."""
-    if values["data", "test_share"] == "0":
-        return []
-    return [
-        f"no test set: data.test_share {values['data', 'test_share']} makes one of the same images, in each class the"
-        " same share, always the same images. Results then hold for images like these, not for other sources"
-    ]
+def notes(survey: Survey, values: Values) -> Iterator[str]:
+    """What the proposed settings mean, where that is not harmless."""
+    losses = dict(survey.losses)
+    size = int(values["data", "size"])
+    if resized := sum(count for pair, count in survey.sizes.items() if pair != (size, size)):
+        losses["resize"] = resized
+    if losses:
+        shown = ", ".join(f"{loss} ({count:,} images)" for loss, count in losses.items())
+        yield f"data.accept allows conversions that lose something: {shown}"
+    if not survey.has_test_set:
+        yield (
+            f"no test set: data.test_share {values['data', 'test_share']} makes one of the same images, in each class"
+            " the same share, always the same images. Results then hold for images like these, not for other sources"
+        )

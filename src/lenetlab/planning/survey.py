@@ -50,7 +50,7 @@ class Survey:
 
     @property
     def has_test_set(self) -> bool:
-        return "all" not in self.per_class
+        return "test" in self.per_class
 
     @property
     def labels(self) -> list[str]:
@@ -194,7 +194,8 @@ def summary(survey: Survey) -> Iterator[str]:
     yield f"found: {survey.form}, {survey.images:,} images of {len(survey.labels):,} classes"
     for name, counts in sorted(survey.per_class.items(), key=lambda item: SHOWN.index(item[0])):
         fewest, most = min(counts[label] for label in survey.labels), max(counts.values())
-        yield f"  {name}: {counts.total():,} images, {fewest:,} to {most:,} per class"
+        each = f"{fewest:,} to {most:,}" if fewest < most else f"{most:,}"
+        yield f"  {name}: {counts.total():,} images, {each} per class"
     total = sum(survey.per_class.values(), Counter[str]())
     yield f"classes: {_names([f'{label} ({total[label]:,})' for label in survey.labels])}"
     yield f"sizes: {_names([f'{width}×{height} ({count:,})' for (width, height), count in survey.sizes.most_common()])}"

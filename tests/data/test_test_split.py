@@ -1,14 +1,17 @@
 """A test set out of images without one: stratified, by pixels alone, identical images together."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lenetlab.data import test_split
+from lenetlab.data.forms import test_split
 from lenetlab.data.forms.found import CLASS_FOLDERS, Found, Picture
+from lenetlab.data.forms.packing import Target
 from lenetlab.errors import UserError
-from lenetlab.settings.study_schema import DataSettings
+from lenetlab.settings import schema
 from lenetlab.storage.digests import sha256
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
@@ -28,35 +31,35 @@ def found(pixels: np.ndarray, **more: list[Picture]) -> Found:
     return Found(CLASS_FOLDERS, {"all": pictures, **more})
 
 
-def declared(**values: object) -> DataSettings:
-    fixed = {"source": "images", "extra_test": "none", "validation": 0, "validation_seed": 0, "duplicates": "error"}
-    return DataSettings(**(fixed | {"size": 8, "classes": ["cat", "dog", "yak", "emu"]} | values))
+SOURCE = Path("images")
+TARGET = Target(schema.ImageKind(size=8, classes=4), ("cat", "dog", "yak", "emu"), (), 0.2)
 
 
 def test_found_images_are_split_and_keep_their_order():
-    split = test_split.with_test_set(found(PIXELS), declared(test_share=0.2))
-    assert {name: len(pictures) for name, pictures in split.sets.items()} == {"train": 240, "test": 60}
-    places = [picture.place for pictures in split.sets.values() for picture in pictures]
+    sets = {name: list(pictures) for name, pictures in test_split.with_test_set(found(PIXELS), SOURCE, TARGET).items()}
+    assert {name: len(pictures) for name, pictures in sets.items()} == {"train": 240, "test": 60}
+    places = [picture.place for pictures in sets.values() for picture in pictures]
     assert sorted(places) == sorted(picture.place for picture in found(PIXELS).sets["all"])
-    numbers = [int(picture.place.partition("/")[2][:-4]) for picture in split.sets["test"]]
+    numbers = [int(picture.place.partition("/")[2][:-4]) for picture in sets["test"]]
     assert numbers == sorted(numbers)
 
 
 def test_images_that_cannot_be_converted_are_left_to_the_packing():
-    split = test_split.with_test_set(found(PIXELS), declared(test_share=0.2, size=9))
-    assert len(split.sets["test"]) == 60
+    other = replace(TARGET, kind=schema.ImageKind(size=9, classes=4))
+    assert len(list(test_split.with_test_set(found(PIXELS), SOURCE, other)["test"])) == 60
 
 
-def test_a_source_with_a_test_set_stays():
+def test_a_source_with_a_test_set_is_not_split():
     source = Found(CLASS_FOLDERS, {"train": found(PIXELS).sets["all"], "test": found(PIXELS).sets["all"][:9]})
-    assert test_split.with_test_set(source, declared()) is source
     with pytest.raises(UserError, match=r"data.test_share: 0.2 is not allowed, because images has a test set"):
-        test_split.with_test_set(source, declared(test_share=0.2))
+        test_split.with_test_set(source, SOURCE, TARGET)
 
 
-def test_a_source_without_a_test_set_needs_a_share():
-    with pytest.raises(UserError, match=r"images has no test set; remedy: .* data.test_share: 0.05 to 0.5"):
-        test_split.with_test_set(found(PIXELS), declared())
+def test_one_image_per_class_cannot_be_split():
+    source = found(PIXELS)
+    single = Found(CLASS_FOLDERS, {"all": [source.sets["all"][0], source.sets["all"][-1]]})
+    with pytest.raises(UserError, match="images: no class has two different images"):
+        list(test_split.with_test_set(single, SOURCE, TARGET)["train"])
 
 
 def test_every_class_gives_its_share_and_keeps_an_image():

@@ -73,7 +73,8 @@ def test_without_write_nothing_is_changed(project, lenetlab):
     assert (status, err) == (0, "")
     assert "found: class folders, 50 images of 5 classes\n" in out
     assert "no test set: data.test_share 0.2 makes one of the same images" in out
-    assert "\n+  size: 64 " in out
+    assert "\n-  size: 28\n" in out
+    assert "\n+  size: 64\n" in out
     assert out.endswith("next: the same command with --write, then make repro\n")
     assert (project / "params.yaml").read_text() == before
 
@@ -132,10 +133,14 @@ def test_a_folder_with_the_outputs_of_the_pipeline_is_refused(lenetlab, source):
 
 
 @pytest.mark.slow
-def test_fetch_and_prepare_run_without_an_edit(tmp_path):
-    project = projects.clone(tmp_path / "project")
+def test_fetch_and_prepare_run_without_an_edit(tmp_path, digits_folder):
+    project = projects.clone(tmp_path / "project", digits_folder)
     write_classes(tmp_path / "animals", list(ANIMALS), 20, 64, 3)
     projects.run(project, "lenetlab", "import", "../animals", "--write")
     projects.run(project, "dvc", "repro", "prepare")
-    profile = projects.read_yaml(project / "data/prepared/test/profile.json")
-    assert profile["splits"]["test"]["per_class"] == [4, 4, 4, 4, 4]
+    train, test = (projects.read_yaml(project / f"data/prepared/{name}/profile.json") for name in ("train", "test"))
+    assert test["splits"]["test"]["per_class"] == [4] * 5
+    assert train["splits"]["validation"]["per_class"] == [2, 2, 2, 1, 1]
+    archives = [(project / "data/raw" / f"{name}.tar").read_bytes() for name in ("train", "test")]
+    projects.run(project, "dvc", "repro", "--force", "--single-item", "fetch")
+    assert [(project / "data/raw" / f"{name}.tar").read_bytes() for name in ("train", "test")] == archives

@@ -135,8 +135,8 @@ def test_equal_problems_of_files_are_one_line():
     with pytest.raises(UserError) as caught:
         look(all=pictures(a=[b"", b"", b"text"], b=grey(2)))
     assert [line.partition(";")[0] for line in caught.value.problems] == [
-        "images: 2 images: empty files",
-        "images: 1 image: not images, or damaged",
+        "images: 2 files are empty files, the first is 'a/0.png'",
+        "images: 'a/2.png': not images, or damaged",
     ]
 
 

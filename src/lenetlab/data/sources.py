@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 
 from lenetlab.data import archive, declaration, download
-from lenetlab.data.forms import class_folders, entries, idx, search
-from lenetlab.data.forms.found import BY_NUMBER
+from lenetlab.data.forms import class_folders, entries, idx, search, test_split
+from lenetlab.data.forms.found import BY_NUMBER, Picture
 from lenetlab.data.forms.packing import Packing, Target, class_index, numbered
 from lenetlab.errors import UserError
 from lenetlab.settings import study_schema
@@ -171,19 +171,21 @@ def _from_source(source: Path, packing: Packing) -> list[Iterator[tuple[str, byt
         pairs = zip(SETS, _from_folder(source), strict=True)
         return [packing.named(images, name) for name, images in pairs]
     found = search.find(source)
-    if missing := [name for name in SETS if name not in found.sets]:
+    sets: dict[str, Iterable[Picture]] = dict(found.sets)
+    if packing.target.test_share:
+        sets = test_split.with_test_set(found, source, packing.target)
+    if missing := [name for name in SETS if name not in sets]:
         notes = "".join(f"; {note}" for note in found.notes)
         raise UserError(
             f"data.source: {source}: {found.form} without {' and '.join(missing)} images{notes}; remedy: lenetlab"
             f" import {source} --write, which splits off a test set, or folders train/ and test/"
         )
-    sets = {name: list(pictures) for name, pictures in found.sets.items()}
     if validation := sets.pop("validation", []):
-        sets["train"] += validation
+        sets["train"] = [*sets["train"], *validation]
         download.log(f"{len(validation):,} validation images join the training images: data.validation splits them")
     ignored = ", ".join(f"{count:,} {what}" for what, count in found.ignored.items())
     _log([*([f"ignored: {ignored}"] if ignored else []), *found.notes])
-    class_labels = [picture for pictures in sets.values() for picture in pictures]
+    class_labels = [picture for pictures in found.sets.values() for picture in pictures]
     if found.form != BY_NUMBER:
         index = class_index(found.form, class_labels, packing.target.classes, str(source))
         return [packing.labelled(sets[name], index) for name in SETS]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from lenetlab.data import prepare, test_split
+from lenetlab.data import prepare
+from lenetlab.data.forms import test_split
 from lenetlab.data.forms.found import BY_NUMBER
 from lenetlab.errors import UserError
 from lenetlab.planning.survey import Survey

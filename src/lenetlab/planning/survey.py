@@ -1,6 +1,5 @@
 """What images are like before anything is declared about them: sizes, kinds, classes, and what is odd."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lenetlab.data import conversion
+from lenetlab.data.forms.entries import natural
 from lenetlab.data.forms.found import Found, Picture
+from lenetlab.data.forms.problems import Grouped
 from lenetlab.errors import UserError
 
 ORDER = ("test", "extra", "validation", "train", "all")  # an image that is in two sets counts as one of the first
 SHOWN = ("all", "train", "validation", "test", "extra")
-MAX_PROBLEMS = 20
 MOST_NAMES = 12  # in a line
 LIGHT = 128  # a background with a mean of at least this, of 255, is light
 ODD_DIFFERENCE = 0.05  # of the mean brightness of two sets, from 0 (black) to 1
@@ -54,8 +54,8 @@ class Survey:
 
     @property
     def labels(self) -> list[str]:
-        """All labels in natural order: numbers by value, and within names too."""
-        return sorted({label for counts in self.per_class.values() for label in counts}, key=_natural)
+        """All labels in natural order."""
+        return sorted({label for counts in self.per_class.values() for label in counts}, key=natural)
 
     @property
     def training(self) -> dict[str, int]:
@@ -66,11 +66,6 @@ class Survey:
         return {label: total[label] - self.lost[label] for label in self.labels}
 
 
-def _natural(label: str) -> list[tuple[int, int, str]]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", label)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 def look(found: Found, source: Path) -> Survey:
     """Decode every image of a source once. UserError lists those that are none, equal problems grouped."""
     sets = {name: found.sets[name] for name in ORDER if found.sets.get(name)}
@@ -78,7 +73,7 @@ def look(found: Found, source: Path) -> Survey:
     if not sets:
         raise UserError(f"{source}: contains no images")
     seen: dict[bytes, tuple[str, str]] = {}  # set and label of the first image with these pixels
-    problems: dict[str, list[str]] = {}  # places by what is wrong
+    problems = Grouped()
     with tqdm(total=sum(map(len, sets.values())), desc="looking", unit="image", disable=None, leave=False) as bar:
         for name, pictures in sets.items():
             brightness = 0.0
@@ -89,28 +84,19 @@ def look(found: Found, source: Path) -> Survey:
                 _count_repetitions(survey, name, picture, decoded.pixels, seen)
                 brightness += float(decoded.pixels.mean()) / 255
             survey.brightness[name] = brightness / max(1, survey.per_class[name].total())
-    if problems:
-        lines = [
-            f"{source}: {len(places)} image{'s' * (len(places) > 1)}: {what} (the first is {places[0]})"
-            for what, places in problems.items()
-        ]
-        raise UserError(
-            *lines[:MAX_PROBLEMS], *([f"and {len(lines) - MAX_PROBLEMS} more"] * (len(lines) > MAX_PROBLEMS))
-        )
+    if lines := problems.lines():
+        raise UserError(*(f"{source}: {line}" for line in lines))
     return survey
 
 
-def _decoded(
-    pictures: Iterable[Picture], problems: dict[str, list[str]]
-) -> Iterator[tuple[Picture, conversion.Decoded]]:
+def _decoded(pictures: Iterable[Picture], problems: Grouped) -> Iterator[tuple[Picture, conversion.Decoded]]:
     """Every picture that can be decoded; places of the others are added to `problems`."""
     for picture in pictures:
         try:
             yield picture, conversion.decode(picture.content())
         except conversion.Refused as refused:
-            problems.setdefault(str(refused), []).append(picture.place)
-        except UserError as error:
-            problems.setdefault(str(error), []).append(picture.place)
+            noun = "file" if isinstance(refused, conversion.Damaged) else "image"
+            problems.add(noun, refused.what, refused.remedy, picture.place)
 
 
 def _count(survey: Survey, picture: Picture, decoded: conversion.Decoded) -> None:

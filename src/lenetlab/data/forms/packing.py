@@ -23,10 +23,11 @@ class Target:
     kind: schema.ImageKind = field(default_factory=schema.ImageKind)
     classes: tuple[str, ...] = tuple("0123456789")
     accept: tuple[str, ...] = ()
+    test_share: float = 0.0  # of the images of a source without a test set
 
     @classmethod
     def of(cls, data: DataSettings) -> "Target":
-        return cls(data.kind, data.classes, data.accept)
+        return cls(data.kind, data.classes, data.accept, data.test_share)
 
 
 @dataclass

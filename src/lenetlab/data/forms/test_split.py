@@ -1,7 +1,7 @@
 """A test set out of a source that has none: a share of the images of every class, chosen by their pixels alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,51 +9,44 @@ from numpy.typing import NDArray
 
 from lenetlab.data import conversion
 from lenetlab.data.forms.found import Found, Picture
+from lenetlab.data.forms.packing import Target
 from lenetlab.errors import UserError
-from lenetlab.settings.study_schema import LARGEST_TEST_SHARE, SMALLEST_TEST_SHARE, DataSettings
 from lenetlab.storage.digests import sha256
 
 SEED = 0  # a constant: so nobody tries several test sets and keeps the one with the best results
-SHARES = f"{SMALLEST_TEST_SHARE} to {LARGEST_TEST_SHARE}"
 
 
-def with_test_set(found: Found, data: DataSettings) -> Found:
-    """What was found, with a set "test": that of the source, or `data.test_share` of its images.
+def with_test_set(found: Found, source: Path, target: Target) -> dict[str, Iterable[Picture]]:
+    """The sets "train" and "test" out of the images of a source without a test set: `target.test_share` of them.
 
-    Reads every image of a source without a test set, but keeps digests only. UserError if `data.test_share` does not
-    suit the source.
+    The images are read twice, first when the first set is read; only digests of them are kept. UserError if the source
+    has a test set, or if no class has enough images.
     """
-    if found.sets.get("test"):
-        if data.test_share:
+    if "test" in found.sets:
+        raise UserError(
+            f"data.test_share: {target.test_share} is not allowed, because {source} has a test set; allowed: 0"
+        )
+    pictures = [picture for part in found.sets.values() for picture in part]
+    chosen: list[bool] = []
+
+    def part(*, is_test: bool) -> Iterator[Picture]:
+        if not chosen:
+            ranks = [_rank(picture, target) for picture in pictures]
+            chosen.extend(choose([picture.label for picture in pictures], ranks, target.test_share).tolist())
+        if not any(chosen):
             raise UserError(
-                f"data.test_share: {data.test_share} is not allowed, because {data.source} has a test set; allowed: 0"
+                f"{source}: no class has two different images, of which one could be a test image;"
+                " remedy: more images, or folders train/ and test/"
             )
-        return found
-    if not data.test_share:
-        raise UserError(
-            f"data.source: {data.source} has no test set; remedy: a folder test/ beside train/, or data.test_share: "
-            f"{SHARES}, which makes one of that share of its images (lenetlab import {data.source} proposes it)"
-        )
-    pictures = [picture for name in ("all", "train") for picture in found.sets.get(name, ())]
-    ranks = [_rank(picture, data) for picture in pictures]
-    chosen = choose([picture.label for picture in pictures], ranks, data.test_share)
-    parts = {
-        name: [picture for picture, is_test in zip(pictures, chosen, strict=True) if is_test == wanted]
-        for name, wanted in (("train", False), ("test", True))
-    }
-    if not parts["test"]:
-        raise UserError(
-            f"{Path(data.source)}: no class has two different images, one of which could be a test image;"
-            " remedy: more images, or a folder test/ beside train/"
-        )
-    others = {name: pictures for name, pictures in found.sets.items() if name == "validation"}
-    return Found(found.form, {**parts, **others}, found.ignored, found.notes)
+        yield from (picture for picture, for_test in zip(pictures, chosen, strict=True) if for_test == is_test)
+
+    return {"train": part(is_test=False), "test": part(is_test=True)}
 
 
-def _rank(picture: Picture, data: DataSettings) -> str:
+def _rank(picture: Picture, target: Target) -> str:
     """What decides the place of an image; equal for images with the same pixels once they are converted."""
     try:
-        content = conversion.convert(picture.content(), data.kind, data.accept).content
+        content = conversion.convert(picture.content(), target.kind, target.accept).content
     except conversion.Refused:  # the packing says so
         content = picture.place.encode(errors="surrogateescape")
     return sha256(b"test %d:%b" % (SEED, content))

@@ -1,5 +1,6 @@
 """A group computes what its plain networks compute, and no bit of a member depends on the other members."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -92,6 +93,75 @@ def test_a_group_computes_what_its_plain_networks_compute(name, count):
             setattr(network.layers, layer, nn.Identity())
         evaluated = together.evaluation_logits(images[0], batch_size=4)[member]
         torch.testing.assert_close(evaluated, network.eval()(images[0]))
+
+
+def network_of(*layers: nn.Module) -> nn.Module:
+    """A network of lenetlab with other layers."""
+    network = build.build_network(CATALOGUE["lenet5"], seed=0)
+    network.layers = nn.Sequential(*layers)
+    return network
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Conv2d(1, 3, 3, stride=2), nn.Flatten(), nn.Linear(147, 10)),
+        (nn.Conv2d(1, 3, (3, 5), padding=(1, 2)), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(147, 10)),
+        (nn.Conv2d(1, 3, 1), nn.Tanh(), nn.MaxPool2d(2, 1, padding=1), nn.Flatten(), nn.Linear(3 * 17**2, 10)),
+        (nn.MaxPool2d(4), nn.Conv2d(1, 2, 2), nn.AvgPool2d(2, 1, padding=1), nn.Flatten(), nn.Linear(32, 10)),
+        (nn.Conv2d(1, 2, 2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(98, 10)),  # 15 pixels: the last row is left out
+    ],
+)
+def test_a_group_computes_strides_padding_and_other_sizes_of_pooling(layers):
+    networks = [network_of(*copy.deepcopy(layers)).double() for _ in range(3)]
+    for network in networks:
+        for parameter in network.parameters():
+            nn.init.normal_(parameter)
+    together = group.NetworkGroup(networks)
+    images = torch.randn(3, 4, 1, 16, 16, dtype=torch.float64)
+    logits = together.training_logits(images, {})
+    gradients = torch.autograd.grad(logits.square().sum(), list(together.weights.values()))
+    for member, network in enumerate(networks):
+        expected = network(images[member])
+        torch.testing.assert_close(logits[member], expected)
+        own = torch.autograd.grad(expected.square().sum(), list(network.parameters()))
+        for found, gradient in zip(gradients, own, strict=True):
+            torch.testing.assert_close(found[member], gradient)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(1, 3, 3, dilation=2),
+        nn.Conv2d(1, 3, 3, bias=False),
+        nn.Conv2d(1, 3, 3, padding="same"),
+        nn.Conv2d(1, 3, 3, padding=1, padding_mode="reflect"),
+        nn.BatchNorm2d(1, affine=False),
+        nn.BatchNorm2d(1, momentum=None),
+        nn.BatchNorm2d(1, track_running_stats=False),
+        nn.InstanceNorm2d(1),
+        nn.GELU(),
+        nn.ReLU(inplace=True),
+        nn.Flatten(2),
+        nn.Dropout(0.5),  # on maps, of which a group does not know the size
+        nn.Dropout2d(0.5),
+        nn.Linear(16, 3, bias=False),
+        type("Renamed", (nn.ReLU,), {})(),
+        nn.Sequential(nn.ReLU()),
+    ],
+    ids=str,
+)
+def test_a_group_refuses_what_it_cannot_compute(layer):
+    with pytest.raises(group.UnsupportedLayerError, match=r"^0: .* is not among the layers"):
+        group.NetworkGroup([network_of(layer, nn.Flatten(), nn.Linear(9, 10))])
+
+
+def test_a_group_refuses_a_network_that_may_compute_anything():
+    class Own(nn.Module):
+        layers = nn.Sequential(nn.Flatten(), nn.Linear(9, 10))
+
+    with pytest.raises(group.UnsupportedLayerError, match="Own is not a network of lenetlab"):
+        group.NetworkGroup([Own()])
 
 
 def train_with(jobs: list[run_files.TrainingJob], digits: dataset.Digits) -> list[torch.Tensor]:

@@ -6,6 +6,7 @@ from lenetlab.networks import lenet, mlp
 from lenetlab.settings import schema
 
 Network = lenet.LeNet5 | mlp.MLP
+LAYERED = (lenet.LeNet5, mlp.MLP)  # networks that compute the modules of their Sequential `layers`, and nothing else
 
 
 def build_network(variant: schema.Variant, seed: int) -> Network:

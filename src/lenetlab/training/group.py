@@ -23,6 +23,10 @@ T = TypeVar("T")
 MIN_MEMBERS = {"cpu": 2, "cuda": 8}
 MAX_MEMBERS = {"cpu": 6, "cuda": 8}
 
+# Layers that need no condition: a value or map of their output depends on one of their input, or they hold constants.
+PLAIN_LAYERS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.AvgPool2d)
+OWN_LAYERS = (custom_layers.ScaledTanh, custom_layers.Subsampling, custom_layers.PartialConv2d, custom_layers.Codes)
+
 
 def pad_with_copies(members: Sequence[T], device: torch.device) -> list[T]:
     """The members followed by copies of the last one, up to MIN_MEMBERS. The results of the copies are unused.
@@ -36,14 +40,60 @@ def pad_with_copies(members: Sequence[T], device: torch.device) -> list[T]:
     return [*members, *[members[-1]] * (minimum - len(members))]
 
 
+class UnsupportedLayerError(Exception):
+    """A network has a layer, or a layer has an argument, that a group cannot compute."""
+
+
+def unsupported(network: nn.Module) -> str:
+    """Why a group cannot compute this network, such as its first unknown layer; empty if it can."""
+    if not isinstance(network, build.LAYERED):
+        return f"{type(network).__name__} is not a network of lenetlab"
+    before: nn.Module | None = None  # the last layer that decides the shape of what dropout gets
+    for name, layer in network.layers.named_children():
+        misplaced = (isinstance(layer, nn.Dropout) and type(before) is not nn.Linear) or (
+            isinstance(layer, nn.Dropout2d) and type(before) is not nn.Conv2d
+        )
+        if misplaced or not _is_known(layer):
+            return f"{name}: {' '.join(str(layer).split())} is not among the layers that a group of seeds computes"
+        before = (
+            layer if isinstance(layer, nn.Conv2d | nn.Linear | nn.Flatten | custom_layers.PartialConv2d) else before
+        )
+    return ""
+
+
+def _is_known(layer: nn.Module) -> bool:
+    """Whether a group can compute this layer with its arguments. Subclasses of a layer may compute anything."""
+    kind = type(layer)
+    match layer:
+        case nn.Conv2d():
+            plain = (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
+            return kind is nn.Conv2d and plain and layer.bias is not None and not isinstance(layer.padding, str)
+        case nn.Linear():
+            return kind is nn.Linear and layer.bias is not None
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            usual = layer.affine and layer.track_running_stats and layer.momentum is not None
+            return kind in (nn.BatchNorm1d, nn.BatchNorm2d) and usual
+        case nn.MaxPool2d():
+            return kind is nn.MaxPool2d and not layer.return_indices
+        case nn.Dropout() | nn.Dropout2d():
+            return kind in (nn.Dropout, nn.Dropout2d) and layer.p < 1
+        case nn.Flatten():
+            return kind is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1)
+    return kind in (*PLAIN_LAYERS, *OWN_LAYERS) and not getattr(layer, "inplace", False)
+
+
 class NetworkGroup:
     """Networks of the same shape, computed as one.
 
     `weights` and `statistics` hold parameters and buffers by their names in a network's state_dict, stacked along a
     first dimension for the members. The only buffers are the running statistics of batch normalisation.
+
+    Raises UnsupportedLayerError for networks that it cannot compute.
     """
 
     def __init__(self, networks: Sequence[build.Network]) -> None:
+        if reason := unsupported(networks[0]):
+            raise UnsupportedLayerError(reason)
         self.size = len(networks)
         self.layers = _activate_after_pooling(list(networks[0].layers.named_children()))
         states = [network.state_dict() for network in networks]
@@ -63,18 +113,22 @@ class NetworkGroup:
         return {name: value.detach()[index] for name, value in (self.weights | self.statistics).items()}
 
     def dropout_layers(self) -> dict[str, tuple[int, float]]:
-        """Width and dropout rate of every dropout layer, by its name."""
+        """Width and dropout rate of every dropout layer, by its name. The width of maps is their number."""
         found, width = {}, 0
         for name, layer in self.layers:
-            width = layer.out_features if isinstance(layer, nn.Linear) else width
-            if isinstance(layer, nn.Dropout):
+            match layer:
+                case nn.Linear():
+                    width = layer.out_features
+                case nn.Conv2d():
+                    width = layer.out_channels
+            if isinstance(layer, nn.Dropout | nn.Dropout2d):
                 found[name] = (width, layer.p)
         return found
 
     def training_logits(self, images: torch.Tensor, keep_masks: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits (members, N, classes) in training mode of images (members, N, C, size, size).
 
-        `keep_masks` has a bool tensor (members, N, width) by name of the dropout layer: which units are kept.
+        `keep_masks` has a bool tensor (members, N, width) by name of the dropout layer: which units or maps are kept.
         """
         return self._forward(images, keep_masks)
 
@@ -90,14 +144,17 @@ class NetworkGroup:
 
         Between layers, maps are (N, members × channels, H, W) in channels-last layout and vectors (members, N, width).
         """
-        if isinstance(self.layers[0][1], nn.Conv2d):
+        if not isinstance(self.layers[0][1], nn.Flatten):
             values = values.permute(1, 3, 4, 0, 2).flatten(3).contiguous().permute(0, 3, 1, 2)
         for name, layer in self.layers:
             match layer:
                 case nn.Conv2d() | custom_layers.PartialConv2d():
                     weight, bias = self._weight_and_bias(name)
                     kernels = weight if isinstance(layer, nn.Conv2d) else layer.full_weight(weight)
-                    values = functional.conv2d(values, kernels.flatten(0, 1), bias.flatten(), groups=self.size)
+                    stride, padding = (layer.stride, layer.padding) if isinstance(layer, nn.Conv2d) else (1, 0)
+                    values = functional.conv2d(
+                        values, kernels.flatten(0, 1), bias.flatten(), stride, padding, groups=self.size
+                    )
                 case nn.BatchNorm2d() | nn.BatchNorm1d():
                     values = self._batch_norm(name, layer, values, training=keep_masks is not None)
                 case custom_layers.Subsampling():
@@ -105,8 +162,10 @@ class NetworkGroup:
                     weight, bias = self._weight_and_bias(name)
                     scaled = autograd_functions.Scale.apply(sums, weight.flatten(), bias.flatten())
                     values = scaled.permute(0, 3, 1, 2)
-                case nn.MaxPool2d():
-                    values = autograd_functions.MaxPool.apply(values.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+                case nn.MaxPool2d() if _halves(layer):
+                    height, width = (side // 2 * 2 for side in values.shape[2:])
+                    pixels = values[:, :, :height, :width].permute(0, 2, 3, 1)
+                    values = autograd_functions.MaxPool.apply(pixels).permute(0, 3, 1, 2)
                 case nn.Flatten() if values.dim() == 4:
                     values = torch.unflatten(values, 1, (self.size, -1)).transpose(0, 1).flatten(2)
                 case nn.Flatten():
@@ -118,7 +177,12 @@ class NetworkGroup:
                     values = autograd_functions.Sigmoid.apply(values)
                 case nn.Dropout():
                     values = values if keep_masks is None else values * keep_masks[name] / (1 - layer.p)
-                case _:  # activations, average pooling and digit codes act on each value or map by itself
+                case nn.Dropout2d() if keep_masks is not None:
+                    keep = keep_masks[name].transpose(0, 1).flatten(1)
+                    values = values * keep[:, :, None, None] / (1 - layer.p)
+                case nn.Dropout2d():
+                    pass
+                case _:  # activations, other pooling and digit codes act on each value or map by itself
                     values = layer(values)
         return values
 
@@ -162,6 +226,12 @@ class NetworkGroup:
     def _weight_and_bias(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Those of a layer, with the members as the first dimension."""
         return self.weights[f"layers.{name}.weight"], self.weights[f"layers.{name}.bias"]
+
+
+def _halves(layer: nn.MaxPool2d) -> bool:
+    """Whether it takes the maximum of 2×2 pixels that do not overlap, and leaves out a last odd row and column."""
+    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return sizes in ((2, 2, 0, 1), ((2, 2), (2, 2), (0, 0), (1, 1))) and not layer.ceil_mode
 
 
 def _activate_after_pooling(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from lenetlab.errors import UserError
-from lenetlab.settings import command_line, messages, params, schema, study_schema
+from lenetlab.settings import command_line, layer_schema, messages, params, schema, study_schema
 from tests.settings import example
 from tests.settings.example import write_params
 
@@ -128,7 +128,7 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
         ("hidden: [59]", "hidden: 59", "variants.mlp.model.hidden", "59", "one to ten whole numbers"),
         ("hidden: [59]", "hidden: []", "variants.mlp.model.hidden", "[]", "one to ten whole numbers"),
         ("hidden: [59]", "hidden: [0]", "variants.mlp.model.hidden[0]", "0", "one to ten whole numbers"),
-        ("name: mlp", "name: cnn", "variants.mlp.model", "'cnn'", "lenet5 or mlp"),
+        ("name: mlp", "name: vgg", "variants.mlp.model", "'vgg'", "lenet5, mlp or cnn"),
         ("dropout: 0.5,", "dropout: 0.991,", "variants.lenet5-regularized.regularization.dropout", "0.991", "to 0.99"),
         ("dropout: [0.0, 0.5]", "dropout: [0.999995]", "sensitivity.dropout[0]", "0.999995", "from 0 to 0.99"),
         (
@@ -333,7 +333,8 @@ def test_every_setting_has_a_comment():
         *(key for block in blocks for key in block.model_fields),
     ):
         assert re.search(rf"^ *{key}: *.*# ", text, re.MULTILINE), key
-    blocks = (schema.InputSettings, schema.LeNet5Settings, schema.MLPSettings, schema.Regularization)
+    blocks = (schema.InputSettings, schema.LeNet5Settings, schema.MLPSettings, schema.CNNSettings)
+    blocks += (schema.Regularization, *layer_schema.KINDS.values())
     variant = [key for key in schema.Variant.model_fields if key != "images"]
     for key in (*variant, *(key for block in blocks for key in block.model_fields)):
         assert re.search(rf"^# *{key}\b", text, re.MULTILINE), key

@@ -43,6 +43,12 @@ def changed_variant(name: str, **settings: object) -> schema.Variant:
     return variant
 
 
+def cnn_variant(*layers: dict[str, object], size: int = 28) -> schema.Variant:
+    """A cnn with these layers, as params.yaml would list them."""
+    model = schema.CNNSettings.model_validate({"name": "cnn", "layers": list(layers)})
+    return changed_variant("lenet5-28", size=size).model_copy(update={"model": model})
+
+
 def make_job(name: str = "lenet5-regularized", seed: int = 3, **settings: object) -> run_files.TrainingJob:
     """A job of a variant of the catalogue. Settings may be keys of `training` or of a block of the variant."""
     training = {key: settings.pop(key) for key in settings.keys() & schema.Training.model_fields.keys()}

@@ -16,7 +16,7 @@ from benchmarks import rounding
 from lenetlab.data import dataset
 from lenetlab.networks import build, custom_layers
 from lenetlab.training import autograd_functions, group, loop, run_files
-from tests.training.jobs import CATALOGUE, CPU, TRAINING, changed_variant, load_digits
+from tests.training.jobs import CATALOGUE, CPU, TRAINING, changed_variant, cnn_variant, load_digits
 
 # Variants that together have every kind of layer, input size, width, regulariser and augmentation of the catalogue.
 NAMES = (
@@ -27,6 +27,14 @@ NAMES = (
 VARIANTS = {
     **{name: CATALOGUE[name] for name in NAMES},
     "mlp with batch normalisation": changed_variant("mlp", batch_norm=True, dropout=0.3),
+    "cnn": cnn_variant(
+        *({"conv": 6, "kernel": 5, "stride": 2, "padding": 2}, {"norm": "batch"}, {"activation": "relu"}),
+        *({"dropout": 0.3}, {"conv": 7, "padding": 1}, {"activation": "tanh"}, {"pool": "max", "size": 3, "stride": 2}),
+        *({"linear": 9}, {"activation": "sigmoid"}, {"dropout": 0.5}),
+    ),
+    "cnn without linear layers": cnn_variant(
+        *({"pool": "average", "size": 2}, {"conv": 3, "kernel": 1}, {"pool": "max"}, {"norm": "batch"}),
+    ),
     "average pooling and batch normalisation": changed_variant("lenet5-average", batch_norm=True, dropout=0.3),
 }
 # Every activation with every pooling and output. The widths fill no vector register.
@@ -59,7 +67,8 @@ class FixedDropout(nn.Module):
         self.keep_mask, self.rate = keep_mask, rate
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return inputs * self.keep_mask / (1 - self.rate)
+        keep = self.keep_mask.view(*self.keep_mask.shape, *[1] * (inputs.dim() - 2))
+        return inputs * keep / (1 - self.rate)
 
 
 @pytest.mark.parametrize("name", VARIANTS | COMBINED)
@@ -79,7 +88,7 @@ def test_a_group_computes_what_its_plain_networks_compute(name, count):
     gradients = torch.autograd.grad(losses.sum(), list(together.weights.values()))
     for member, network in enumerate(networks):
         for layer, module in list(network.layers.named_children()):
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, nn.Dropout | nn.Dropout2d):
                 setattr(network.layers, layer, FixedDropout(masks[layer][member], module.p))
         expected = network.train()(images[member])
         torch.testing.assert_close(logits[member], expected)

@@ -2,11 +2,15 @@
 
 import torch
 
-from lenetlab.networks import lenet, mlp
+from lenetlab.networks import cnn, lenet, mlp
 from lenetlab.settings import schema
 
-Network = lenet.LeNet5 | mlp.MLP
-LAYERED = (lenet.LeNet5, mlp.MLP)  # networks that compute the modules of their Sequential `layers`, and nothing else
+Network = lenet.LeNet5 | mlp.MLP | cnn.CNN
+LAYERED = (
+    lenet.LeNet5,
+    mlp.MLP,
+    cnn.CNN,
+)  # networks that compute the modules of their Sequential `layers`, and nothing else
 
 
 def build_network(variant: schema.Variant, seed: int) -> Network:
@@ -15,9 +19,11 @@ def build_network(variant: schema.Variant, seed: int) -> Network:
     The global random state of torch stays as it was.
     """
     model, rules = variant.model, variant.regularization
-    dropout = rules.dropout if isinstance(rules.dropout, tuple) else (rules.dropout,) * len(model.hidden)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if isinstance(model, schema.CNNSettings):
+            return cnn.CNN(variant.images, variant.input.size, model.layers)
+        dropout = rules.dropout if isinstance(rules.dropout, tuple) else (rules.dropout,) * len(model.hidden)
         if isinstance(model, schema.MLPSettings):
             return mlp.MLP(
                 variant.images, variant.input.size, model.hidden, model.activation, rules.batch_norm, dropout

@@ -18,6 +18,8 @@ class Layer:
     parameters: int
     arithmetic: str  # how `parameters` is computed, such as 6 × (1 × 5 × 5 + 1); empty if there are none
     multiply_accumulates: int  # for one image
+    field: int  # side of what a unit reads of each map before, in pixels; 0 if it reads everything
+    stride: int  # pixels between the fields of neighbouring units
 
 
 def layer_table(variant: schema.Variant) -> list[dict[str, Any]]:
@@ -28,6 +30,7 @@ def layer_table(variant: schema.Variant) -> list[dict[str, Any]]:
     for name, layer in network.layers.named_children():
         with torch.inference_mode():
             outputs = layer(outputs)
+        field, stride = _field_and_stride(layer)
         row = Layer(
             name,
             kind=type(layer).__name__,
@@ -35,6 +38,8 @@ def layer_table(variant: schema.Variant) -> list[dict[str, Any]]:
             parameters=parameter_count(layer),
             arithmetic=_parameter_arithmetic(layer),
             multiply_accumulates=multiply_accumulates(layer, outputs),
+            field=field,
+            stride=stride,
         )
         table.append(asdict(row))
     return table
@@ -61,6 +66,21 @@ def multiply_accumulates(layer: nn.Module, output: torch.Tensor) -> int:
         case custom_layers.Codes():
             return layer.codes.numel()
     return 0
+
+
+def _field_and_stride(layer: nn.Module) -> tuple[int, int]:
+    """In pixels; (0, 1) for a layer whose units read everything, or only the value at their place."""
+    match layer:
+        case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d():
+            field, stride = (size if isinstance(size, int) else max(size) for size in (layer.kernel_size, layer.stride))
+            return field, stride
+        case custom_layers.PartialConv2d():
+            return 5, 1
+        case custom_layers.Subsampling():
+            return 2, 2
+        case nn.Flatten():
+            return 1, 1
+    return 0, 1
 
 
 def _parameter_arithmetic(layer: nn.Module) -> str:

@@ -50,6 +50,7 @@ NOTES = {
     "Sigmoid": "sigmoid",
     "ScaledTanh": "scaled tanh",
     "Dropout": "dropout",
+    "Dropout2d": "dropout of maps",
 }
 
 
@@ -62,6 +63,7 @@ class Stage:
     side: int  # of each map in pixels; 0 for a vector of units
     pixel: float  # side of a pixel
     field: int = 0  # side of a unit's receptive field in a map of the stage before; 0 if it reads everything
+    stride: int = 1  # pixels between the fields of neighbouring units
     connection: str = ""
     notes: tuple[str, ...] = ()
 
@@ -138,23 +140,13 @@ def _stages(layers: Sequence[Mapping[str, Any]], size: int, channels: int) -> li
             continue
         if kind in CONNECTIONS:
             count, side, *_ = *map(int, layer["output"].split("×")), 0
-            field = _field_size(kind, stages[-1].side, side)
-            stages.append(Stage(layer["name"], count, side, pixel, field, CONNECTIONS[kind]))
+            field = min(layer["field"], stages[-1].side)  # the rest of a larger one lies in the padding
+            stages.append(
+                Stage(layer["name"], count, side, pixel, field, layer["stride"], CONNECTIONS[kind])
+            )
         else:
             stages[-1] = replace(stages[-1], notes=(*stages[-1].notes, NOTES[kind]))
     return stages
-
-
-def _field_size(kind: str, side_before: int, side: int) -> int:
-    """Side of a unit's receptive field, from the sides of the maps before and after; 0 if it reads everything."""
-    match kind:
-        case "Conv2d" | "PartialConv2d":
-            return side_before - side + 1
-        case "MaxPool2d" | "AvgPool2d" | "Subsampling":
-            return side_before // side
-        case "Flatten":
-            return 1
-    return 0
 
 
 def _layout(stages: Sequence[Stage]) -> tuple[np.ndarray, float]:
@@ -225,10 +217,9 @@ def _draw_connection(
     if stage.field:
         # Field and unit are at the same place of their maps, as without padding. Convolutions use the upper half of the
         # map and pooling the lower one, so that the unit and the field within one stage do not overlap.
-        stride = (before.side - stage.field) // (stage.side - 1) if stage.side > 1 else 1
-        share = np.array([0.7, 0.75 if stride == 1 else 0.25])
-        place = (share * (before.side - stage.field)).astype(int) // stride
-        field = before_front + before.pixel * (stride * place + stage.field * UNIT_SQUARE)
+        share = np.array([0.7, 0.75 if stage.stride == 1 else 0.25])
+        place = (share * (before.side - stage.field)).astype(int) // stage.stride
+        field = before_front + before.pixel * (stage.stride * place + stage.field * UNIT_SQUARE)
         look: dict[str, Any] = {"facecolor": to_rgba(colour, 0.45), "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Polygon(field, **look, gid=f"field-{stage.name}"))
         line_starts = field[2:]

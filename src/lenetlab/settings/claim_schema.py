@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from lenetlab.settings import schema
+from lenetlab.settings import layer_schema, schema
 from lenetlab.settings.messages import name_list, quoted
 
 Catalogue = Mapping[str, schema.Variant]  # the context in which statements are validated
@@ -21,13 +21,13 @@ ID_PATTERN, MAX_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", 40
 REPORT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # what an id has before its first dot
 
 LayerKind = Literal[
-    "Conv2d", "PartialConv2d", "Linear", "Codes", "BatchNorm1d", "BatchNorm2d", "Dropout", "Flatten",
+    "Conv2d", "PartialConv2d", "Linear", "Codes", "BatchNorm1d", "BatchNorm2d", "Dropout", "Dropout2d", "Flatten",
     "ReLU", "Tanh", "Sigmoid", "ScaledTanh", "MaxPool2d", "AvgPool2d", "Subsampling",
 ]  # fmt: skip
 LAYER_KINDS: tuple[str, ...] = get_args(LayerKind)
 BLOCKS: dict[str, tuple[type[schema.StrictModel], ...]] = {
     "input": (schema.InputSettings,),
-    "model": (schema.LeNet5Settings, schema.MLPSettings),
+    "model": (schema.LeNet5Settings, schema.MLPSettings, schema.CNNSettings),
     "regularization": (schema.Regularization,),
     "training": (schema.Training,),
 }
@@ -301,17 +301,24 @@ FORMS: dict[str, tuple[type[Claim], ...]] = {
 
 def layers_with_inputs(variant: schema.Variant) -> list[str]:
     """The layers of which a statement may say how many maps or values they read: those with weights between units."""
-    if isinstance(variant.model, schema.MLPSettings):
-        return [*(f"hidden{number}" for number in range(1, len(variant.model.hidden) + 1)), "output"]
+    match variant.model:
+        case schema.MLPSettings():
+            return [*(f"hidden{number}" for number in range(1, len(variant.model.hidden) + 1)), "output"]
+        case schema.CNNSettings():
+            names = layer_schema.layer_names(variant.model.layers)
+            return [*(name for name in names if name.startswith(("conv", "linear"))), "output"]
     return ["c1", "c3", "c5", "f6", "output"]
 
 
 def layers_with_counts(variant: schema.Variant) -> list[str]:
     """The layers of which a statement may say how many parameters they have."""
     weighted = layers_with_inputs(variant)
-    if isinstance(variant.model, schema.MLPSettings):
-        normalized, pooling = weighted[:-1], []
-    else:
-        normalized, pooling = ["c1", "c3"], ["s2", "s4"]
+    match variant.model:
+        case schema.MLPSettings():
+            normalized, pooling = weighted[:-1], []
+        case schema.CNNSettings():
+            return [*weighted, *(name for name in layer_schema.layer_names(variant.model.layers) if "norm" in name)]
+        case _:
+            normalized, pooling = ["c1", "c3"], ["s2", "s4"]
     norms = [f"{name}_norm" for name in normalized] if variant.regularization.batch_norm else []
     return [*weighted, *pooling, *norms]

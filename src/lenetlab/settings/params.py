@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lenetlab.errors import UserError
-from lenetlab.settings import messages, schema, schema_errors, study_schema, yaml_file
+from lenetlab.settings import layer_schema, messages, schema, schema_errors, study_schema, yaml_file
 from lenetlab.settings.messages import Problem, name_list, quoted
 
 
@@ -151,10 +151,24 @@ def _contradictions(study: study_schema.Study) -> Iterator[Problem]:
                     " allowed: []"
                 )
                 yield Problem(("sensitivity", "width"), text)
-        rates, layers = variant.regularization.dropout, len(model.hidden) or 1
+        yield from _rules_that_the_layers_say(name, variant)
+        rates = variant.regularization.dropout
+        layers = 1 if isinstance(model, schema.CNNSettings) else len(model.hidden) or 1
         if isinstance(rates, tuple) and len(rates) != layers:
             text = f"{list(rates)} is not allowed; allowed: a number, or {layers} of them, one per hidden layer"
             yield Problem(("variants", name, "regularization", "dropout"), text)
+
+
+def _rules_that_the_layers_say(name: str, variant: schema.Variant) -> Iterator[Problem]:
+    """Normalisation and dropout of a cnn are in its list of layers, and nowhere else."""
+    if isinstance(variant.model, schema.CNNSettings):
+        place = ("variants", name, "regularization")
+        if variant.regularization.batch_norm:
+            text = "true is not allowed for a cnn; allowed: false, and {norm: batch} in its layers"
+            yield Problem((*place, "batch_norm"), text)
+        if variant.regularization.dropout != 0:
+            text = f"{variant.regularization.dropout} is not allowed for a cnn; allowed: 0.0, and {{dropout: RATE}}"
+            yield Problem((*place, "dropout"), f"{text} in its layers")
 
 
 def _unsuitable_input(study: study_schema.Study) -> Iterator[Problem]:
@@ -165,6 +179,10 @@ def _unsuitable_input(study: study_schema.Study) -> Iterator[Problem]:
         if variant.input.resize == "pad" and size < images.size:
             text = f"{size} is less than the {images.size} pixels of the images; allowed: {images.size} or more, or"
             yield Problem(place, f"{text} resize: bilinear")
+        if isinstance(variant.model, schema.CNNSettings) and (
+            text := layer_schema.unsuitable(variant.model.layers, images.channels, size)
+        ):
+            yield Problem(("variants", name, "model", "layers"), text)
         if isinstance(variant.model, schema.LeNet5Settings):
             if size < schema.SMALLEST_LENET5:
                 text = f"{size} is too small for lenet5; allowed: {schema.SMALLEST_LENET5} or more"
@@ -174,10 +192,18 @@ def _unsuitable_input(study: study_schema.Study) -> Iterator[Problem]:
                 yield Problem(("variants", name, "model", "output"), text)
 
 
+def _has_width(variant: schema.Variant) -> bool:
+    """Whether the number of its parameters follows from its settings alone."""
+    model = variant.model
+    if isinstance(model, schema.CNNSettings):
+        return not layer_schema.unsuitable(model.layers, variant.images.channels, variant.input.size)
+    return bool(model.hidden)
+
+
 def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str, schema.Variant], list[Problem]]:
     """The variants with widths in place of `match_parameters`, and what is wrong with these."""
     matched, problems = dict(variants), []
-    with_width = {name: variant for name, variant in variants.items() if variant.model.hidden}
+    with_width = {name: variant for name, variant in variants.items() if _has_width(variant)}
     for name, variant in variants.items():
         model = variant.model
         if not isinstance(model, schema.MLPSettings) or model.match_parameters is None or model.hidden:

@@ -6,19 +6,23 @@ A description is what an error message says is allowed.
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
+
+from lenetlab.settings import layer_schema
+from lenetlab.settings.layer_schema import MAX_DROPOUT as MAX_DROPOUT
+from lenetlab.settings.layer_schema import MAX_SIDE as MAX_SIDE
+from lenetlab.settings.layer_schema import MAX_WIDTH as MAX_WIDTH
+from lenetlab.settings.layer_schema import Activation as Activation
+from lenetlab.settings.layer_schema import DropoutRate as DropoutRate
+from lenetlab.settings.layer_schema import StrictModel as StrictModel
+from lenetlab.settings.layer_schema import Width as Width
 
 MAX_CLASSES = 1000
 CODES = 10  # LeCun et al. 1998, figure 3: a code for each digit
-MAX_SIDE = 512  # pixels
 SMALLEST_LENET5 = 16  # pixels per side, of which one is left after two convolutions and poolings
-MAX_WIDTH = 10_000  # units or maps of a layer
 MAX_SEEDS = 1000  # of a variant
 PARTIAL_KERNELS = 60  # 5×5 kernels of C3 with partial connections: LeCun et al. 1998, table I
-# Dropout is drawn with 16 bits. Up to this rate, the share of units that are kept is within 0.1 % of 1 - rate, by which
-# their outputs are divided.
-MAX_DROPOUT = 0.99
 NAME_PATTERN = r"^[a-z0-9]+([-_][a-z0-9]+)*$"  # no dot: DVC would read it as a path into the file
 
 # YAML has lists only, hence `strict=False` for tuples.
@@ -42,12 +46,7 @@ Seeds = Annotated[
     ),
     BeforeValidator(_numbered),
 ]
-Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-DropoutRate = Annotated[float, Field(ge=0, le=MAX_DROPOUT)]
-Activation = Annotated[
-    Literal["relu", "tanh", "sigmoid", "scaled-tanh"], Field(description="relu, tanh, sigmoid or scaled-tanh")
-]
 
 # The settings of `training`, which a variant may override.
 Images = Annotated[int, Field(ge=0, description="a whole number from 0 (0: all training images)")]
@@ -58,12 +57,6 @@ LearningRate = Annotated[float, Field(gt=0, le=100, description="a number more t
 Momentum = Annotated[Probability, Field(description="a number from 0 to below 1 (adamw's first beta)")]
 Schedule = Annotated[Literal["constant", "cosine", "one-cycle"], Field(description="constant, cosine or one-cycle")]
 WeightAveraging = Annotated[Probability, Field(description="a number from 0 to below 1 (decay per step)")]
-
-
-class StrictModel(BaseModel):
-    """A block of a file: no unknown keys, no conversion between types, no infinite number; read-only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ImageKind(StrictModel):
@@ -146,6 +139,31 @@ class MLPSettings(StrictModel):
         return self.model_copy(update={"hidden": (units,), "match_parameters": None})
 
 
+class CNNSettings(StrictModel):
+    """A list of layers; a linear layer to the classes follows. Maps are flattened before the first linear layer."""
+
+    name: Literal["cnn"]
+    layers: tuple[layer_schema.Layer, ...] = Field(
+        strict=False,
+        min_length=1,
+        max_length=layer_schema.MAX_LAYERS,
+        description=f"a list of up to {layer_schema.MAX_LAYERS} blocks: {layer_schema.MAIN_KEYS} in each",
+    )
+
+    def parameters(self, size: int, batch_norm: bool, images: ImageKind) -> int:  # noqa: ARG002  it is in the list
+        """Number of trainable parameters for images of size × size."""
+        return layer_schema.count_parameters(self.layers, images.channels, size, images.classes)
+
+    def scaled(self, factor: float) -> Self:
+        """A network with `factor` times as many maps and units in each layer, rounded, at least one."""
+        widths = (
+            {key: max(1, round(factor * value)) for key, value in layer if key in ("conv", "linear")}
+            for layer in self.layers
+        )
+        layers = tuple(layer.model_copy(update=width) for layer, width in zip(self.layers, widths, strict=True))
+        return self.model_copy(update={"layers": layers})
+
+
 class Regularization(StrictModel):
     batch_norm: bool = Field(description="true or false (before the activation)")
     dropout: DropoutRate | Annotated[tuple[DropoutRate, ...], Field(strict=False, max_length=10)] = Field(
@@ -187,7 +205,9 @@ class TrainingOverride(StrictModel):
 
 class Variant(StrictModel):
     input: InputSettings
-    model: LeNet5Settings | MLPSettings = Field(discriminator="name", description="a block whose name is lenet5 or mlp")
+    model: LeNet5Settings | MLPSettings | CNNSettings = Field(
+        discriminator="name", description="a block whose name is lenet5, mlp or cnn"
+    )
     regularization: Regularization
     training: TrainingOverride = TrainingOverride()
     seeds: Seeds | None = None  # None: those of the study
@@ -200,6 +220,8 @@ class Variant(StrictModel):
 
     def scaled(self, factor: float) -> Self:
         """A variant with `factor` times as many maps and units in each layer, rounded, at least one."""
+        if isinstance(self.model, CNNSettings):
+            return self.model_copy(update={"model": self.model.scaled(factor)})
         sizes = {key: getattr(self.model, key) for key in ("channels", "hidden") if hasattr(self.model, key)}
         scaled = {key: tuple(max(1, round(factor * size)) for size in values) for key, values in sizes.items()}
         return self.model_copy(update={"model": self.model.model_copy(update=scaled)})

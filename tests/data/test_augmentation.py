@@ -8,18 +8,21 @@ import torch
 from scipy import fft, ndimage
 
 from lenetlab.data import augmentation
+from lenetlab.settings import schema
+
+AFFINE, ELASTIC = schema.AUGMENTATIONS["affine"], schema.AUGMENTATIONS["elastic"]
 
 
 def affine_parameters(monkeypatch: pytest.MonkeyPatch, draws: list[float], size: int) -> torch.Tensor:
     """What `draw` makes of these random numbers in [-1, 1]: angle, shear, right, down, zoom."""
     monkeypatch.setattr(torch, "rand", lambda *_, **__: (torch.tensor(draws).view(5, 1) + 1) / 2)
-    return augmentation.draw(1, size, elastic=False, strength=1.0, generator=torch.Generator())
+    return augmentation.draw(1, size, AFFINE, strength=1.0, generator=torch.Generator())
 
 
 def random_parameters(
     count: int, elastic: bool = False, strength: float = 1.0, seed: int = 0, size: int = 28
 ) -> torch.Tensor:
-    return augmentation.draw(count, size, elastic, strength, torch.Generator().manual_seed(seed))
+    return augmentation.draw(count, size, ELASTIC if elastic else AFFINE, strength, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("size", [28, 32])
@@ -39,9 +42,9 @@ def test_affine_changes_are_those_of_torchvision(monkeypatch, draws, size):
     angle, _, right, down, zoom = draws
     expected = reference.affine(
         image,
-        angle=angle * augmentation.ROTATION,
-        translate=[right * augmentation.TRANSLATION, down * augmentation.TRANSLATION],
-        scale=1 + zoom * augmentation.SCALE,
+        angle=angle * AFFINE.rotation,
+        translate=[right * AFFINE.translation, down * AFFINE.translation],
+        scale=1 + zoom * AFFINE.scale,
         shear=[0.0, 0.0],
         interpolation=InterpolationMode.BILINEAR,
     )
@@ -51,15 +54,15 @@ def test_affine_changes_are_those_of_torchvision(monkeypatch, draws, size):
 
 def test_shear_keeps_the_area(monkeypatch):
     matrix = affine_parameters(monkeypatch, [0.0, 1.0, 0.0, 0.0, 0.0], 28).view(2, 3)[:, :2]
-    assert matrix[0, 1].item() == pytest.approx(math.tan(math.radians(augmentation.SHEAR)), rel=1e-6)
+    assert matrix[0, 1].item() == pytest.approx(math.tan(math.radians(AFFINE.shear)), rel=1e-6)
     assert torch.linalg.det(matrix).item() == pytest.approx(1.0, rel=1e-6)
 
 
 def test_random_affine_changes_use_the_whole_range_and_no_more():
     matrices = random_parameters(20_000).view(-1, 2, 3)
     area = 1 / torch.linalg.det(matrices[:, :, :2])
-    assert (1 - augmentation.SCALE) ** 2 <= area.min() < 0.83
-    assert 1.18 < area.max() <= (1 + augmentation.SCALE) ** 2 + 1e-5
+    assert (1 - AFFINE.scale) ** 2 <= area.min() < 0.83
+    assert 1.18 < area.max() <= (1 + AFFINE.scale) ** 2 + 1e-5
     assert matrices[:, :, 2].mean().abs() < 0.01
 
 
@@ -92,7 +95,7 @@ def test_elastic_displacements_have_the_size_of_simard_2003():
     amplitudes = parameters.view(-1, 2, augmentation.FREQUENCIES, augmentation.FREQUENCIES)
     basis = augmentation.smoothed_cosines(size)
     pixels = (basis @ amplitudes @ basis.T)[:, :, 12:20, 12:20] * size / 2  # away from the mirrored edges
-    expected = augmentation.ELASTICITY / math.sqrt(3) / (2 * augmentation.SMOOTHNESS * math.sqrt(math.pi))
+    expected = ELASTIC.elasticity / math.sqrt(3) / (2 * augmentation.SMOOTHNESS * math.sqrt(math.pi))
     assert pixels.std().item() == pytest.approx(expected, rel=0.1)
     assert pixels.mean().abs() < 0.1
 
@@ -111,3 +114,43 @@ def test_strength_multiplies_all_changes():
     assert (weak[2] / strong[2]).item() == pytest.approx(0.5, rel=0.05)  # translation
     elastic = slice(augmentation.AFFINE_PARAMETERS, None)
     torch.testing.assert_close(weak[elastic] * 2, strong[elastic])
+
+
+def pixels_of_images(channels: int = 1) -> torch.Tensor:
+    return torch.rand(200, channels, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("flip", "dimensions"), [("horizontal", [3]), ("vertical", [2])])
+def test_half_of_the_images_are_flipped(flip, dimensions):
+    images = pixels_of_images(channels=3)
+    ranges = schema.AugmentationRanges(flip=flip)
+    parameters = augmentation.draw(200, 16, ranges, 1.0, torch.Generator().manual_seed(0))
+    changed = augmentation.apply(images, parameters, torch.zeros(3, 1, 1))
+    flipped = (changed - images.flip(dimensions)).abs().amax((1, 2, 3)) < 1e-4
+    same = (changed - images).abs().amax((1, 2, 3)) < 1e-4
+    assert (flipped ^ same).all()
+    assert 70 < flipped.sum() < 130
+
+
+def test_flips_in_both_directions_are_independent():
+    ranges = schema.AugmentationRanges(flip="both")
+    matrices = augmentation.draw(400, 16, ranges, 1.0, torch.Generator().manual_seed(0)).view(-1, 2, 3)
+    kinds = (matrices[:, 0, 0] < 0) * 2 + (matrices[:, 1, 1] < 0)
+    assert (torch.bincount(kinds, minlength=4) > 60).all()
+
+
+def test_crops_are_those_of_the_image_with_a_border_of_black():
+    images, black = pixels_of_images(), torch.full((1, 1, 1), -0.5)
+    parameters = augmentation.draw(200, 16, schema.AugmentationRanges(crop=2), 1.0, torch.Generator().manual_seed(0))
+    changed = augmentation.apply(images, parameters, black)
+    bordered = torch.nn.functional.pad(images, (2, 2, 2, 2), value=-0.5)
+    crops = torch.stack([bordered[:, :, y : y + 16, x : x + 16] for y in range(5) for x in range(5)])
+    distances = (changed - crops).abs().amax((2, 3, 4))  # (25, 200)
+    assert (distances.min(0).values < 1e-4).all()
+    assert len(distances.argmin(0).unique()) == 25
+
+
+def test_pixels_from_outside_a_colour_image_have_the_value_of_black_of_their_channel():
+    black = torch.tensor([-0.1, -0.2, -0.3]).view(3, 1, 1)
+    images = black.expand(50, 3, 16, 16)
+    torch.testing.assert_close(augmentation.apply(images, random_parameters(50, size=16), black), images.contiguous())

@@ -43,6 +43,9 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
     assert load(tmp_path, ("learning_rate: 0.01", "learning_rate: 1")).training.learning_rate == 1.0
 
 
+AUGMENTATION = "variants.lenet5.regularization.augmentation"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key", "value", "allowed"),
     [
@@ -140,6 +143,22 @@ def test_an_exponent_without_a_decimal_point_is_a_number(tmp_path):
         ),
         ("dropout: 0.5,", "dropout: [0, 2],", "variants.lenet5-regularized.regularization.dropout[1]", "2", "to 0.99"),
         ("size: 32", "size: 0", "variants.lenet5.input.size", "0", "from 1 to 512"),
+        ("augmentation: none", "augmentation: flip", AUGMENTATION, "'flip'", "a block with the keys rotation, "),
+        (
+            "augmentation: none",
+            "augmentation: {crop: 0.5}",
+            f"{AUGMENTATION}.crop",
+            "0.5",
+            "a whole number from 0 to 512",
+        ),
+        ("augmentation: none", "augmentation: {mirror: 1}", f"{AUGMENTATION}.mirror", "unknown key", "rotation, "),
+        (
+            "augmentation: none",
+            "augmentation: {scale: 0.5}, augmentation_strength: 2",
+            "variants.lenet5.regularization",
+            "scale 0.5 × augmentation_strength 2",
+            "a product below 1",
+        ),
         ("  lenet5:\n", "  Le.Net5:\n", "variants", "'Le.Net5'", "lower-case"),
         ("epochs: 10", "epochs: 10\n  epoch: 5", "training.epoch", "unknown key", "images, epochs, batch_size"),
         ("rounds: 5", "rounds: 1", "cost.rounds", "1", "from 2 to 100"),
@@ -359,3 +378,12 @@ def test_the_default_study_compares_accuracy_loss_and_gap_of_the_regularised_net
     study = params.load(PROJECT_PARAMS)
     measures = [pair.measure for pair in study.comparisons["headline"] if pair.candidate == "lenet5-regularized"]
     assert measures == ["test_accuracy", "test_loss", "gap"]
+
+
+def test_a_block_of_ranges_says_what_a_name_of_augmentation_stands_for(tmp_path):
+    text = "{rotation: 10, translation: 2, scale: 0.1, shear: 5.0, flip: none}"
+    path = write_params(tmp_path, ("augmentation: none", f"augmentation: {text}"))
+    rules = params.load(path).variants["lenet5"].regularization
+    assert rules.ranges == schema.AUGMENTATIONS["affine"]
+    assert rules.model_dump()["augmentation"] == {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 5.0}
+    assert schema.Regularization.model_validate(rules.model_dump()) == rules

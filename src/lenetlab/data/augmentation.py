@@ -1,4 +1,7 @@
-"""Random affine and elastic changes of training images, for whole batches; elastic as in Simard et al. 2003."""
+"""Random affine and elastic changes, flips and crops of training images, for whole batches.
+
+Elastic changes are those of Simard et al. 2003.
+"""
 
 import math
 from functools import cache
@@ -6,36 +9,43 @@ from functools import cache
 import torch
 from torch.nn import functional
 
-# Ranges are plus and minus these values.
-ROTATION = 10.0  # degrees
-TRANSLATION = 2.0  # pixels
-SCALE = 0.1  # of the size
-SHEAR = 5.0  # degrees
-ELASTICITY = 34.0  # alpha in the paper: displacements are smoothed noise from -1 to 1, multiplied by this
+from lenetlab.settings import schema
+
 SMOOTHNESS = 4.0  # sigma in the paper: of the Gaussian filter, in pixels
 
 AFFINE_PARAMETERS = 6
 FREQUENCIES = 8  # along each side; the Gaussian filter leaves less than 1 % of the amplitude of higher ones
 
 
-def draw(count: int, size: int, elastic: bool, strength: float, generator: torch.Generator) -> torch.Tensor:
+def draw(
+    count: int, size: int, ranges: schema.AugmentationRanges, strength: float, generator: torch.Generator
+) -> torch.Tensor:
     """Random parameters (count, D) for `apply`, one row per image of `size` × `size` pixels, on the CPU.
 
     The first six numbers are a matrix (2, 3) from output to input coordinates in [-1, 1], as `affine_grid` expects it.
-    With `elastic` there follow the amplitudes of cosines for the displacements along x and y, in the same coordinates.
-    `strength` multiplies all ranges.
+    With an elasticity there follow the amplitudes of cosines for the displacements along x and y, in the same
+    coordinates: smoothed noise from -1 to 1 times the elasticity. `strength` multiplies all ranges but flip and crop.
     """
     angle, shear, right, down, zoom = torch.rand(5, count, generator=generator).mul_(2).sub_(1) * strength
-    angle, shear = angle * math.radians(ROTATION), torch.tan(shear * math.radians(SHEAR))
-    scale = 1 / (1 + SCALE * zoom)
-    right, down = (shift * (2 * TRANSLATION / size) for shift in (right, down))
+    angle, shear = angle * math.radians(ranges.rotation), torch.tan(shear * math.radians(ranges.shear))
+    scale = 1 / (1 + ranges.scale * zoom)
+    right, down = (shift * (2 * ranges.translation / size) for shift in (right, down))
+    if ranges.crop:  # a crop of the size of the image from the image with a border is a move by whole pixels
+        crops = torch.randint(-ranges.crop, ranges.crop + 1, (2, count), generator=generator)
+        right, down = right + crops[0] * (2 / size), down + crops[1] * (2 / size)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     linear = torch.stack([cosine, sine + shear * cosine, -sine, cosine - shear * sine], dim=1).view(count, 2, 2)
     shift = -linear @ torch.stack([right, down], dim=1).unsqueeze(2)  # the image is moved after the rotation
-    matrices = torch.cat([linear, shift], dim=2).flatten(1)
-    if not elastic:
+    matrices = torch.cat([linear, shift], dim=2)
+    for row, name in enumerate(("horizontal", "vertical")):
+        if ranges.flip in (name, "both"):
+            matrices[:, row] *= torch.randint(0, 2, (count, 1), generator=generator) * 2 - 1
+    matrices = matrices.flatten(1)
+    if not ranges.elasticity:
         return matrices
-    deviation = strength * ELASTICITY / math.sqrt(3)  # 1 / sqrt(3) is that of noise from -1 to 1; its sums are normal
+    deviation = (
+        strength * ranges.elasticity / math.sqrt(3)
+    )  # 1 / sqrt(3) is that of noise from -1 to 1; its sums are normal
     amplitudes = torch.randn(count, 2 * FREQUENCIES**2, generator=generator).mul_(deviation * 2 / size)
     return torch.cat([matrices, amplitudes], dim=1)
 

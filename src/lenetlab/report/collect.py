@@ -390,7 +390,11 @@ def _settle_seconds(
 def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Settings by block and key, joined with a dot; values as params.yaml has them."""
     return {
-        f"{block}.{key}": ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
-        for block, values in settings.items()
-        for key, value in values.items()
+        f"{block}.{key}": _setting_text(value) for block, values in settings.items() for key, value in values.items()
     }
+
+
+def _setting_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {setting}" for key, setting in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower()

@@ -6,7 +6,7 @@ A description is what an error message says is allowed.
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_serializer, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from lenetlab.settings import layer_schema
@@ -164,6 +164,43 @@ class CNNSettings(StrictModel):
         return self.model_copy(update={"layers": layers})
 
 
+class AugmentationRanges(StrictModel):
+    """Random changes of training images: each is drawn from minus to plus its range. What is missing is not changed.
+
+    Elastic distortions are those of Simard et al. 2003, with sigma 4 pixels.
+    """
+
+    rotation: float = Field(default=0.0, ge=0, le=180, description="a number from 0 to 180 (degrees)")
+    translation: float = Field(default=0.0, ge=0, le=MAX_SIDE, description=f"a number from 0 to {MAX_SIDE} (pixels)")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="a number from 0 to below 1 (part of the size)")
+    shear: float = Field(default=0.0, ge=0, le=20, description="a number from 0 to 20 (degrees)")
+    elasticity: float = Field(
+        default=0.0, ge=0, le=1000, description="a number from 0 to 1000 (alpha of elastic distortions, in pixels)"
+    )
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
+        default="none", description="none, horizontal, vertical or both (of half of the images)"
+    )
+    crop: int = Field(
+        default=0, ge=0, le=MAX_SIDE, description=f"a whole number from 0 to {MAX_SIDE} (pixels of border to crop from)"
+    )
+
+    @model_serializer
+    def _changed(self) -> dict[str, Any]:
+        """Without what is not changed, so that it makes no difference whether a range of 0 is written down."""
+        return {key: value for key, value in self if value != type(self).model_fields[key].default}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key} {value}" for key, value in self._changed().items()) or "none"
+
+
+AFFINE = AugmentationRanges(rotation=10.0, translation=2.0, scale=0.1, shear=5.0)
+AUGMENTATIONS = {  # by name
+    "none": AugmentationRanges(),
+    "affine": AFFINE,
+    "elastic": AFFINE.model_copy(update={"elasticity": 34.0}),  # alpha of Simard et al. 2003
+}
+
+
 class Regularization(StrictModel):
     batch_norm: bool = Field(description="true or false (before the activation)")
     dropout: DropoutRate | Annotated[tuple[DropoutRate, ...], Field(strict=False, max_length=10)] = Field(
@@ -171,12 +208,29 @@ class Regularization(StrictModel):
     )
     weight_decay: float = Field(ge=0, le=1, description="a number from 0 to 1")
     label_smoothing: Probability = Field(description="a number from 0 to below 1")
-    augmentation: Literal["none", "affine", "elastic"] = Field(
-        description="none, affine or elastic (affine and elastic distortions)"
+    augmentation: Literal["none", "affine", "elastic"] | AugmentationRanges = Field(
+        description=(
+            "none, affine, elastic (affine and elastic distortions), or a block with the keys"
+            f" {', '.join(AugmentationRanges.model_fields)}"
+        )
     )
     augmentation_strength: float = Field(
         default=1.0, gt=0, le=4, description="a number more than 0, at most 4 (factor on the ranges of augmentation)"
     )
+
+    @property
+    def ranges(self) -> AugmentationRanges:
+        """The ranges of augmentation, before the factor `augmentation_strength`."""
+        return AUGMENTATIONS[self.augmentation] if isinstance(self.augmentation, str) else self.augmentation
+
+    @model_validator(mode="after")
+    def _images_keep_a_size(self) -> Self:
+        if self.ranges.scale * self.augmentation_strength >= 1:
+            raise ValueError(
+                f"augmentation: scale {self.ranges.scale} × augmentation_strength {self.augmentation_strength} is not"
+                " allowed; allowed: a product below 1"
+            )
+        return self
 
 
 class Training(StrictModel):

@@ -54,7 +54,8 @@ def _follow(schema: JsonSchema, location: Place) -> tuple[Place, list[JsonSchema
         node = nodes[-1]
         if "anyOf" in node or "oneOf" in node:
             reference = node.get("discriminator", {}).get("mapping", {}).get(step)
-            branch = _resolve(schema, {"$ref": reference}) if reference else {}
+            blocks = {option.get("$ref", "").rpartition("/")[2]: option for option in node.get("anyOf", [])}
+            branch = _resolve(schema, {"$ref": reference} if reference else blocks.get(step, {}))
             nodes[-1] = {"description": node.get("description")} | branch
             continue
         if isinstance(step, int):

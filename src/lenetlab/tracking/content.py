@@ -200,4 +200,6 @@ def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(setting)}" for key, setting in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -33,10 +33,10 @@ def draw(
     masks: dict[str, list[torch.Tensor]] = {name: [] for name in state.network.dropout_layers()}
     for seed in state.seeds:
         orders.append(torch.randperm(images, generator=generator(seed, epoch, "order")))
-        if rules.augmentation != "none":
-            elastic, source = rules.augmentation == "elastic", generator(seed, epoch, "augmentation")
+        if rules.ranges != schema.AugmentationRanges():
+            source = generator(seed, epoch, "augmentation")
             augmentations.append(
-                augmentation.draw(images, variant.input.size, elastic, rules.augmentation_strength, source)
+                augmentation.draw(images, variant.input.size, rules.ranges, rules.augmentation_strength, source)
             )
         source = generator(seed, epoch, "dropout")
         for name, (width, rate) in state.network.dropout_layers().items():

@@ -58,7 +58,7 @@ def tuned_variant(settings: dict[str, Any]) -> tuple[schema.Variant, schema.Trai
     rules = {key: value for key, value in settings.items() if key in schema.Regularization.model_fields}
     recipe = {key: value for key, value in settings.items() if key in schema.Training.model_fields}
     regularized = plain.model_copy(update={"regularization": plain.regularization.model_copy(update=rules)})
-    return regularized, study.training.model_copy(update=recipe)
+    return regularized, schema.Training.model_validate(study.training.model_dump() | recipe)
 
 
 def train(settings: dict[str, Any], digits: dataset.Digits, validation: dataset.Digits) -> Iterator[dict[str, Any]]:

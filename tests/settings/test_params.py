@@ -143,6 +143,25 @@ AUGMENTATION = "variants.lenet5.regularization.augmentation"
         ),
         ("dropout: 0.5,", "dropout: [0, 2],", "variants.lenet5-regularized.regularization.dropout[1]", "2", "to 0.99"),
         ("size: 32", "size: 0", "variants.lenet5.input.size", "0", "from 1 to 512"),
+        ("optimizer: sgd", "optimizer: lion", "training.optimizer", "'lion'", "sgd, adam, adamw, rmsprop, adagrad"),
+        ("optimizer: sgd", "optimizer: {name: lion}", "training.optimizer.name", "'lion'", "sgd, adam, adamw"),
+        ("optimizer: sgd", "optimizer: {name: sgd, eps: 1e-3}", "training.optimizer", "eps", "dampening, nesterov"),
+        (
+            "optimizer: sgd",
+            "optimizer: {name: sgd, momentum: 1}",
+            "training.optimizer.momentum",
+            "unknown",
+            "name, damp",
+        ),
+        (
+            "optimizer: sgd",
+            "optimizer: {name: sgd, nesterov: true, dampening: 0.1}",
+            "training.optimizer.nesterov",
+            "true",
+            "a dampening of 0",
+        ),
+        ("schedule: constant", "schedule: {name: step, gamma: 2}", "training.schedule.gamma", "2", "at most 1"),
+        ("schedule: constant", "schedule: {name: step, power: 2}", "training.schedule", "power", "step_size, gamma"),
         ("augmentation: none", "augmentation: flip", AUGMENTATION, "'flip'", "a block with the keys rotation, "),
         (
             "augmentation: none",
@@ -260,7 +279,7 @@ def test_a_file_that_is_not_a_mapping_is_rejected(tmp_path, content):
 def test_a_variant_overrides_only_the_settings_that_it_names(tmp_path):
     study = load(tmp_path, ("training: {learning_rate: 0.001}", "training: {epochs: 3, schedule: cosine}"))
     assert study.training_of("lenet5-1998").epochs == 3
-    assert study.training_of("lenet5-1998").schedule == "cosine"
+    assert study.training_of("lenet5-1998").schedule.name == "cosine"
     assert study.training_of("lenet5-1998").learning_rate == study.training.learning_rate
     assert study.training_of("mlp") == study.training
 

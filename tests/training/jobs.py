@@ -32,6 +32,10 @@ UNSTABLE_TRAINING: dict[str, object] = {"epochs": 4, "batch_size": 8, "learning_
 load_prepared = cache(dataset.load)
 
 
+def changed_training(**settings: object) -> schema.Training:
+    return schema.Training.model_validate(TRAINING.model_dump() | settings)
+
+
 def changed_variant(name: str, **settings: object) -> schema.Variant:
     """A variant of the catalogue with some keys of its blocks `input`, `model` and `regularization` changed."""
     variant = CATALOGUE[name]
@@ -54,7 +58,7 @@ def make_job(name: str = "lenet5-regularized", seed: int = 3, **settings: object
     training = {key: settings.pop(key) for key in settings.keys() & schema.Training.model_fields.keys()}
     return run_files.TrainingJob(
         changed_variant(name, **settings),
-        TRAINING.model_copy(update=training),
+        changed_training(**training),
         seed,
         record={"variant": name, "seed": seed},
         origin={},
@@ -63,7 +67,7 @@ def make_job(name: str = "lenet5-regularized", seed: int = 3, **settings: object
 
 def make_study(seeds: tuple[int, ...], **training: object) -> study_schema.Study:
     """A study on the CPU with all variants of the catalogue and these seeds."""
-    settings = TRAINING.model_copy(update={"epochs": 2, "batch_size": 32, "images": 200, **training})
+    settings = changed_training(**{"epochs": 2, "batch_size": 32, "images": 200, **training})
     changes = {"device": "cpu", "seeds": seeds, "study": ("lenet5", "mlp"), "comparisons": {}, "training": settings}
     return PARAMS.model_copy(update=changes)
 

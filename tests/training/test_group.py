@@ -16,7 +16,7 @@ from benchmarks import rounding
 from lenetlab.data import dataset
 from lenetlab.networks import build, custom_layers
 from lenetlab.training import autograd_functions, group, loop, run_files
-from tests.training.jobs import CATALOGUE, CPU, TRAINING, changed_variant, cnn_variant, load_digits
+from tests.training.jobs import CATALOGUE, CPU, changed_training, changed_variant, cnn_variant, load_digits
 
 # Variants that together have every kind of layer, input size, width, regulariser and augmentation of the catalogue.
 NAMES = (
@@ -187,7 +187,7 @@ def train_with(jobs: list[run_files.TrainingJob], digits: dataset.Digits) -> lis
 def test_no_bit_depends_on_the_other_members_of_the_group(name, prepared):
     """Alone, first or last, with one to five others; a full batch and a small one."""
     variant, more = (VARIANTS | COMBINED)[name], {"optimizer": "adamw", "weight_averaging": 0.9}
-    settings = TRAINING.model_copy(update={"batch_size": 64, **(more if name in COMBINED else {})})
+    settings = changed_training(**{"batch_size": 64, **(more if name in COMBINED else {})})
     jobs = {seed: run_files.TrainingJob(variant, settings, seed, {}, {}) for seed in (1, 2, 3, 4, 5, 7)}
     digits = load_digits(prepared, jobs[7], limit=70)
     alone = train_with([jobs[7]], digits)

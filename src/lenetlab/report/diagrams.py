@@ -141,9 +141,7 @@ def _stages(layers: Sequence[Mapping[str, Any]], size: int, channels: int) -> li
         if kind in CONNECTIONS:
             count, side, *_ = *map(int, layer["output"].split("×")), 0
             field = min(layer["field"], stages[-1].side)  # the rest of a larger one lies in the padding
-            stages.append(
-                Stage(layer["name"], count, side, pixel, field, layer["stride"], CONNECTIONS[kind])
-            )
+            stages.append(Stage(layer["name"], count, side, pixel, field, layer["stride"], CONNECTIONS[kind]))
         else:
             stages[-1] = replace(stages[-1], notes=(*stages[-1].notes, NOTES[kind]))
     return stages

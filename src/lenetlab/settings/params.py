@@ -151,6 +151,12 @@ def _contradictions(study: study_schema.Study) -> Iterator[Problem]:
                     " allowed: []"
                 )
                 yield Problem(("sensitivity", "width"), text)
+        training = study.training_of(name)
+        optimizer = training.optimizer
+        if optimizer.nesterov and (optimizer.dampening or not training.momentum):
+            text = "true is not allowed; allowed: with a momentum more than 0 and a dampening of 0, as in torch"
+            owner = ("variants", name, "training") if variant.training.optimizer else ("training",)
+            yield Problem((*owner, "optimizer", "nesterov"), text)
         yield from _rules_that_the_layers_say(name, variant)
         rates = variant.regularization.dropout
         layers = 1 if isinstance(model, schema.CNNSettings) else len(model.hidden) or 1

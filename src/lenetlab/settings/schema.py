@@ -6,7 +6,7 @@ A description is what an error message says is allowed.
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from lenetlab.settings import layer_schema
@@ -17,6 +17,11 @@ from lenetlab.settings.layer_schema import Activation as Activation
 from lenetlab.settings.layer_schema import DropoutRate as DropoutRate
 from lenetlab.settings.layer_schema import StrictModel as StrictModel
 from lenetlab.settings.layer_schema import Width as Width
+from lenetlab.settings.training_schema import AUGMENTATIONS as AUGMENTATIONS
+from lenetlab.settings.training_schema import AugmentationRanges as AugmentationRanges
+from lenetlab.settings.training_schema import OptimizerSettings as OptimizerSettings
+from lenetlab.settings.training_schema import Probability as Probability
+from lenetlab.settings.training_schema import ScheduleSettings as ScheduleSettings
 
 MAX_CLASSES = 1000
 CODES = 10  # LeCun et al. 1998, figure 3: a code for each digit
@@ -46,16 +51,28 @@ Seeds = Annotated[
     ),
     BeforeValidator(_numbered),
 ]
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
 # The settings of `training`, which a variant may override.
 Images = Annotated[int, Field(ge=0, description="a whole number from 0 (0: all training images)")]
 Epochs = Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 1000")]
 BatchSize = Annotated[int, Field(ge=1, le=60_000, description="a whole number from 1 to 60000")]
-Optimizer = Annotated[Literal["sgd", "adamw"], Field(description="sgd or adamw")]
+Optimizer = Annotated[
+    OptimizerSettings,
+    Field(description="sgd, adam, adamw, rmsprop, adagrad, or a block with such a name and arguments"),
+]
 LearningRate = Annotated[float, Field(gt=0, le=100, description="a number more than 0, at most 100")]
-Momentum = Annotated[Probability, Field(description="a number from 0 to below 1 (adamw's first beta)")]
-Schedule = Annotated[Literal["constant", "cosine", "one-cycle"], Field(description="constant, cosine or one-cycle")]
+Momentum = Annotated[
+    Probability, Field(description="a number from 0 to below 1 (the first beta of adam and adamw; not for adagrad)")
+]
+Schedule = Annotated[
+    ScheduleSettings,
+    Field(
+        description=(
+            "constant, cosine, one-cycle, step, multi-step, exponential, polynomial, or a block with such a name and"
+            " arguments"
+        )
+    ),
+]
 WeightAveraging = Annotated[Probability, Field(description="a number from 0 to below 1 (decay per step)")]
 
 
@@ -162,43 +179,6 @@ class CNNSettings(StrictModel):
         )
         layers = tuple(layer.model_copy(update=width) for layer, width in zip(self.layers, widths, strict=True))
         return self.model_copy(update={"layers": layers})
-
-
-class AugmentationRanges(StrictModel):
-    """Random changes of training images: each is drawn from minus to plus its range. What is missing is not changed.
-
-    Elastic distortions are those of Simard et al. 2003, with sigma 4 pixels.
-    """
-
-    rotation: float = Field(default=0.0, ge=0, le=180, description="a number from 0 to 180 (degrees)")
-    translation: float = Field(default=0.0, ge=0, le=MAX_SIDE, description=f"a number from 0 to {MAX_SIDE} (pixels)")
-    scale: float = Field(default=0.0, ge=0, lt=1, description="a number from 0 to below 1 (part of the size)")
-    shear: float = Field(default=0.0, ge=0, le=20, description="a number from 0 to 20 (degrees)")
-    elasticity: float = Field(
-        default=0.0, ge=0, le=1000, description="a number from 0 to 1000 (alpha of elastic distortions, in pixels)"
-    )
-    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
-        default="none", description="none, horizontal, vertical or both (of half of the images)"
-    )
-    crop: int = Field(
-        default=0, ge=0, le=MAX_SIDE, description=f"a whole number from 0 to {MAX_SIDE} (pixels of border to crop from)"
-    )
-
-    @model_serializer
-    def _changed(self) -> dict[str, Any]:
-        """Without what is not changed, so that it makes no difference whether a range of 0 is written down."""
-        return {key: value for key, value in self if value != type(self).model_fields[key].default}
-
-    def __str__(self) -> str:
-        return ", ".join(f"{key} {value}" for key, value in self._changed().items()) or "none"
-
-
-AFFINE = AugmentationRanges(rotation=10.0, translation=2.0, scale=0.1, shear=5.0)
-AUGMENTATIONS = {  # by name
-    "none": AugmentationRanges(),
-    "affine": AFFINE,
-    "elastic": AFFINE.model_copy(update={"elasticity": 34.0}),  # alpha of Simard et al. 2003
-}
 
 
 class Regularization(StrictModel):

@@ -214,7 +214,8 @@ class Study(schema.StrictModel):
 
     def training_of(self, variant: str) -> schema.Training:
         """The training settings of a variant: `training`, with what the variant overrides."""
-        return self.training.model_copy(update=self.variants[variant].training.model_dump(exclude_none=True))
+        changes = {key: value for key, value in self.variants[variant].training if value is not None}
+        return self.training.model_copy(update=changes)
 
     def margin_of(self, measure: Measure) -> float:
         """The margin of equivalence of a measure, in its unit."""

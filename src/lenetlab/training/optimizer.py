@@ -1,18 +1,37 @@
-"""SGD and AdamW for the weights of a group of networks, their moving average, and the learning rate of each step.
+"""Optimizers for the weights of a group of networks, their moving average, and the learning rate of each step.
 
 The arithmetic is that of torch.optim. This calls the functions behind its classes, because the first instance of such a
 class imports torch's compiler, which takes 5 seconds.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch.optim.adagrad import adagrad
+from torch.optim.adam import adam
 from torch.optim.adamw import adamw
+from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from lenetlab.settings import schema
 
+UPDATES: dict[str, Callable[..., None]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+}
+BUFFERS = {  # what each of them keeps for every weight, in the order of its parameters
+    "sgd": ("momentum",),
+    "adam": ("first_moment", "second_moment", "largest_second_moment"),
+    "adamw": ("first_moment", "second_moment", "largest_second_moment"),
+    "rmsprop": ("second_moment", "mean_gradient", "momentum"),
+    "adagrad": ("sum_of_squares",),
+}
+OPTIONAL = {"largest_second_moment": "amsgrad", "mean_gradient": "centered"}  # kept only with this argument
 WARM_UP = 0.3  # share of the steps in which the rate of one-cycle rises
 
 
@@ -21,7 +40,8 @@ class Optimizer:
 
     def __init__(self, settings: schema.Training, weight_decay: float, weights: dict[str, torch.Tensor]) -> None:
         self.settings, self.weight_decay, self.weights = settings, weight_decay, weights
-        kinds = ("momentum",) if settings.optimizer == "sgd" else ("first_moment", "second_moment")
+        self.name, self.arguments = settings.optimizer.name, settings.optimizer.arguments
+        kinds = [kind for kind in BUFFERS[self.name] if kind not in OPTIONAL or self.arguments[OPTIONAL[kind]]]
         self.buffers = {
             f"{kind}.{name}": torch.zeros_like(value, requires_grad=False)
             for kind in kinds
@@ -38,38 +58,18 @@ class Optimizer:
     def step(self, gradients: Sequence[torch.Tensor], learning_rate: float, steps_before: int) -> None:
         """Update the weights. `gradients` are in the order of the weights; `steps_before` counts earlier steps."""
         weights = [value.detach() for value in self.weights.values()]
-        if self.settings.optimizer == "sgd":
-            sgd(
-                weights,
-                list(gradients),
-                [*self._buffers("momentum")],
-                foreach=False,
-                fused=False,
-                weight_decay=self.weight_decay,
-                momentum=self.settings.momentum,
-                lr=learning_rate,
-                dampening=0,
-                nesterov=False,
-                maximize=False,
-            )
-        else:
-            adamw(
-                weights,
-                list(gradients),
-                self._buffers("first_moment"),
-                self._buffers("second_moment"),
-                [],
-                [torch.tensor(float(steps_before)) for _ in weights],
-                foreach=False,
-                fused=False,
-                amsgrad=False,
-                beta1=self.settings.momentum,
-                beta2=0.999,
-                lr=learning_rate,
-                weight_decay=self.weight_decay,
-                eps=1e-8,
-                maximize=False,
-            )
+        steps = [torch.tensor(float(steps_before)) for _ in weights]
+        arguments: dict[str, Any] = {"lr": learning_rate, "weight_decay": self.weight_decay, **self.arguments}
+        arguments |= {"foreach": False, "maximize": False}
+        buffers = [self._buffers(kind) for kind in BUFFERS[self.name]]
+        if self.name == "sgd":
+            arguments |= {"momentum": self.settings.momentum, "fused": False}
+            arguments["dampening"] *= steps_before > 0  # torch: not in the first step
+        elif self.name == "rmsprop":
+            arguments["momentum"] = self.settings.momentum
+        elif self.name in ("adam", "adamw"):
+            arguments |= {"beta1": self.settings.momentum, "fused": False}
+        UPDATES[self.name](weights, list(gradients), *buffers, *([] if self.name == "sgd" else [steps]), **arguments)
         if self.settings.weight_averaging:
             # At the start the decay is smaller, so that the initial weights soon have no influence.
             decay = min(self.settings.weight_averaging, (1 + steps_before) / (10 + steps_before))
@@ -77,21 +77,35 @@ class Optimizer:
                 average.lerp_(value, 1 - decay)
 
     def _buffers(self, kind: str) -> list[torch.Tensor]:
-        return [self.buffers[f"{kind}.{name}"] for name in self.weights]
+        """Those of all weights; none if the optimizer does not need this kind."""
+        return [self.buffers[f"{kind}.{name}"] for name in self.weights if f"{kind}.{name}" in self.buffers]
 
 
 def learning_rate(settings: schema.Training, step: int, steps: int) -> float:
     """The rate of `step`, counted from 0, in a training of `steps` steps.
 
     `one-cycle` (Smith & Topin 2018) rises from 1/25 of the configured rate to that rate and then falls to 1/250000 of
-    it, both along half a cosine, as torch's OneCycleLR does.
+    it, both along half a cosine, as torch's OneCycleLR does. `step`, `multi-step` and `exponential` change the rate
+    after epochs; with `cosine` and `polynomial` it falls to 0 over all steps.
     """
-    if settings.schedule == "cosine":
-        return settings.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-    if settings.schedule == "one-cycle":
-        start, peak, end = settings.learning_rate / 25, settings.learning_rate, settings.learning_rate / 25e4
-        peak_step = WARM_UP * steps - 1
-        if step <= peak_step:
-            return peak + (start - peak) * (1 + math.cos(math.pi * step / peak_step)) / 2
-        return end + (peak - end) * (1 + math.cos(math.pi * (step - peak_step) / (steps - 1 - peak_step))) / 2
-    return settings.learning_rate
+    rate, schedule = settings.learning_rate, settings.schedule
+    arguments, epoch = schedule.arguments, step * settings.epochs // steps  # finished epochs
+    match schedule.name:
+        case "cosine":
+            return rate * (1 + math.cos(math.pi * step / steps)) / 2
+        case "one-cycle":
+            start, peak, end = rate / 25, rate, rate / 25e4
+            peak_step = WARM_UP * steps - 1
+            if step <= peak_step:
+                return peak + (start - peak) * (1 + math.cos(math.pi * step / peak_step)) / 2
+            return end + (peak - end) * (1 + math.cos(math.pi * (step - peak_step) / (steps - 1 - peak_step))) / 2
+        case "step":
+            return float(rate * arguments["gamma"] ** (epoch // arguments["step_size"]))
+        case "multi-step":
+            passed = sum(milestone <= epoch for milestone in arguments["milestones"])
+            return float(rate * arguments["gamma"] ** passed)
+        case "exponential":
+            return float(rate * arguments["gamma"] ** epoch)
+        case "polynomial":
+            return float(rate * (1 - step / steps) ** arguments["power"])
+    return rate

@@ -43,13 +43,18 @@ ANSWERS = [
 Diverged = Mapping[str, Mapping[int, int]]  # by variant and seed: the epoch
 
 
-def make_study(seeds: tuple[int, ...] = SEEDS) -> study_schema.Study:
+def make_study(seeds: tuple[int, ...] = SEEDS, **data: Any) -> study_schema.Study:
+    """`data`: settings of the images, other than those of MNIST."""
     catalogue = params.load(ROOT / "params.yaml")
+    of_images = catalogue.data.model_copy(update=data)
+    kind = {"images": of_images.kind}
     regularized = {"candidate": "lenet5-regularized", "baseline": "lenet5"}
     pairs: list[dict[str, Any]] = [{"candidate": "lenet5", "baseline": "mlp"}, regularized]
     pairs.append({**regularized, "measure": "test_loss"})
     comparisons = tuple(study_schema.DeclaredComparison(**pair) for pair in pairs)
     changes: dict[str, Any] = {
+        "data": of_images,
+        "variants": {name: variant.model_copy(update=kind) for name, variant in catalogue.variants.items()},
         "study": tuple(ACCURACIES),
         "seeds": seeds,
         "comparisons": {"headline": comparisons},
@@ -65,13 +70,17 @@ STUDY = make_study()
 
 
 def write_inputs(
-    folder: Path, seeds: tuple[int, ...] = SEEDS, validation: bool = True, diverged: Diverged | None = None
+    folder: Path,
+    seeds: tuple[int, ...] = SEEDS,
+    validation: bool = True,
+    diverged: Diverged | None = None,
+    study: study_schema.Study = STUDY,
 ) -> inputs.InputPaths:
     """All files that `collect` reads, and a folder that it must ignore."""
     names = "evaluations", "journals", "costs.json", "sensitivity.json"
     paths = inputs.InputPaths(*(folder / name for name in names))
     for name in ACCURACIES:
-        write_evaluation(paths.evaluations / name, seeds, validation, (diverged or {}).get(name, {}))
+        write_evaluation(paths.evaluations / name, seeds, validation, (diverged or {}).get(name, {}), study)
         write_journals(paths.journals / name, seeds)
     (paths.evaluations / "left-over").mkdir()  # of a variant that was removed from the study
     files.write_json(paths.costs, costs())
@@ -79,8 +88,10 @@ def write_inputs(
     return paths
 
 
-def collect_report(paths: inputs.InputPaths, seeds: tuple[int, ...] = SEEDS) -> model.Report:
-    study = make_study(seeds)
+def collect_report(
+    paths: inputs.InputPaths, seeds: tuple[int, ...] = SEEDS, study: study_schema.Study | None = None
+) -> model.Report:
+    study = study or make_study(seeds)
     read = inputs.read_predictions(paths.evaluations, study.study)
     outcomes = comparison.compare(study, read, inputs.read_diverged_seeds(paths.evaluations, study.study))
     return collect.collect(study, paths, outcomes, ANSWERS, ORIGIN)
@@ -97,22 +108,26 @@ def small(report: model.Report, **changes: Any) -> model.Report:
     return replace(report, **{"variants": report.variants[:1], **empty, "pareto_fronts": fronts, **changes})
 
 
-def write_evaluation(folder: Path, seeds: tuple[int, ...], validation: bool, diverged: Mapping[int, int]) -> None:
-    """Wrong answers are too large by one. Every seed misreads image 7, a 7."""
-    name, definition = folder.name, STUDY.variants[folder.name]
+def write_evaluation(
+    folder: Path, seeds: tuple[int, ...], validation: bool, diverged: Mapping[int, int], study: study_schema.Study
+) -> None:
+    """Wrong answers are too large by one. Every seed misreads image 7, of class 7 if there are ten."""
+    name, definition = folder.name, study.variants[folder.name]
+    classes = definition.images.classes
     finished = tuple(seed for seed in seeds if seed not in diverged)
-    labels = np.arange(IMAGES, dtype=np.uint8) % 10
+    labels = np.arange(IMAGES) % classes
     wrong = np.random.default_rng([len(name), *finished]).random((len(finished), IMAGES)) >= ACCURACIES[name]
     wrong[:, 7] = True
     answers = make_predictions(
         labels,
-        (labels + wrong) % 10,
+        (labels + wrong) % classes,
         seeds=np.array(finished, np.int64),
         probability=np.full(wrong.shape, 0.75, np.float32),
     )
     predictions.write(answers, folder / "predictions.npz")
     numbers, pixels = np.arange(IMAGES) + 1000, np.arange(IMAGES, dtype=np.uint8)
-    pixels = pixels[:, None, None] * np.ones((28, 28), np.uint8)
+    shape = (study.data.size, study.data.size, study.data.channels)[: 2 if study.data.channels == 1 else 3]
+    pixels = pixels.reshape(-1, *[1] * len(shape)) * np.ones(shape, np.uint8)
     mistakes.write(mistakes.find(answers, numbers, pixels), folder / "mistakes.npz")
     accuracies = dict(zip(finished, answers.accuracy.tolist(), strict=True))
     write_curves(folder / "curves.csv", accuracies, validation)
@@ -130,7 +145,7 @@ def write_evaluation(folder: Path, seeds: tuple[int, ...], validation: bool, div
         "parameters": definition.parameters,
         "parent_fingerprint": f"f1f1{name}",
         "identity": {
-            **provenance.recipe(STUDY, name),
+            **provenance.recipe(study, name),
             **{"data": "da7a", "code": "c0de", "torch": "2.15.0", "device": "cpu", "numerics": "float32"},
         },
         "fingerprints": {str(seed): f"f1f1{name}{seed}" for seed in seeds},

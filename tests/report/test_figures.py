@@ -28,6 +28,9 @@ RATES = [
 ]
 SETTING = figures.SensitivityPanel("learning_rate", "learning rate", True, 0.93, RATES)
 
+DIGITS, LETTERS = list("0123456789"), list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+COLOUR = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+
 
 def curve_rows(seeds=(0, 1, 2), epochs=4, validation=True):
     """As csv.DictReader yields them."""
@@ -51,12 +54,15 @@ def learning_curves(colour=style.INK, **rows):
 
 FIGURES = {
     "curves": lambda: learning_curves(MARK.colour),
-    "confusion": lambda: figures.confusion(np.diag([90] * 10) + np.eye(10, k=1, dtype=int), MARK.colour),
-    "digits": lambda: figures.digits(np.zeros((2, 28, 28), np.uint8), ["4 read as 7", "9"], ["90 %, 2 of 3", "1 of 3"]),
+    "confusion": lambda: figures.confusion(np.diag([90] * 10) + np.eye(10, k=1, dtype=int), DIGITS, MARK.colour),
+    "images": lambda: figures.image_sheet(np.zeros((2, 28, 28), np.uint8), ["4 read as 7", "9"], ["90 %", "1 of 3"]),
+    "colour": lambda: figures.image_sheet(COLOUR, ["cat & dog read as $x$ <b>", "中"], ["90 %, 2 of 3", "1 of 3"]),
     "calibration": lambda: figures.reliability(PANELS),
     "pareto": lambda: figures.pareto(COSTS, "seconds", [(0.5, 0.97), (3.0, 0.99)]),
     "sensitivity": lambda: figures.sensitivity([SETTING], 0.98, MARK),
-    "samples": lambda: figures.sample_sheet(np.linspace(0, 1, 12 * 16).reshape(12, 4, 4), np.arange(12)),
+    "samples": lambda: figures.sample_sheet(
+        np.linspace(0, 1, 12 * 16).reshape(12, 1, 4, 4), np.arange(12), LETTERS[:12]
+    ),
     "seeds": lambda: figures.seed_accuracies(SEEDS),
     "forest": lambda: figures.forest([COMPARISON]),
 }
@@ -77,7 +83,7 @@ def test_equal_figures_have_equal_svg(name):
     assert style.svg(FIGURES[name](), name) == svg(name)
 
 
-@pytest.mark.parametrize("name", ["curves", "confusion", "digits", "samples"])
+@pytest.mark.parametrize("name", ["curves", "confusion", "images", "samples"])
 def test_equal_figures_have_equal_png(name, tmp_path):
     """These are the figures that stages write for MLflow."""
     for file in ("first.png", "second.png"):
@@ -182,5 +188,64 @@ def test_a_confusion_matrix_shows_every_count():
 
 def test_the_sample_sheet_shows_labels_size_and_range():
     shown = texts(drawing("samples"))
-    assert [text for text in shown if text.isdigit()] == [str(label) for label in range(12)]
+    assert [text for text in shown if len(text) == 1] == LETTERS[:12]
     assert any("4 × 4" in text and "from 0.00 to 1.00" in text for text in shown)
+
+
+def test_the_confusion_matrix_of_letters_has_all_names_and_counts():
+    shown = texts(parse(figures.confusion(np.diag(range(1000, 1026)), LETTERS), "c"))
+    assert [text for text in shown if text in LETTERS] == LETTERS * 2
+    assert {str(count) for count in range(1000, 1026)} <= set(shown)
+
+
+def test_the_confusion_matrix_of_many_classes_has_no_numbers_and_some_names():
+    names = [f"kind {number}" for number in range(200)]
+    shown = texts(parse(figures.confusion(np.diag([77] * 200), names), "c"))
+    assert "77" not in shown
+    assert [text for text in shown if text in names] == names[::4] * 2
+
+
+def test_long_names_are_shortened_and_broken_into_lines():
+    long = "a name that is much too long for a picture"
+    assert "a name that is mu…" in texts(parse(figures.confusion(np.eye(2, dtype=int), [long, "b"]), "c"))
+    shown = texts(parse(figures.image_sheet(COLOUR, [f"{long} read as {long}", long], ["", ""]), "c"))
+    assert {"a name that is much…", "read as a name that…"} <= set(shown)
+
+
+def test_names_are_never_mathematics():
+    assert {"cat & dog", "read as $x$ <b>", "中"} <= set(texts(drawing("colour")))
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(2, 100), (3, 81), (10, 100), (26, 78), (1000, 100)])
+def test_the_sample_sheet_fits_a_page_and_shows_classes_equally_often(classes, shown):
+    images = np.zeros((classes * 60, 1, 28, 28), np.float32)
+    names = [f"n{number}" for number in range(classes)]
+    figure = figures.sample_sheet(images, np.tile(np.arange(classes), 60), names)
+    labels = [text.get_text() for text in figure.axes[0].texts]
+    assert labels == (names * 60)[:shown]
+    assert figure.get_figheight() < 10
+
+
+def test_images_on_black_are_dark_on_white_and_others_are_as_they_are():
+    on_black = np.zeros((1, 8, 8), np.uint8)
+    on_black[0, 2:4, 2:4] = 255
+    for images, map_of_colours in ((on_black, "gray_r"), (255 - on_black, "gray")):
+        (drawn,) = figures.image_sheet(images, ["a"], ["b"]).axes[0].images
+        assert drawn.get_cmap().name == map_of_colours
+
+
+def test_colour_is_drawn_unchanged_and_around_it_nothing():
+    (drawn,) = figures.image_sheet(COLOUR, ["a", "b"], ["", ""]).axes[0].images
+    sheet = drawn.get_array()
+    assert sheet.shape[2] == 4
+    assert np.array_equal(sheet[3:11, :8, :3], COLOUR[0])
+    assert (sheet[..., 3] == 255).sum() == 2 * 8 * 8
+
+
+def test_large_images_are_drawn_with_fewer_pixels():
+    (drawn,) = figures.image_sheet(np.zeros((1, 512, 512, 3), np.uint8), ["a"], [""]).axes[0].images
+    assert drawn.get_array().shape[0] < 256
+
+
+def test_a_name_that_png_cannot_show_becomes_a_number():
+    assert style.drawable(["a|b", "中", "é $x$"]) == ["a|b", "class 1", "é $x$"]

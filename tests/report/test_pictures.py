@@ -18,12 +18,12 @@ def test_each_variant_has_one_colour_in_all_pictures(report, pictures):
 
 
 def test_alternative_texts_state_the_finding(report, pictures):
-    assert "18 of 18 networks misclassify the first, a 7" in pictures["hardest"].alternative
+    assert "18 of 18 networks misclassify the first, which is 7" in pictures["hardest"].alternative
     image = report.disagreements[0].candidate_better[0]
-    end = f"the first is a {image.label}: {image.candidate_correct} of 6, {image.baseline_correct} of 6."
+    end = f"the first is {image.label}: {image.candidate_correct} of 6, {image.baseline_correct} of 6."
     assert pictures["disputed-lenet5-mlp"].alternative.endswith(end)
     label, predicted, count = report.variants[1].commonest_mistake
-    assert f"is a {label} classified as {predicted}, {count} times." in pictures["confusion-mlp"].alternative
+    assert f"is {label} classified as {predicted}, {count} times." in pictures["confusion-mlp"].alternative
     assert "highest at learning rate 0.01, training images all 55,000." in pictures["sensitivity"].alternative
     assert "Pareto front: mlp, lenet5" in pictures["pareto-seconds_per_epoch"].alternative
     for variant in report.variants:

@@ -42,8 +42,11 @@ def test_the_run_of_the_data_set(tmp_path):
     assert run.params == {
         **{"training_images": "55000", "validation_images": "5000", "test_images": "10000"},
         **{"mean": "0.1307", "std": "0.3081", "duplicates_within": "0", "duplicates_across": "0"},
+        **{"size": "28", "channels": "1", "classes": "10"},
     }
-    assert run.tags["mlflow.note.content"].startswith("Images: 55000 training, 5000 validation, 10000 test.")
+    assert run.tags["mlflow.note.content"].startswith(
+        "Images: 55000 training, 5000 validation, 10000 test; 28×28 grey. Classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9."
+    )
     assert {context: folder for context, (folder, _) in run.datasets.items()} == {
         "training": "data/prepared/train",
         "test": "data/prepared/test",
@@ -59,8 +62,27 @@ def test_the_run_of_the_data_set_mentions_extra_test_images(tmp_path):
     (run,) = content.prepare_runs(tmp_path)
     assert (run.params["test_images"], run.params["extra_images"]) == ("10000", "700")
     assert run.tags["mlflow.note.content"].startswith(
-        "Images: 55000 training, 5000 validation, 10000 test, 700 extra test."
+        "Images: 55000 training, 5000 validation, 10000 test, 700 extra test; 28×28 grey."
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["cat & dog", "a|b", "<b>", "中"], r"cat \& dog, a\|b, \<b\>, 中."),
+        ([f"n{number}" for number in range(51)], "51."),
+    ],
+)
+def test_the_run_of_colour_images_names_the_classes(tmp_path, names, shown):
+    make_prepared(tmp_path)
+    path = tmp_path / "data" / "prepared" / "train" / "profile.json"
+    profile = files.read_json(path) | {"size": 64, "channels": 3, "classes": names}
+    profile["splits"]["training"] |= {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.25]}
+    files.write_json(path, profile)
+    (run,) = content.prepare_runs(tmp_path)
+    assert (run.params["mean"], run.params["std"]) == ("0.1, 0.2, 0.3", "0.5, 0.5, 0.25")
+    assert (run.params["size"], run.params["channels"], run.params["classes"]) == ("64", "3", str(len(names)))
+    assert f"; 64×64 colour. Classes: {shown} `samples.png`" in run.tags["mlflow.note.content"]
 
 
 def test_the_run_of_the_comparison(tmp_path):

@@ -4,8 +4,9 @@ The runs of variants and seeds are in `variant_content`. `store` sends these rec
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ PARAMS = (  # every variant has all of them, so that MLflow compares an MLP with
     *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation", "augmentation_strength"),
     *("images", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule", "weight_averaging"),
 )
+
+PROFILE_KEYS = ("digest", "splits", "duplicates", "size", "channels", "classes")
+
+NAMED_CLASSES = 50  # the most that a note names
 
 MAX_NOTE = 7900  # characters; MLflow cuts a tag at 8000
 
@@ -66,7 +71,7 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
     folders = {"training": paths.PREPARED_TRAIN, "test": paths.PREPARED_TEST}
     profiles: dict[str, dict[str, Any]] = {}
     for context, folder in folders.items():
-        profile = read_json_if_exists(outputs / folder / paths.PROFILE, "prepare", "digest", "splits", "duplicates")
+        profile = read_json_if_exists(outputs / folder / paths.PROFILE, "prepare", *PROFILE_KEYS)
         if profile is None:
             return []
         profiles[context] = profile
@@ -75,7 +80,10 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
     written = (outputs / paths.PREPARED_TRAIN / paths.PROFILE).stat().st_mtime
     words = {"extra": "extra test"}
     counts = ", ".join(f"{split['images']} {words.get(name, name)}" for name, split in splits.items())
+    size, channels, classes = (profiles["training"][key] for key in ("size", "channels", "classes"))
+    kind = f"{size}×{size} {'grey' if channels == 1 else 'colour'}"
     params = {
+        **{"size": size, "channels": channels, "classes": len(classes)},
         **{f"{name}_images": split["images"] for name, split in splits.items()},
         **{key: splits["training"][key] for key in ("mean", "std")},
         **{f"duplicates_{place}": count for place, count in profiles["training"]["duplicates"].items()},
@@ -87,10 +95,10 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
             end=written,
             tags={
                 **_stage_tags("prepare", sha256_json(digests), digests["training"]),
-                "mlflow.note.content": f"Images: {counts}. `samples.png` under *Artifacts* shows some as a model gets"
-                " them.",
+                "mlflow.note.content": f"Images: {counts}; {kind}. Classes: {_class_names(classes)}. `samples.png`"
+                " under *Artifacts* shows some images as a model gets them.",
             },
-            params={key: str(value) for key, value in params.items()},
+            params={key: _text(value) for key, value in params.items()},
             artifacts={
                 paths.SAMPLES.name: outputs / paths.SAMPLES,
                 **{f"{folder.name}/{paths.PROFILE}": outputs / folder / paths.PROFILE for folder in folders.values()},
@@ -184,6 +192,13 @@ def _stage_tags(stage: str, fingerprint: str, data: str = "") -> dict[str, str]:
     if data:
         tags["data"] = data[:12]
     return {**tags, "mlflow.source.name": f"stages/{stage}.py", "mlflow.source.type": "LOCAL"}
+
+
+def _class_names(classes: Sequence[str]) -> str:
+    """In Markdown, without effect of their punctuation; of many, how many there are."""
+    if len(classes) > NAMED_CLASSES:
+        return f"{len(classes)}"
+    return ", ".join(re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", name) for name in classes)
 
 
 def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:

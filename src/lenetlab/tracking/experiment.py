@@ -17,7 +17,7 @@ NAME = "lenetlab"
 ARTIFACTS = "mlruns"  # MLflow's name of the folder beside a database
 VIEW = "variants"  # name of the prepared table
 DESCRIPTION = """\
-Is one digit classifier better than another, or is the difference due to chance? Every **variant** was trained with
+Is one image classifier better than another, or is the difference due to chance? Every **variant** was trained with
 several seeds. Its run shows the means over the seeds, with pictures under *Artifacts*; the runs below it are the seeds,
 with their checkpoints.
 

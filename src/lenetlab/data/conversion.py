@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lenetlab.settings import schema
 
@@ -131,7 +131,9 @@ def decode(content: bytes | Pixels) -> Decoded:
             return _decode_file(content)
     except (Refused, MemoryError):
         raise
-    except Image.UnidentifiedImageError:
+    except Image.DecompressionBombError:
+        raise Refused(f"of more than {MAX_SIDE}×{MAX_SIDE} pixels", "allowed: fewer") from None
+    except UnidentifiedImageError:
         raise Damaged("not images, or damaged", f"allowed: {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow does not say which errors its decoders raise
         what = str(error).partition("\n")[0][:100]
@@ -142,7 +144,7 @@ def _decode_file(content: bytes) -> Decoded:
     image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     width, height = image.size
     if width * height > MAX_SIDE**2:
-        raise Refused(f"{width}×{height} pixels", f"allowed: up to {MAX_SIDE}×{MAX_SIDE} pixels")
+        raise Refused(f"of more than {MAX_SIDE}×{MAX_SIDE} pixels", "allowed: fewer")
     if getattr(image, "n_frames", 1) > 1:
         raise Refused("animated, or several images in a file", "allowed: one image per file")
     losses: tuple[str, ...] = () if image.format in LOSSLESS else ("jpeg",)

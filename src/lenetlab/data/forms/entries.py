@@ -253,8 +253,12 @@ def _add_tar(listing: Listing, tar: mmap.mmap) -> None:
         rejected = None
         if member.rejected:
             rejected = (member.rejected.partition(";")[0], f"{FILES_ONLY}; remedy: pack with tar --dereference")
-        read = partial(tar.__getitem__, slice(member.start, member.start + member.size))
+        read = partial(_read_member, tar, member.start, member.size)
         listing.add(Entry(member.path, member.size, read), rejected)
+
+
+def _read_member(tar: mmap.mmap, start: int, size: int) -> bytes:
+    return tar[start : start + size]
 
 
 def _add_zip(listing: Listing, place: Path) -> None:

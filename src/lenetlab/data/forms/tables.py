@@ -259,7 +259,8 @@ class _Rows:
         if values is None or not np.all((values >= 0) & (values <= 255) & (values == np.floor(values))):
             self._explain(rows, start + self.first_line)
             raise UserError(f"{self.path}: lines {start + self.first_line} and following cannot be read")
-        return values.astype(np.uint8).reshape(-1, *self.shape)
+        pixels: NDArray[np.uint8] = values.astype(np.uint8).reshape(-1, *self.shape)
+        return pixels
 
     def _numbers(self, rows: list[str]) -> NDArray[np.float64]:
         text = io.StringIO("\n".join(rows))

@@ -20,7 +20,8 @@ ORDER = ("test", "extra", "validation", "train", "all")  # an image that is in t
 SHOWN = ("all", "train", "validation", "test", "extra")
 MOST_NAMES = 12  # in a line
 LIGHT = 128  # a background with a mean of at least this, of 255, is light
-ODD_DIFFERENCE = 0.05  # of the mean brightness of two sets, from 0 (black) to 1
+DIFFERENT_MEANS = 0.1  # of the brightness of two sets, from 0 (black) to 1
+MIXED = 0.05  # from this share on, grey images with another background are told
 RARE = 0.1  # a class with less than this share of the images of the median class is rare
 
 
@@ -40,7 +41,7 @@ class Survey:
     across: int = 0  # images that are the same as one of another set
     lost: Counter[str] = field(default_factory=Counter)  # by label: training images that are in the test set too
     two_labels: list[str] = field(default_factory=list)  # an image that has several labels; places
-    blank: list[str] = field(default_factory=list)  # all pixels are equal; places
+    blank: list[str] = field(default_factory=list)  # one colour alone; places
     light: int = 0  # grey images with a light background
     brightness: dict[str, float] = field(default_factory=dict)  # mean from 0 (black) to 1, by set
 
@@ -108,7 +109,7 @@ def _count(survey: Survey, picture: Picture, decoded: conversion.Decoded) -> Non
         survey.coloured += 1
     elif _border(pixels).mean() >= LIGHT:
         survey.light += 1
-    if pixels.min() == pixels.max():
+    if (pixels == pixels[0, 0]).all():
         survey.blank.append(picture.place)
 
 
@@ -140,15 +141,15 @@ def odd(survey: Survey) -> Iterator[str]:
     if survey.two_labels:
         yield f"{_number(survey.two_labels, 'image')} the same as an image of another class: at most one label is right"
     if survey.blank:
-        yield f"{_number(survey.blank, 'image')} blank: all pixels are equal"
+        yield f"{_number(survey.blank, 'image')} blank: one colour alone"
     grey = survey.images - survey.coloured
     if grey and survey.light == grey:
         yield "the background is light, that of MNIST is dark: this trains as well, but images are padded with black"
-    elif min(survey.light, grey - survey.light) > ODD_DIFFERENCE * grey:
+    elif min(survey.light, grey - survey.light) > MIXED * grey:
         dark = grey - survey.light
         yield f"the background of {survey.light:,} grey images is light, of {dark:,} dark: are some inverted?"
     levels = survey.brightness
-    if max(levels.values()) - min(levels.values()) > ODD_DIFFERENCE:
+    if max(levels.values()) - min(levels.values()) > DIFFERENT_MEANS:
         means = ", ".join(f"{value:.2f} in {name}" for name, value in sorted(levels.items()))
         yield f"the mean brightness differs between the sets ({means}): were they made in the same way?"
     yield from _unequal_classes(survey)

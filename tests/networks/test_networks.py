@@ -70,6 +70,38 @@ def test_parameters_computed_from_the_settings_are_those_of_the_network(kind, si
     assert variant.parameters == layer_table.parameter_count(build.build_network(variant, seed=0))
 
 
+@given(
+    st.sampled_from(["lenet5", "mlp", "lenet5-average", "lenet5-tanh", "lenet5-regularized"]),
+    st.integers(16, 40),
+    st.sampled_from([1, 3]),
+    st.integers(2, 40),
+)
+def test_every_kind_of_images_has_the_parameters_of_its_network(name, size, channels, classes):
+    images = schema.ImageKind(size=size, channels=channels, classes=classes)
+    variant = changed(name, "input", size=size).model_copy(update={"images": images})
+    network = build.build_network(variant, seed=0)
+
+    assert network.eval()(torch.zeros(2, channels, size, size)).shape == (2, classes)
+    assert layer_table.parameter_count(network) == variant.parameters
+    table = layer_table.layer_table(variant)
+    assert sum(row["parameters"] for row in table) == variant.parameters
+    assert table[-1]["output"] == str(classes)
+
+
+def test_lenet5_in_colour_by_hand():
+    """64×64 pixels: maps of 60, 30, 26 and 13 pixels per side; five classes."""
+    images = schema.ImageKind(size=64, channels=3, classes=5)
+    variant = changed("lenet5", "input", size=64).model_copy(update={"images": images})
+    rows = {row["name"]: row for row in layer_table.layer_table(variant)}
+
+    assert [rows[name]["output"] for name in ("c1", "s4", "output")] == ["6×60×60", "16×13×13", "5"]
+    assert rows["c1"]["arithmetic"] == "6 × (3 × 5 × 5 + 1)"
+    assert rows["c1"]["multiply_accumulates"] == 6 * 60 * 60 * 75
+    assert [rows[name]["parameters"] for name in ("c1", "c3", "c5", "f6", "output")] == [
+        6 * 76, 16 * 151, 120 * (16 * 169 + 1), 84 * 121, 5 * 85,
+    ]  # fmt: skip
+
+
 def test_lenet5_has_the_layers_of_the_paper():
     """LeCun et al. 1998, figure 2 and section II.B; C3 has all connections, which the paper's has not."""
     rows = {row["name"]: row for row in layer_table.layer_table(VARIANTS["lenet5"])}

@@ -384,6 +384,40 @@ def test_every_setting_has_a_comment():
         assert re.search(rf"^# *{key}\b", text, re.MULTILINE), key
 
 
+def test_classes_are_a_number_or_a_list_of_names(tmp_path):
+    declared = ("data:\n", "data:\n  size: 20\n  channels: 3\n  classes: [cat, 'tree frog', 7]\n")
+    without_codes = ("output: codes", "output: linear")
+    study = load(tmp_path, declared, without_codes)
+    assert study.data.classes == ("cat", "tree frog", "7")
+    assert {variant.images for variant in study.variants.values()} == {schema.ImageKind(size=20, channels=3, classes=3)}
+    assert load(tmp_path, ("data:\n", "data:\n  classes: 26\n"), without_codes).data.classes == tuple(
+        map(str, range(26))
+    )
+    assert load(tmp_path).data.kind == schema.ImageKind(size=28, channels=1, classes=10)
+
+
+@pytest.mark.parametrize(("edits", "problem"), [
+    (("data:\n", "data:\n  classes: [cat, dog, cat]\n"), "data.classes: 'cat' appears twice; allowed: each value once"),
+    (("data:\n", "data:\n  classes: [1, '1']\n"), "data.classes: '1' appears twice; allowed: each value once"),
+    (("data:\n", "data:\n  classes: 1\n"), "data.classes: 1 is not allowed; allowed: a number from 2 to 1000, or a list"),
+    (("data:\n", "data:\n  classes: 1001\n"), "data.classes: 1001 is not allowed; allowed: a number from 2 to 1000"),
+    (("data:\n", "data:\n  classes: [cat]\n"), "data.classes: ['cat'] is not allowed; allowed: a number from 2 to 1000"),
+    (("data:\n", "data:\n  classes: [cat, ' dog']\n"), "data.classes[1]: ' dog' is not allowed"),
+    (("data:\n", "data:\n  channels: 2\n"), "data.channels: 2 is not allowed; allowed: 1 (grey) or 3 (colour)"),
+    (("data:\n", "data:\n  size: 513\n"), "data.size: 513 is not allowed; allowed: a whole number from 1 to 512"),
+    (
+        ("data:\n", "data:\n  accept: [jpeg, png]\n"),
+        "data.accept[1]: 'png' is not allowed; allowed: a list of the conversions that may lose something",
+    ),
+    (("size: 32", "size: 27"), "variants.lenet5.input.size: 27 is less than the 28 pixels of the images; allowed: 28 or"),
+    (("size: 32, resize: pad", "size: 15, resize: bilinear"), "variants.lenet5.input.size: 15 is too small for lenet5;"),
+    (("  lenet5:\n", "  lenet5:\n    images: {size: 9}\n"), "variants.lenet5.images: unknown key; allowed: input, model, "),
+    (("data:\n", "data:\n  classes: 26\n"), "variants.lenet5-1998.model.output: 'codes' is for ten digits, data.classes has 26"),
+])  # fmt: skip
+def test_an_error_about_the_kind_of_images_names_what_is_allowed(tmp_path, edits, problem):
+    assert f"{tmp_path}/params.yaml: {problem}" in error_of(tmp_path, edits)
+
+
 def test_a_number_of_seeds_stands_for_the_first_ones_and_a_variant_may_have_its_own(tmp_path):
     study = load(tmp_path, ("seeds: [0, 1, 2, 3, 4, 5]", "seeds: 3"), ("  mlp:\n", "  mlp:\n    seeds: [7, 0, 9, 4]\n"))
     assert [study.seeds_of(name) for name in study.study] == [(0, 1, 2), (7, 0, 9, 4), (0, 1, 2)]

@@ -18,7 +18,7 @@ def find(train: Images, test: Images, classes: Sequence[str]) -> list[str]:
     """A line for everything that is odd; none for most sets. Both sets have images, and labels below len(classes)."""
     sets = {"training": train, "test": test}
     lines = [line for name, images in sets.items() for line in _constant_images(name, images)]
-    lines += _different_means(*(_mean(images.pixels) for images in sets.values()), grey=train.pixels.ndim == 3)
+    lines += _different_means(_mean(train.pixels), _mean(test.pixels), grey=train.pixels.ndim == 3)
     if missing := missing_classes(test, classes):
         lines.append(f"no test images of {missing}: test accuracy says nothing about how these are read")
     return lines + _rare_classes(train, classes) + _several_labels(sets, classes)

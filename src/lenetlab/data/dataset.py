@@ -1,4 +1,4 @@
-"""The prepared digits as tensors. A whole set is held on the device, so training does not wait for files."""
+"""The prepared images as tensors. A whole set is held on the device, so training does not wait for files."""
 
 import io
 from dataclasses import dataclass

@@ -25,9 +25,7 @@ def build_network(variant: schema.Variant, seed: int) -> Network:
             return cnn.CNN(variant.images, variant.input.size, model.layers)
         dropout = rules.dropout if isinstance(rules.dropout, tuple) else (rules.dropout,) * len(model.hidden)
         if isinstance(model, schema.MLPSettings):
-            return mlp.MLP(
-                variant.images, variant.input.size, model.hidden, model.activation, rules.batch_norm, dropout
-            )
+            return mlp.MLP(variant.images, variant.input.size, model.hidden, model.activation, rules.batch_norm, dropout)
         return lenet.LeNet5(
             images=variant.images,
             size=variant.input.size,

@@ -221,7 +221,9 @@ def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str,
             continue
         budget = with_width[other].parameters
         try:
-            fitted = model.fit_to_budget(variant.input.size, variant.regularization.batch_norm, variant.images, budget)
+            fitted = model.fit_to_budget(
+                variant.input.size, variant.regularization.batch_norm, variant.images, budget
+            )
         except ValueError as error:
             text = (
                 f"{other!r} has {budget} parameters, for which the hidden layer would have {error};"

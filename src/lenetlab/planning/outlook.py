@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from itertools import count
 
 from lenetlab.errors import UserError
-from lenetlab.planning import duration, unfinished
+from lenetlab.planning import duration, unfinished, variances
 from lenetlab.settings import study_schema
 from lenetlab.statistics import intervals, power, sequential
-
-Family = tuple[study_schema.DeclaredComparison, ...]
+from lenetlab.statistics.difference import VarianceComponents
 
 
 def lines(study: study_schema.Study) -> Iterator[str]:
@@ -20,30 +19,31 @@ def lines(study: study_schema.Study) -> Iterator[str]:
     yield from _time(study)
 
 
-def seeds_of_family(study: study_schema.Study, family: Family) -> int:
+def seeds_of_family(study: study_schema.Study, family: variances.Family) -> int:
     """The number of seeds that every variant of a family has at least."""
     return min(len(study.seeds_of(name)) for pair in family for name in (pair.candidate, pair.baseline))
 
 
-def _outlook(study: study_schema.Study, family: Family) -> str:
+def _outlook(study: study_schema.Study, family: variances.Family) -> str:
     """What one family can find with its seeds, and with `settle.most`."""
     seeds, most = seeds_of_family(study, family), study.settle.most
     cannot = _no_verdict(seeds, most, len(family))
     if all(pair.measure != "test_accuracy" for pair in family):
         return cannot or f"no comparison of test accuracy; what {seeds} seeds each can find is known after training"
-    found = [] if cannot else [f"{_detectable(study, family, seeds)} with {seeds} seeds each"]
+    components, source = variances.expected(study, family)
+    found = [] if cannot else [f"{_detectable(study, family, components, seeds)} with {seeds} seeds each"]
     if most > seeds and power.can_decide(sequential.Plan.of(most, most), len(family)):
-        found.append(f"{_detectable(study, family, most)} with {most} seeds each (`make settle`)")
+        found.append(f"{_detectable(study, family, components, most)} with {most} seeds each (`make settle`)")
     difference = (
         f"the smallest difference of test accuracy that is found with 80 % power: {', '.join(found)}"
-        f" (comparisons: {len(family)}; variances usual on MNIST)"
+        f" (comparisons: {len(family)}; variances {source})"
     )
     return "; ".join([*([cannot] if cannot else []), *([difference] if found else [])])
 
 
-def _detectable(study: study_schema.Study, family: Family, seeds: int) -> str:
+def _detectable(study: study_schema.Study, family: variances.Family, components: VarianceComponents, seeds: int) -> str:
     plan = sequential.Plan.of(seeds, study.settle.most)
-    least = power.detectable(power.TYPICAL, len(family), study.equivalence_margin, plan)
+    least = power.detectable(components, len(family), study.equivalence_margin, plan)
     assert least is not None  # noqa: S101  the caller asks only where a verdict is possible
     return f"{100 * least:.2f} percentage points"
 

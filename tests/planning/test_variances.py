@@ -70,6 +70,17 @@ def test_evaluations_without_any_variance_do_not_count(study):
     assert variances.expected(study, family(study)) == (power.TYPICAL, "usual on MNIST")
 
 
+def test_of_other_data_the_number_of_images_is_said_to_be_that_of_mnist(study, monkeypatch):
+    speeds = duration.Speeds(dict.fromkeys(study.study, 5.0), 6, 2, 55_000, "cpu: a processor")
+    monkeypatch.setattr(duration, "known_speeds", lambda _: speeds)
+    other = study.model_copy(update={"data": study.data.model_copy(update={"source": "pets"})})
+    text = "55,000 images (as many as MNIST has: yours are not prepared yet) on"
+    assert text in list(outlook.lines(other))[-1]
+    assert text not in list(outlook.lines(study))[-1]
+    files.write_json(paths.PREPARED_TRAIN / paths.PROFILE, {"splits": {"training": {"images": 55_000}}})
+    assert text not in list(outlook.lines(other))[-1]
+
+
 def test_of_other_data_the_variances_of_mnist_are_said_to_be_those_of_mnist(study):
     other = study.model_copy(update={"data": study.data.model_copy(update={"source": "pets"})})
     assert variances.expected(other, family(other)) == (power.TYPICAL, "usual on MNIST, other data may differ")

@@ -301,3 +301,19 @@ def test_svg_can_be_embedded_in_a_page(name):
 @pytest.mark.parametrize("name", ["lenet5-regularized", "lenet5-1998", "mlp"])
 def test_equal_networks_have_equal_svg(name):
     assert style.svg(network(name), name) == style.svg(network(name), name)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "mlp"])
+@pytest.mark.parametrize("size", [20, 64, 512])
+def test_colour_images_of_any_size_are_three_planes_that_fit(name, size):
+    kind = schema.ImageKind(size=size, channels=3, classes=1000)
+    form = CATALOGUE[name].input.model_copy(update={"size": size})
+    variant = CATALOGUE[name].model_copy(update={"input": form, "images": kind})
+    figure = diagrams.network(layer_table.layer_table(variant), size, COLOUR, 3)
+    drawn = {artist.get_gid(): artist for artist in figure.axes[0].get_children() if artist.get_gid()}
+    assert [key for key in drawn if key.startswith("map-input-")] == [f"map-input-{plane}" for plane in range(3)]
+    assert drawn["label-input"].get_text() == f"INPUT\n3@{size}×{size}"
+    assert figure.get_figheight() < 4
+    shapes = [box(artist) for key, artist in drawn.items() if key.startswith("map-")]
+    shapes += [bar(artist) for key, artist in drawn.items() if key.startswith("units-")]
+    assert min(shape[0, 1] for shape in shapes) > diagrams.BELOW

@@ -99,9 +99,15 @@ def _time(study: study_schema.Study) -> Iterator[str]:
             return
     yield f"training: {_to_do(study, speeds, to_do)}{_settle(study, speeds, added)}"
     yield (
-        f"these times are for {speeds.training_images:,} images on an otherwise idle machine"
+        f"these times are for {speeds.training_images:,} images{_assumed(study)} on an otherwise idle machine"
         f" ({speeds.device}; {speeds.processes} processes)"
     )
+
+
+def _assumed(study: study_schema.Study) -> str:
+    """For other data than MNIST, that their number is not known before the stage prepare."""
+    unknown = study.data.name != variances.MNIST and not unfinished.prepared_profile()
+    return " (as many as MNIST has: yours are not prepared yet)" if unknown else ""
 
 
 def _to_do(study: study_schema.Study, speeds: duration.Speeds, to_do: dict[str, int]) -> str:

@@ -26,7 +26,7 @@ MIDDLE, BELOW, HEAD = 1.87, 0.54, 0.5  # height of the stages' centres; room bel
 GAPS = np.arange(1.2, 0.25, -0.01)  # between stages: the widest that fits is used
 PIXEL, BAR = 0.043, 0.1  # side of a pixel of any map; thickness of a vector
 SCALED_SIDE = 34  # pixels of the largest image that is drawn with these; those of larger ones are smaller
-DEPTH = 0.17  # added by each doubling of the number of maps or units, so that 10 and 1024 both fit
+DEPTH, MAX_DEPTH = 0.17, 2.6  # added by each doubling of the number of maps or units, so that 10 and 1024 both fit
 BACKWARDS = np.array([-0.6, 0.8])  # direction away from the viewer, to the upper left
 MAX_PLANES, ELLIPSIS = 64, 0.2  # maps that are drawn; length of the dots that stand for the others
 CELL = 0.045  # the smallest distance between units at which lines separate them
@@ -91,7 +91,7 @@ class Stage:
     @property
     def depth(self) -> np.ndarray:
         """Vector from the front square to the last one. Planes overlap at least by half, so they look like a stack."""
-        length: float = DEPTH * np.log2(1 + (self.planes if self.side else self.count))
+        length = min(MAX_DEPTH, DEPTH * float(np.log2(1 + (self.planes if self.side else self.count))))
         return BACKWARDS * (min(length, (self.planes - 1) * self.front_size / 2) if self.side else length)
 
     @property

@@ -128,6 +128,10 @@ KINDS = {  # kind of case, as the tests count it: what was done, what had to hol
         "any bit flipped, truncated anywhere, every other kind of PNG; also valid files",
         f"{ONE_MESSAGE}; pixels are the same as with Pillow",
     ),
+    "forms of images": (
+        "zip, tar.gz, class folders, IDX, CSV, PNG, JPEG, TIFF and others, truncated or changed at any byte",
+        ONE_MESSAGE,
+    ),
     "file names": ("Unicode digits, signs, spaces, control characters, bytes that are not text", ONE_MESSAGE),
     "checkpoints": (
         "weights with any bytes, shapes and names; a pickle instead of weights",

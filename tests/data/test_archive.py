@@ -120,6 +120,16 @@ def test_archives_of_python_are_read(tmp_path, form):
     assert members(tmp_path, content) == [ONE, TWO, ("4_4.png", b"four")]
 
 
+def test_sizes_in_pax_records_are_read_if_they_are_those_of_the_headers(tmp_path):
+    """Some programs write them for small files too."""
+    content = python_tar(
+        (tar_info(ONE[0], pax_headers={"size": "3", "mtime": "1.5"}), ONE[1]), (tar_info(TWO[0]), TWO[1])
+    )
+
+    assert b"size=3" in content
+    assert members(tmp_path, content) == [ONE, TWO]
+
+
 def test_archives_of_gnu_tar_are_read(tmp_path):
     folder = tmp_path / "train"
     folder.mkdir()
@@ -239,7 +249,7 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     ),
     "size as attribute": (
         python_tar((tar_info("1_1.png", pax_headers={"size": "9"}), b"")),
-        "damaged: invalid extended header at byte 512",
+        "damaged: two sizes for '1_1.png'; remedy: pack again with --format=ustar",
     ),
     "path of all members": (
         with_checksum(replaced(python_tar((tar_info("1_1.png", pax_headers={"path": "2_2.png"}), b"")), 156, b"g")),

@@ -185,6 +185,8 @@ def tar_members(tar: mmap.mmap) -> Iterator[Member]:
         rejected = "" if kind in (b"0", b"\0") else REJECTED_TYPES.get(kind, f"an entry of unknown type {kind!r}")
         if attributes:
             name = _text(attributes[b"path"]) if b"path" in attributes else name
+            if attributes.get(b"size", b"%d" % size) != b"%d" % size:  # only a file of more than 8 GiB needs another
+                raise UserError(f"damaged: two sizes for {quoted_path(name)}; remedy: pack again with --format=ustar")
             rejected = "a sparse file" if SPARSE in attributes else rejected
             attributes = {}
         if kind != DIRECTORY:
@@ -230,7 +232,7 @@ def _octal(field: bytes) -> int:
 
 
 def _parse_extended_header(kind: bytes, content: bytes, start: int) -> dict[bytes, bytes]:
-    """Path and sparse attributes of the next member.
+    """Path, size and sparse attributes of the next member.
 
     The content is a long name (GNU), or consists of lines `LENGTH KEY=VALUE` (pax, POSIX.1-2001).
     """
@@ -243,11 +245,12 @@ def _parse_extended_header(kind: bytes, content: bytes, start: int) -> dict[byte
         line = content[offset : offset + int(length)] if length.isdigit() and len(length) < 6 else b""
         key, equals, value = line[len(length) + 1 : -1].partition(b"=")
         describes_member = key == b"path" or key.startswith(SPARSE)
-        # Only files of more than 8 GiB need a size here, and a path cannot apply to all files.
-        if not equals or not line.endswith(b"\n") or key == b"size" or (describes_member and kind == PAX_GLOBAL_HEADER):
+        describes_member |= key == b"size"
+        # A path or size cannot apply to all files.
+        if not equals or not line.endswith(b"\n") or (describes_member and kind == PAX_GLOBAL_HEADER):
             raise UserError(f"damaged: invalid extended header at byte {start}")
         if describes_member:
-            found[b"path" if key == b"path" else SPARSE] = value
+            found[key if key in (b"path", b"size") else SPARSE] = value
         offset += len(line)
     return found
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from lenetlab.data import archive, conversion
 from lenetlab.data.forms.problems import Grouped
@@ -282,12 +282,14 @@ def _add_zip(listing: Listing, place: Path) -> None:
 
 def _read_zipped(packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
-        stream: BinaryIO
-        with packed.open(info) as stream:  # type: ignore[assignment]
-            return stream.read(info.file_size + 1)
+        with packed.open(info) as stream:
+            content = stream.read(info.file_size + 1)
+        if len(content) != info.file_size:
+            raise zipfile.BadZipFile(f"{len(content)} bytes of {info.file_size}")
     except Exception as error:  # zipfile does not say which errors a damaged file raises
         name = archive.quoted_path(info.filename)
         raise UserError(f"{packed.filename}: {name}: damaged ({_first_line(error)}); remedy: get it again") from None
+    return content
 
 
 def _first_line(error: Exception) -> str:

@@ -180,7 +180,7 @@ def _from_source(source: Path, packing: Packing) -> list[Iterator[tuple[str, byt
             f"data.source: {source}: {found.form} without {' and '.join(missing)} images{notes}; remedy: lenetlab"
             f" import {source} --write, which splits off a test set, or folders train/ and test/"
         )
-    if validation := sets.pop("validation", []):
+    if validation := list(sets.pop("validation", ())):
         sets["train"] = [*sets["train"], *validation]
         download.log(f"{len(validation):,} validation images join the training images: data.validation splits them")
     ignored = ", ".join(f"{count:,} {what}" for what, count in found.ignored.items())

@@ -29,6 +29,8 @@ def adopt(source: Path, *, write: bool) -> Iterator[str]:
             f"{source}: holds the outputs of the pipeline ({paths.RAW});"
             " remedy: move the images to a folder of their own"
         )
+    if place.suffix == ".toml":
+        raise UserError(f"{source}: says what to download; remedy: set data.source in {paths.PARAMS} to it")
     found = survey.look(search.find(place), place)
     if "emnist" in str(place.resolve()).lower() and "IDX" in found.form:
         found.notes.append(EMNIST)

@@ -1,5 +1,6 @@
 """What lenetlab import says about images, from pictures made here."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 from lenetlab.data import conversion, prepare
 from lenetlab.data.forms.found import BY_NUMBER, CLASS_FOLDERS, Found, Picture
 from lenetlab.errors import UserError
-from lenetlab.planning import proposal, survey
-from lenetlab.settings import params
+from lenetlab.planning import adoption, proposal, survey
+from lenetlab.settings import edit, params
 from tests.settings import example
 
 RANDOM = np.random.default_rng(0)
@@ -151,3 +152,35 @@ def test_validation_leaves_training_images_in_every_class():
     assert validation == 0 or all(
         share < count for share, count in zip(prepare.proportional_shares(counts, validation), counts, strict=True)
     )
+
+
+NAMES = ["null", "1e3", "007", "12", "a: b", "[x]", "yes", "it's", 'say "a"', "größe", "a #b", "-", "2020-01-01", "~"]
+
+
+@pytest.mark.parametrize("names", [NAMES, [f"class number {number}" for number in range(100)]], ids=["odd", "many"])
+def test_names_of_classes_are_written_so_that_they_are_read_back(names):
+    images = grey(2 * len(names))
+    found = look(all=pictures(**{name: images[2 * place : 2 * place + 2] for place, name in enumerate(names)}))
+    study = params.parse(Path("params.yaml"), example.PARAMS)
+    text = example.PARAMS
+    for _ in range(2):  # the second time, the list is there already
+        text = edit.with_values(Path("params.yaml"), text, proposal.propose(found, "my: images", study))
+        study = params.parse(Path("params.yaml"), text)
+        assert (study.data.classes, study.data.source) == (tuple(found.labels), "my: images")
+    assert sorted(study.data.classes) == sorted(names)
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_transposed_images_of_emnist_are_told(tmp_path, monkeypatch):
+    pixels = np.array(grey(4))
+    folder = tmp_path / "emnist"
+    folder.mkdir()
+    for name, start in (("train", 0), ("test", 2)):
+        images = struct.pack(">IIII", 2051, 2, 28, 28) + pixels[start : start + 2].tobytes()
+        (folder / f"emnist-letters-{name}-images-idx3-ubyte").write_bytes(images)
+        (folder / f"emnist-letters-{name}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, 2) + bytes([1, 2]))
+    (tmp_path / "params.yaml").write_text(example.PARAMS)
+    monkeypatch.chdir(tmp_path)
+    lines = list(adoption.adopt(Path("emnist"), write=False))
+    assert any("transposed" in line for line in lines)
+    assert "+  classes: [1, 2]" in lines

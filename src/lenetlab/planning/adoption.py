@@ -32,8 +32,6 @@ def adopt(source: Path, *, write: bool) -> Iterator[str]:
     if place.suffix == ".toml":
         raise UserError(f"{source}: says what to download; remedy: set data.source in {paths.PARAMS} to it")
     found = survey.look(search.find(place), place)
-    if "emnist" in str(place.resolve()).lower() and "IDX" in found.form:
-        found.notes.append(EMNIST)
     values = proposal.propose(found, _as_source(place), old)
     new_text = edit.with_values(paths.PARAMS, old_text, values)
     new = params.parse(paths.PARAMS, new_text)

@@ -84,7 +84,7 @@ def test_five_named_classes_in_colour_without_a_test_set(project, lenetlab):
     before = (project / "params.yaml").read_text()
     status, out, err = lenetlab("import", "animals", "--write")
     assert (status, err) == (0, "")
-    assert "\nvariants for other images, which are removed: lenet5-28, mlp-28-60-40, " in out
+    assert "\nvariants for other images, removed: lenet5-28, mlp-28-60-40, " in out
     assert out.endswith("\nnext: make repro\n")
     study = params.load(project / "params.yaml")
     data = study.data

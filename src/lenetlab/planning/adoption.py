@@ -11,13 +11,9 @@ from lenetlab.planning import proposal, survey
 from lenetlab.settings import edit, params, yaml_file
 from lenetlab.storage import files, paths
 
-EMNIST = (
-    "in the IDX files of EMNIST, images are stored transposed; networks learn these as well, only pictures look odd"
-)
-
 
 def adopt(source: Path, *, write: bool) -> Iterator[str]:
-    """What was found and proposed, as lines; with `write`, params.yaml is changed once these are complete.
+    """What was found and is proposed, as lines; with `write`, params.yaml is changed.
 
     UserError if there is something wrong with the source or with params.yaml, which then stays as it is.
     """
@@ -32,21 +28,21 @@ def adopt(source: Path, *, write: bool) -> Iterator[str]:
     if place.suffix == ".toml":
         raise UserError(f"{source}: says what to download; remedy: set data.source in {paths.PARAMS} to it")
     found = survey.look(search.find(place), place)
-    values = proposal.propose(found, _as_source(place), old)
-    new_text = edit.with_values(paths.PARAMS, old_text, values)
-    new = params.parse(paths.PARAMS, new_text)
     yield from survey.summary(found)
+    values = proposal.propose(found, _as_source(place), old)
     for note in proposal.notes(found, values):
         yield f"note: {note}"
+    new_text = edit.with_values(paths.PARAMS, old_text, values)
+    new = params.parse(paths.PARAMS, new_text)
     if new_text == old_text:
         yield f"{paths.PARAMS} suits these images already; next: make repro"
         return
-    yield f"{paths.PARAMS}, with - what it has and + what {'was written' if write else '--write would write'}:"
-    yield from _difference(old_text, new_text)
-    if removed := [name for name in old.variants if name not in new.variants]:
-        yield f"variants for other images, which are removed: {', '.join(removed)}"
     if write:
         files.write_text(paths.PARAMS, new_text)
+    yield f"{paths.PARAMS}, with - what it had and + what {'was written' if write else '--write would write'}:"
+    yield from _difference(old_text, new_text)
+    if removed := [name for name in old.variants if name not in new.variants]:
+        yield f"variants for other images, {'' if write else 'to be '}removed: {', '.join(removed)}"
     yield "next: make repro" if write else "next: the same command with --write, then make repro"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -32,6 +32,7 @@ LAYERS = st.one_of(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(LAYERS, min_size=1, max_size=6), st.integers(1, 20), st.sampled_from((1, 3)), st.integers(2, 5))
 def test_parameters_and_shapes_are_those_of_torch(layers, size, channels, classes):
     kind = schema.ImageKind(size=size, channels=channels, classes=classes)

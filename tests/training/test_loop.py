@@ -236,9 +236,9 @@ def make_loss_infinite(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int, s
         now.update(epoch=state.epoch + 1, step=0, seeds=list(state.seeds))
         return draw(variant, state, images, device)
 
-    def infinite_logits(network, images, keep_masks):
+    def infinite_logits(network, *arguments):
         now["step"] += 1
-        logits = logits_of(network, images, keep_masks)
+        logits = logits_of(network, *arguments)
         if (now["epoch"], now["step"]) == (epoch, step):
             members = [member for member, other in enumerate(now["seeds"]) if other == seed]
             logits = logits.index_fill(0, torch.tensor(members, dtype=torch.int64), math.inf)
@@ -293,8 +293,8 @@ def test_a_copy_that_diverges_has_no_effect(prepared, tmp_path, monkeypatch):
     train(prepared, [job], [tmp_path / "undisturbed"])
     copies = torch.arange(1, len(group.pad_with_copies([job], CPU)))
 
-    def infinite_copies(network, images, keep_masks):
-        return logits_of(network, images, keep_masks).index_fill(0, copies, math.inf)
+    def infinite_copies(network, *arguments):
+        return logits_of(network, *arguments).index_fill(0, copies, math.inf)
 
     monkeypatch.setattr(group.NetworkGroup, "training_logits", infinite_copies)
     train(prepared, [job], [tmp_path / "disturbed"])

@@ -19,7 +19,7 @@ from lenetlab.evaluation import mistakes, predictions
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema, study_schema
 from lenetlab.storage import files, manifests, paths
-from lenetlab.training import checkpoint, devices, group, parallel, run_files
+from lenetlab.training import checkpoint, devices, parallel, plain_group, run_files
 
 CURVE_COLUMNS = ("seed", *run_files.CURVE_COLUMNS, "test_loss", "test_accuracy")
 
@@ -147,7 +147,7 @@ def _evaluate_epoch(
         networks = [build.build_network(definition, seed=0).to(device) for _ in group_files]
         for network, path in zip(networks, group_files, strict=True):
             checkpoint.load_weights(network, path)
-        together = group.NetworkGroup(group.pad_with_copies(networks, device))
+        together = plain_group.group_of(plain_group.pad_with_copies(networks, networks[0], device))
         for logits in together.evaluation_logits(digits.images)[: len(group_files)].double():
             probability, predicted = torch.softmax(logits, dim=1).max(1)
             losses = functional.cross_entropy(logits, digits.labels, reduction="none")

@@ -1,5 +1,7 @@
 """The layers of a network with their output shapes, parameters and operations."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,26 +25,53 @@ class Layer:
 
 
 def layer_table(variant: schema.Variant) -> list[dict[str, Any]]:
-    """A record per layer, with the fields of Layer, in the order of computation."""
+    """A record per layer, with the fields of Layer, in the order of computation.
+
+    Of a class of the user, the layers are the modules without parts, and those with parameters of their own.
+    """
     size = variant.input.size
-    table, outputs = [], torch.zeros(1, variant.images.channels, size, size)
     network = build.build_network(variant, seed=0).eval()
-    for name, layer in network.layers.named_children():
-        with torch.inference_mode():
-            outputs = layer(outputs)
-        field, stride = _field_and_stride(layer)
-        row = Layer(
-            name,
-            kind=type(layer).__name__,
-            output="×".join(map(str, outputs.shape[1:])),
-            parameters=parameter_count(layer),
-            arithmetic=_parameter_arithmetic(layer),
-            multiply_accumulates=multiply_accumulates(layer, outputs),
-            field=field,
-            stride=stride,
-        )
-        table.append(asdict(row))
-    return table
+    outputs: dict[str, torch.Tensor | None] = {}
+    operations: Counter[str] = Counter()  # a layer may be used several times
+    layers = {
+        name or type(network).__name__: module
+        for name, module in network.named_modules()
+        if not list(module.children()) or list(module.parameters(recurse=False))
+    }
+
+    def recorder(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def record(layer: nn.Module, _: Any, output: Any) -> None:
+            outputs[name] = _first_tensor(output)
+            operations[name] += 0 if outputs[name] is None else multiply_accumulates(layer, outputs[name])
+
+        return record
+
+    for name, layer in layers.items():
+        layer.register_forward_hook(recorder(name))
+    with torch.inference_mode():
+        network(torch.zeros(1, variant.images.channels, size, size))
+    order = [*outputs, *(name for name in layers if name not in outputs)]  # some may be used without being called
+    return [asdict(_layer(name, layers[name], outputs.get(name), operations[name])) for name in order]
+
+
+def _first_tensor(output: Any) -> torch.Tensor | None:
+    values = output if isinstance(output, tuple | list) else (output,)
+    return next((value for value in values if isinstance(value, torch.Tensor)), None)
+
+
+def _layer(name: str, layer: nn.Module, output: torch.Tensor | None, operations: int) -> Layer:
+    own = [parameter for parameter in layer.parameters(recurse=False) if parameter.requires_grad]
+    field, stride = _field_and_stride(layer)
+    return Layer(
+        name.removeprefix("layers."),
+        kind=type(layer).__name__,
+        output="" if output is None else "×".join(map(str, output.shape[1:])),
+        parameters=sum(parameter.numel() for parameter in own),
+        arithmetic=_parameter_arithmetic(layer) if own else "",
+        multiply_accumulates=operations,
+        field=field,
+        stride=stride,
+    )
 
 
 def parameter_count(module: nn.Module) -> int:
@@ -86,9 +115,10 @@ def _field_and_stride(layer: nn.Module) -> tuple[int, int]:
 def _parameter_arithmetic(layer: nn.Module) -> str:
     match layer:
         case nn.Conv2d(in_channels=inputs, out_channels=maps, kernel_size=(height, width)):
-            return f"{maps} × ({inputs} × {height} × {width} + 1)"
+            bias = "" if layer.bias is None else " + 1"
+            return f"{maps} × ({inputs // layer.groups} × {height} × {width}{bias})"
         case nn.Linear(in_features=inputs, out_features=outputs):
-            return f"{outputs} × ({inputs} + 1)"
+            return f"{outputs} × {inputs}" if layer.bias is None else f"{outputs} × ({inputs} + 1)"
         case nn.BatchNorm1d(num_features=maps) | nn.BatchNorm2d(num_features=maps):
             return f"2 × {maps}"
         case custom_layers.Subsampling():

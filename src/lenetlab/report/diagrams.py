@@ -136,14 +136,14 @@ def _stages(layers: Sequence[Mapping[str, Any]], size: int, channels: int) -> li
     stages = [Stage("input", channels, size, pixel)]
     for layer in layers:
         kind = layer["kind"]
-        if kind == "Flatten" and len(stages) > 1:
+        if (kind == "Flatten" and len(stages) > 1) or not layer["output"]:
             continue
         if kind in CONNECTIONS:
             count, side, *_ = *map(int, layer["output"].split("×")), 0
             field = min(layer["field"], stages[-1].side)  # the rest of a larger one lies in the padding
             stages.append(Stage(layer["name"], count, side, pixel, field, layer["stride"], CONNECTIONS[kind]))
         else:
-            stages[-1] = replace(stages[-1], notes=(*stages[-1].notes, NOTES[kind]))
+            stages[-1] = replace(stages[-1], notes=(*stages[-1].notes, NOTES.get(kind, kind)))
     return stages
 
 

@@ -307,6 +307,8 @@ def layers_with_inputs(variant: schema.Variant) -> list[str]:
         case schema.CNNSettings():
             names = layer_schema.layer_names(variant.model.layers)
             return [*(name for name in names if name.startswith(("conv", "linear"))), "output"]
+        case schema.ModuleSettings():
+            return []
     return ["c1", "c3", "c5", "f6", "output"]
 
 
@@ -318,6 +320,8 @@ def layers_with_counts(variant: schema.Variant) -> list[str]:
             normalized, pooling = weighted[:-1], []
         case schema.CNNSettings():
             return [*weighted, *(name for name in layer_schema.layer_names(variant.model.layers) if "norm" in name)]
+        case schema.ModuleSettings():
+            return []
         case _:
             normalized, pooling = ["c1", "c3"], ["s2", "s4"]
     norms = [f"{name}_norm" for name in normalized] if variant.regularization.batch_norm else []

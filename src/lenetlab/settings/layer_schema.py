@@ -1,9 +1,10 @@
 """What all blocks of settings have in common; the layers of the model cnn, and the shapes that follow from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.config import JsonDict
 
 MAX_SIDE = 512  # pixels
 MAX_WIDTH = 10_000  # units or maps of a layer
@@ -72,6 +73,11 @@ def kind_of(layer: Any) -> str | None:
     return next((key for key in KINDS if key in keys), None)
 
 
+def branches(models: Mapping[str, type[StrictModel]]) -> JsonDict:
+    """For a union whose branches a function chooses: where the error messages find the keys of each."""
+    return {"discriminator": {"mapping": {tag: f"#/$defs/{model.__name__}" for tag, model in models.items()}}}
+
+
 Layer = Annotated[
     Annotated[Convolution, Tag("conv")]
     | Annotated[Norm, Tag("norm")]
@@ -82,10 +88,7 @@ Layer = Annotated[
     Discriminator(kind_of),
     Field(
         description=f"a block with {MAIN_KEYS}",
-        # For error messages, which look up the keys of a branch here.
-        json_schema_extra={
-            "discriminator": {"mapping": {kind: f"#/$defs/{model.__name__}" for kind, model in KINDS.items()}}
-        },
+        json_schema_extra=branches(KINDS),
     ),
 ]
 

@@ -157,24 +157,31 @@ def _contradictions(study: study_schema.Study) -> Iterator[Problem]:
             text = "true is not allowed; allowed: with a momentum more than 0 and a dampening of 0, as in torch"
             owner = ("variants", name, "training") if variant.training.optimizer else ("training",)
             yield Problem((*owner, "optimizer", "nesterov"), text)
+        if isinstance(model, schema.ModuleSettings) and name == study.sensitivity.variant:
+            changed = {"width": set(study.sensitivity.width) - {1.0}, "dropout": study.sensitivity.dropout}
+            for key in (key for key, values in changed.items() if values):
+                text = f"not possible for {name!r}, whose code decides it; allowed: []"
+                yield Problem(("sensitivity", key), text)
         yield from _rules_that_the_layers_say(name, variant)
         rates = variant.regularization.dropout
-        layers = 1 if isinstance(model, schema.CNNSettings) else len(model.hidden) or 1
+        layers = len(model.hidden) or 1 if isinstance(model, schema.LeNet5Settings | schema.MLPSettings) else 1
         if isinstance(rates, tuple) and len(rates) != layers:
             text = f"{list(rates)} is not allowed; allowed: a number, or {layers} of them, one per hidden layer"
             yield Problem(("variants", name, "regularization", "dropout"), text)
 
 
 def _rules_that_the_layers_say(name: str, variant: schema.Variant) -> Iterator[Problem]:
-    """Normalisation and dropout of a cnn are in its list of layers, and nowhere else."""
-    if isinstance(variant.model, schema.CNNSettings):
-        place = ("variants", name, "regularization")
-        if variant.regularization.batch_norm:
-            text = "true is not allowed for a cnn; allowed: false, and {norm: batch} in its layers"
-            yield Problem((*place, "batch_norm"), text)
-        if variant.regularization.dropout != 0:
-            text = f"{variant.regularization.dropout} is not allowed for a cnn; allowed: 0.0, and {{dropout: RATE}}"
-            yield Problem((*place, "dropout"), f"{text} in its layers")
+    """Normalisation and dropout of a cnn, or of a class of the user, are among its layers, and nowhere else."""
+    if isinstance(variant.model, schema.LeNet5Settings | schema.MLPSettings):
+        return
+    is_cnn, place = isinstance(variant.model, schema.CNNSettings), ("variants", name, "regularization")
+    kind, where = ("a cnn", "in its layers") if is_cnn else ("a class of yours", "in its code")
+    if variant.regularization.batch_norm:
+        norm = "{norm: batch}" if is_cnn else "nn.BatchNorm2d"
+        yield Problem((*place, "batch_norm"), f"true is not allowed for {kind}; allowed: false, and {norm} {where}")
+    if variant.regularization.dropout != 0:
+        rate, layer = variant.regularization.dropout, "{dropout: RATE}" if is_cnn else "nn.Dropout"
+        yield Problem((*place, "dropout"), f"{rate} is not allowed for {kind}; allowed: 0.0, and {layer} {where}")
 
 
 def _unsuitable_input(study: study_schema.Study) -> Iterator[Problem]:
@@ -203,7 +210,7 @@ def _has_width(variant: schema.Variant) -> bool:
     model = variant.model
     if isinstance(model, schema.CNNSettings):
         return not layer_schema.unsuitable(model.layers, variant.images.channels, variant.input.size)
-    return bool(model.hidden)
+    return isinstance(model, schema.LeNet5Settings | schema.MLPSettings) and bool(model.hidden)
 
 
 def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str, schema.Variant], list[Problem]]:
@@ -219,11 +226,9 @@ def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str,
             allowed = name_list(with_width) or "hidden instead"
             problems.append(Problem(place, f"{other!r} is not a variant with a width of its own; allowed: {allowed}"))
             continue
-        budget = with_width[other].parameters
+        budget = with_width[other].parameters or 0
         try:
-            fitted = model.fit_to_budget(
-                variant.input.size, variant.regularization.batch_norm, variant.images, budget
-            )
+            fitted = model.fit_to_budget(variant.input.size, variant.regularization.batch_norm, variant.images, budget)
         except ValueError as error:
             text = (
                 f"{other!r} has {budget} parameters, for which the hidden layer would have {error};"

@@ -6,7 +6,7 @@ A description is what an error message says is allowed.
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from lenetlab.settings import layer_schema
@@ -181,6 +181,40 @@ class CNNSettings(StrictModel):
         return self.model_copy(update={"layers": layers})
 
 
+OWN_FOLDER = "networks"  # of the project; the stages depend on it
+Argument = str | bool | int | float | list[str | bool | int | float]
+
+
+class ModuleSettings(StrictModel):
+    """A class in a file of the user; every other key of the block is an argument of its constructor."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[
+        str, Annotated[Argument, Field(description="a number, a text, true, false, or a list of these (an argument)")]
+    ] = Field(init=False)
+
+    file: str = Field(
+        pattern=rf"^{OWN_FOLDER}/([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.py$",
+        description=f"a Python file below the folder {OWN_FOLDER}, such as {OWN_FOLDER}/mine.py",
+    )
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="the name of a class in the file")
+
+    @property
+    def arguments(self) -> dict[str, Argument]:
+        """What its constructor gets beside channels, classes and size."""
+        return dict(self.__pydantic_extra__)
+
+
+def model_kind(model: Any) -> str | None:
+    """Which of the classes of settings describes this block: module if it names a file, otherwise its name."""
+    if isinstance(model, dict):
+        return "module" if "file" in model else model.get("name") if isinstance(model.get("name"), str) else None
+    return "module" if isinstance(model, ModuleSettings) else getattr(model, "name", None)
+
+
+MODELS = {"lenet5": LeNet5Settings, "mlp": MLPSettings, "cnn": CNNSettings, "module": ModuleSettings}
+
+
 class Regularization(StrictModel):
     batch_norm: bool = Field(description="true or false (before the activation)")
     dropout: DropoutRate | Annotated[tuple[DropoutRate, ...], Field(strict=False, max_length=10)] = Field(
@@ -239,8 +273,15 @@ class TrainingOverride(StrictModel):
 
 class Variant(StrictModel):
     input: InputSettings
-    model: LeNet5Settings | MLPSettings | CNNSettings = Field(
-        discriminator="name", description="a block whose name is lenet5, mlp or cnn"
+    model: Annotated[
+        Annotated[LeNet5Settings, Tag("lenet5")]
+        | Annotated[MLPSettings, Tag("mlp")]
+        | Annotated[CNNSettings, Tag("cnn")]
+        | Annotated[ModuleSettings, Tag("module")],
+        Discriminator(model_kind),
+    ] = Field(
+        description="a block whose name is lenet5, mlp or cnn, or one with a file of yours and the name of its class",
+        json_schema_extra=layer_schema.branches(MODELS),
     )
     regularization: Regularization
     training: TrainingOverride = TrainingOverride()
@@ -248,8 +289,10 @@ class Variant(StrictModel):
     images: SkipJsonSchema[ImageKind] = ImageKind()  # not a key of params.yaml: params.parse takes it from `data`
 
     @property
-    def parameters(self) -> int:
-        """Number of trainable parameters."""
+    def parameters(self) -> int | None:
+        """Number of trainable parameters; None for a class of the user, which has to be built to know it."""
+        if isinstance(self.model, ModuleSettings):
+            return None
         return self.model.parameters(self.input.size, self.regularization.batch_norm, self.images)
 
     def scaled(self, factor: float) -> Self:

@@ -99,7 +99,10 @@ class DataSettings(schema.StrictModel):
         min_length=1, max_length=4096, description=f"a path: {NO_EXTRA_TEST}, or a folder or tar of further test images"
     )
     size: int = Field(
-        default=28, ge=1, le=schema.MAX_SIDE, description=f"a whole number from 1 to {schema.MAX_SIDE} (pixels per side)"
+        default=28,
+        ge=1,
+        le=schema.MAX_SIDE,
+        description=f"a whole number from 1 to {schema.MAX_SIDE} (pixels per side)",
     )
     channels: Literal[1, 3] = Field(default=1, description="1 (grey) or 3 (colour)")
     classes: Classes = tuple(str(digit) for digit in range(10))

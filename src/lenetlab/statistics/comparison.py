@@ -99,9 +99,9 @@ def confounds(study: study_schema.Study, pair: study_schema.DeclaredComparison) 
     """Differences in input and training settings, and in parameters by more than 5 %."""
     names = pair.candidate, pair.baseline
     variants = [study.variants[name] for name in names]
-    parameters = [variant.parameters for variant in variants]
+    parameters = [variant.parameters for variant in variants if variant.parameters is not None]
     differences = []
-    if 100 * (max(parameters) - min(parameters)) > SIMILAR * min(parameters):
+    if len(parameters) == 2 and 100 * (max(parameters) - min(parameters)) > SIMILAR * min(parameters):
         ratio = f"{max(parameters) / min(parameters):.3g}"
         differences.append(f"parameters {parameters[0]:,} against {parameters[1]:,}, a factor of {ratio}")
     blocks = {

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lenetlab.errors import UserError
 from lenetlab.storage.digests import sha256_json
 
 PACKAGE = Path(__file__).parents[1]
@@ -35,6 +36,36 @@ def changed_since(commit: str | None, module: str = TRAINER) -> list[str]:
         return command_output("git", "diff", "--name-only", "--relative", f"{commit}", "--", *sources).splitlines()
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return []
+
+
+def own_digests(file: Path) -> dict[str, str]:
+    """Digests of a file of the user and of the modules in its folder that it imports, by path; as in `code_digest`.
+
+    Raises UserError if one of them is missing or is not Python.
+    """
+    digests, pending = dict[str, str](), [file]
+    while pending:
+        path = pending.pop()
+        if path.as_posix() in digests:
+            continue
+        try:
+            source = _parse(path.read_bytes(), ".".join(path.parent.relative_to(file.parent).parts))
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; remedy: the file that `model` in params.yaml names") from None
+        except (SyntaxError, ValueError) as error:
+            line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
+            raise UserError(f"{path}: {line}{type(error).__name__}: {error.args[0]}") from None
+        digests[path.as_posix()] = source.digest
+        pending += [found for name in source.imports for found in _files_of(name, file.parent)]
+    return digests
+
+
+def _files_of(module: str, folder: Path) -> Iterator[Path]:
+    """The files in this folder that run when `module` is imported; none if it is from elsewhere."""
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        place = folder.joinpath(*parts[:depth])
+        yield from (path for path in (place.with_name(f"{place.name}.py"), place / "__init__.py") if path.is_file())
 
 
 def command_output(*command: str) -> str:

@@ -4,9 +4,10 @@ import os
 import platform
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from lenetlab.settings import study_schema
+from lenetlab.settings import schema, study_schema
 from lenetlab.storage import code
 from lenetlab.storage.digests import sha256_json
 
@@ -30,8 +31,14 @@ def identity(
 
 
 def recipe(study: study_schema.Study, variant: str) -> dict[str, Any]:
-    """Network, input, regularisation and training settings of a variant; a matched width is a number here."""
+    """Network, input, regularisation and training settings of a variant; a matched width is a number here.
+
+    With digests of the user's code if the network is a class of the user. Raises UserError if that cannot be read.
+    """
+    model = study.variants[variant].model
+    own = {"own_code": code.own_digests(Path(model.file))} if isinstance(model, schema.ModuleSettings) else {}
     return {
+        **own,
         "definition": study.variants[variant].model_dump(mode="json", exclude={"training", "seeds"}, exclude_none=True),
         "training": study.training_of(variant).model_dump(mode="json"),
     }

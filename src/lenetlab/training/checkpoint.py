@@ -21,7 +21,7 @@ from torch import nn
 from lenetlab.errors import UserError
 from lenetlab.storage import files, manifests
 from lenetlab.storage.digests import sha256
-from lenetlab.training import group, optimizer
+from lenetlab.training import optimizer, plain_group
 
 STATES_KEPT = 2
 
@@ -36,7 +36,7 @@ class TrainingState:
     and step.
     """
 
-    network: group.NetworkGroup
+    network: plain_group.Group
     optimizer: optimizer.Optimizer
     jobs: int
     seeds: list[int]
@@ -44,7 +44,7 @@ class TrainingState:
     journals: list[list[dict[str, Any]]] = field(default_factory=list)  # events, as in `journals/V/seed-N.jsonl`
     digests: list[dict[str, str]] = field(default_factory=list)  # SHA-256 of the weights of each epoch, by file name
 
-    def evaluated_network(self) -> group.NetworkGroup:
+    def evaluated_network(self) -> plain_group.Group:
         """The network that is evaluated and kept: with averaged weights if the settings ask for them."""
         return self.network.with_weights(self.optimizer.averaged_weights())
 

@@ -16,7 +16,7 @@ from lenetlab.errors import UserError
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema, study_schema
 from lenetlab.storage import files, locks, paths, provenance
-from lenetlab.training import checkpoint, devices, loop, parallel, run_files
+from lenetlab.training import checkpoint, devices, loop, parallel, plain_group, run_files
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,20 @@ def plan_training(study: study_schema.Study, variant: str, prepared: dataset.Pre
             f"params.yaml: training.images: {settings.images} for {variant} is more than there are;"
             f" allowed: 0 to {images}"
         )
+    build.check(definition)
     normalization = prepared.normalization(definition.input)
     identity = provenance.identity(study, variant, prepared.digest, torch.__version__, device.type, devices.numerics())
-    origin = {**provenance.origin(), "device": devices.describe(device), "threads": torch.get_num_threads()}
+    network = build.build_network(definition, seed=0)
+    origin = {
+        **provenance.origin(),
+        "device": devices.describe(device),
+        "threads": torch.get_num_threads(),
+        "one_by_one": plain_group.reason(network) or None,  # why not as a group
+    }
     common = {
         "parent_fingerprint": provenance.fingerprint(identity),
         "identity": identity,
-        "parameters": layer_table.parameter_count(build.build_network(definition, seed=0)),
+        "parameters": layer_table.parameter_count(network),
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
     jobs, folders = [], {}
@@ -109,6 +116,9 @@ def _train_locked(plans: Sequence[TrainingPlan]) -> None:
         print(f"{name}: {jobs - remaining} of {jobs} {kind} were finished before and are kept", file=sys.stderr)
     if not remaining:
         return
+    for plan in plans:
+        if reason := plan.jobs[0].origin["one_by_one"]:
+            print(f"{plan.variant}: its seeds are trained one after another, since {reason}", file=sys.stderr)
     prepared, device = plans[0].prepared, plans[0].device
 
     @cache  # plans may have inputs in common

@@ -49,7 +49,7 @@ def unsupported(network: nn.Module) -> str:
     if not isinstance(network, build.LAYERED):
         return f"{type(network).__name__} is not a network of lenetlab"
     before: nn.Module | None = None  # the last layer that decides the shape of what dropout gets
-    for name, layer in network.layers.named_children():
+    for name, layer in network.get_submodule("layers").named_children():
         misplaced = (isinstance(layer, nn.Dropout) and type(before) is not nn.Linear) or (
             isinstance(layer, nn.Dropout2d) and type(before) is not nn.Conv2d
         )
@@ -91,11 +91,11 @@ class NetworkGroup:
     Raises UnsupportedLayerError for networks that it cannot compute.
     """
 
-    def __init__(self, networks: Sequence[build.Network]) -> None:
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
         if reason := unsupported(networks[0]):
             raise UnsupportedLayerError(reason)
         self.size = len(networks)
-        self.layers = _activate_after_pooling(list(networks[0].layers.named_children()))
+        self.layers = _activate_after_pooling(list(networks[0].get_submodule("layers").named_children()))
         states = [network.state_dict() for network in networks]
         trainable = {name for name, _ in networks[0].named_parameters()}
         stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
@@ -125,7 +125,12 @@ class NetworkGroup:
                 found[name] = (width, layer.p)
         return found
 
-    def training_logits(self, images: torch.Tensor, keep_masks: dict[str, torch.Tensor]) -> torch.Tensor:
+    def training_logits(
+        self,
+        images: torch.Tensor,
+        keep_masks: dict[str, torch.Tensor],
+        seeds: Sequence[int] = (),  # noqa: ARG002  networks that draw random numbers themselves need them
+    ) -> torch.Tensor:
         """Logits (members, N, classes) in training mode of images (members, N, C, size, size).
 
         `keep_masks` has a bool tensor (members, N, width) by name of the dropout layer: which units or maps are kept.

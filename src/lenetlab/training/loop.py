@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lenetlab.data import augmentation, dataset
 from lenetlab.networks import build
-from lenetlab.training import checkpoint, devices, group, optimizer, randomness, run_files
+from lenetlab.training import checkpoint, devices, optimizer, plain_group, randomness, run_files
 
 Measures = tuple[torch.Tensor, torch.Tensor]  # (members) mean cross-entropy, nats; (members) accuracy, a fraction
 
@@ -51,8 +51,8 @@ def train_jobs(
 
 def initial_state(jobs: Sequence[run_files.TrainingJob], device: torch.device) -> checkpoint.TrainingState:
     """The state of a group before its first epoch. The jobs are seeds of one variant."""
-    members = group.pad_with_copies(jobs, device)
-    network = group.NetworkGroup([build.build_network(job.variant, job.seed).to(device) for job in members])
+    members = plain_group.pad_with_copies(jobs, build.build_network(jobs[0].variant, jobs[0].seed), device)
+    network = plain_group.group_of([build.build_network(job.variant, job.seed).to(device) for job in members])
     weight_decay = jobs[0].variant.regularization.weight_decay
     return checkpoint.TrainingState(
         network,
@@ -104,7 +104,9 @@ def train_step(
     if draws.augmentations is not None:
         images = augmentation.apply(images, draws.augmentations[:, batch].flatten(0, 1), digits.black)
     logits = state.network.training_logits(
-        torch.unflatten(images, 0, indices.shape), {name: mask[:, batch] for name, mask in draws.keep_masks.items()}
+        torch.unflatten(images, 0, indices.shape),
+        {name: mask[:, batch] for name, mask in draws.keep_masks.items()},
+        draws.step_seeds(step),
     ).flatten(0, 1)
     losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
     mean_losses = losses.view(indices.shape).mean(1)
@@ -120,7 +122,7 @@ def train_step(
     return losses.view(indices.shape).sum(1), (logits.argmax(1) == labels).view(indices.shape).sum(1)
 
 
-def loss_and_accuracy(network: group.NetworkGroup, digits: dataset.Digits) -> Measures:
+def loss_and_accuracy(network: plain_group.Group, digits: dataset.Digits) -> Measures:
     """Loss and accuracy of every member in evaluation mode, on one or more images."""
     logits = network.evaluation_logits(digits.images)
     losses = [functional.cross_entropy(member.double(), digits.labels) for member in logits]
@@ -130,7 +132,8 @@ def loss_and_accuracy(network: group.NetworkGroup, digits: dataset.Digits) -> Me
 def _resume(jobs: Sequence[tuple[run_files.TrainingJob, Path]], device: torch.device) -> checkpoint.TrainingState:
     """The state after the last epoch that is saved in the folders; adds a start to every journal."""
     state = initial_state([job for job, _ in jobs], device)
-    for member, (_, folder) in enumerate(group.pad_with_copies(jobs, device)):
+    for member in range(len(state.seeds)):  # copies of the last one follow
+        _, folder = jobs[min(member, len(jobs) - 1)]
         checkpoint.restore(state, member, folder)
     for member, (job, folder) in enumerate(jobs):
         start = {"event": "start", "time": time.time(), **job.record, "provenance": job.origin}

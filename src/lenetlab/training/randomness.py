@@ -22,6 +22,12 @@ class EpochRandomness:
     order: torch.Tensor  # (members, N) indices of the images
     augmentations: torch.Tensor | None  # (members, N, D) parameters for augmentation.apply
     keep_masks: dict[str, torch.Tensor]  # by dropout layer, bool (members, N, width): which units are kept
+    seeds: tuple[int, ...]  # of the members
+    epoch: int
+
+    def step_seeds(self, step: int) -> list[int]:
+        """A seed per member for layers that draw random numbers themselves in this step."""
+        return [generator(seed, self.epoch, f"layers {step}").initial_seed() for seed in self.seeds]
 
 
 def draw(
@@ -45,6 +51,8 @@ def draw(
         order=torch.stack(orders).to(device),
         augmentations=torch.stack(augmentations).to(device) if augmentations else None,
         keep_masks={name: torch.stack(members).to(device) for name, members in masks.items()},
+        seeds=tuple(state.seeds),
+        epoch=epoch,
     )
 
 

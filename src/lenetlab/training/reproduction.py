@@ -192,6 +192,8 @@ def _differences(record: TrainingRecord, repeated: TrainingRecord) -> Iterator[s
     if then["code"] != now["code"]:
         changed = code.changed_since(record.origin.get("commit"))
         yield f"code: not that of the record{': ' + ', '.join(changed) + ' changed' if changed else ''}"
+    if then.get("own_code") != now.get("own_code"):
+        yield "own code: not that of the record"
     if then["data"] != now["data"]:
         yield f"data: {now['data'][:12]} instead of {then['data'][:12]}"
     for key in ("definition", "training"):

@@ -80,6 +80,9 @@ def _input_count(name: str, stated: int, layers: Layers) -> Finding:
 def relate_counts(claim: PairClaim, stated: str | int, study: study_schema.Study) -> Finding:
     """Numbers of parameters of two variants: similar, fewer, more, or (an integer) different by about this many."""
     candidate, baseline = (study.variants[name].parameters for name in (claim.candidate, claim.baseline))
+    if candidate is None or baseline is None:
+        text = "the number of parameters of a class of yours does not follow from params.yaml"
+        return Finding("not applicable", text, text)
     apart, smaller = abs(candidate - baseline), min(candidate, baseline)
     if isinstance(stated, int):
         holds = 100 * abs(apart - stated) <= ABOUT * stated

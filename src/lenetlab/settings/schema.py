@@ -212,7 +212,12 @@ def model_kind(model: Any) -> str | None:
     return "module" if isinstance(model, ModuleSettings) else getattr(model, "name", None)
 
 
-MODELS = {"lenet5": LeNet5Settings, "mlp": MLPSettings, "cnn": CNNSettings, "module": ModuleSettings}
+MODELS: dict[str, type[StrictModel]] = {
+    "lenet5": LeNet5Settings,
+    "mlp": MLPSettings,
+    "cnn": CNNSettings,
+    "module": ModuleSettings,
+}
 
 
 class Regularization(StrictModel):

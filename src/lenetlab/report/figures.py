@@ -154,8 +154,7 @@ def image_sheet(images: Sequence[np.ndarray], above: Sequence[str], below: Seque
     """Images (H, W) or (H, W, 3) of bytes with texts; long ones above an image are broken and shortened."""
     fits = max(map(len, above)) <= LINE
     lines = above if fits else [style.in_two_lines(text) for text in above]
-    room = 0.36 if all("\n" not in text for text in lines) else 0.46
-    columns = 8 if fits else 6
+    room, columns = 0.46 if "\n" in "".join(lines) else 0.36, 8 if fits else 6
     figure, axes, places = _image_sheet(np.stack(images), columns, (0, 255), width=8.0, above=room, below=0.28)
     for (centre, top, bottom), text_above, text_below in zip(places, lines, below, strict=True):
         axes.text(centre, top, text_above, ha="center", va="bottom", fontsize=9 if fits else 8, linespacing=1.1)
@@ -341,7 +340,8 @@ def _displayed(images: np.ndarray) -> np.ndarray:
     if images.shape[1] == 1:
         return images[:, 0]
     low, high = (limit(images, axis=(0, 2, 3), keepdims=True) for limit in (np.min, np.max))
-    return (255 * (images - low) / np.maximum(high - low, 1e-12)).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    shown: np.ndarray = (255 * (images - low) / np.maximum(high - low, 1e-12)).round().astype(np.uint8)
+    return shown.transpose(0, 2, 3, 1)
 
 
 def _image_sheet(
@@ -361,17 +361,17 @@ def _image_sheet(
     """
     step = -(-images.shape[1] // MAX_SHOWN_SIDE)
     images = images[:, step // 2 :: step, step // 2 :: step]
+    if images.ndim == 4:  # opaque, unlike the places between them
+        images = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=3)
     rows = max(1, -(-len(images) // columns))
     height, side, *channels = images.shape[1:]
     gap, above, below = max(1, side // 7), round(above * height), round(below * height)
     shape = (rows * columns, above + height + below, side + gap, *channels)
-    cells = np.ma.array(np.zeros(shape, images.dtype), mask=True)  # masked pixels stay transparent
+    cells = np.ma.array(np.zeros(shape, images.dtype), mask=not channels)  # masked pixels stay transparent
     cells[: len(images), above : above + height, gap // 2 : gap // 2 + side] = images
-    cell_height, cell_width = shape[1:3]
-    grid = cells.reshape(rows, columns, cell_height, cell_width, *channels).swapaxes(1, 2)
+    _, cell_height, cell_width, *_ = shape
+    grid = cells.reshape(rows, columns, *shape[1:]).swapaxes(1, 2)
     sheet = grid.reshape(rows * cell_height, columns * cell_width, *channels)
-    if channels:
-        sheet = np.concatenate([sheet.data, 255 * ~sheet.mask[..., :1]], axis=2).astype(np.uint8)
     inches = width * sheet.shape[0] / sheet.shape[1]
     figure = Figure(figsize=(width, inches + title_height))
     axes = figure.add_axes((0, 0, 1, inches / (inches + title_height)))

@@ -157,7 +157,7 @@ def image_sheet(images: Sequence[np.ndarray], above: Sequence[str], below: Seque
     room, columns = 0.46 if "\n" in "".join(lines) else 0.36, 8 if fits else 6
     figure, axes, places = _image_sheet(np.stack(images), columns, (0, 255), width=8.0, above=room, below=0.28)
     for (centre, top, bottom), text_above, text_below in zip(places, lines, below, strict=True):
-        axes.text(centre, top, text_above, ha="center", va="bottom", fontsize=9 if fits else 8, linespacing=1.1)
+        axes.text(centre, top, text_above, ha="center", va="bottom", fontsize=9 if fits else 8)
         axes.text(centre, bottom, text_below, ha="center", va="top", fontsize=8)
     return figure
 

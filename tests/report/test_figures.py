@@ -249,3 +249,8 @@ def test_large_images_are_drawn_with_fewer_pixels():
 
 def test_a_name_that_png_cannot_show_becomes_a_number():
     assert style.drawable(["a|b", "中", "é $x$"]) == ["a|b", "class 1", "é $x$"]
+
+
+def test_names_that_look_like_svg_stay_as_they_are():
+    names = ['a id="text_1" b', "#495057", "font-family: x;", style.COLOURS[0].lower()]
+    assert set(names) <= set(texts(parse(figures.confusion(np.eye(4, dtype=int), names), "c")))

@@ -69,6 +69,9 @@ LEGEND_VARIANTS = 6  # the most that fit in a legend; if there are more, numbers
 SVG_NOISE = (
     r"<!--.*?-->",
     r"<defs>\s*<style.*?</style>\s*</defs>",  # it would apply to the whole page
+)
+
+TAG_NOISE = (
     r" id=\"([A-Za-z0-9.]+_\d+|image\w+)\"",  # ids that nothing refers to
     r"\s*font-family: [^;\"]+;",
     r" transform=\"rotate\(-0 [^\"]+\"",
@@ -127,13 +130,18 @@ def svg(figure: Figure, name: str) -> str:
         warnings.filterwarnings("ignore", "Glyph|Matplotlib currently does not support", UserWarning)
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
-    for colour in COLOURS:
-        text = text.replace(colour.lower(), css_colour(colour))
-    text = re.sub("|".join(SVG_NOISE), "", text, flags=re.DOTALL)
-    text = re.sub(r"(id=\"|href=\"#|url\(#)", lambda match: match[0] + html.escape(f"{name}-"), text)
+    text = re.sub("|".join(SVG_NOISE), "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<[^>]*>", lambda tag: _embeddable(tag[0], name), text)  # names of classes stay as they are
     text = text.replace("<svg ", '<svg style="stroke-linejoin: round; font-family: system-ui, sans-serif" ', 1)
     return re.sub(r"\s*\n\s*", "\n", text)
+
+
+def _embeddable(tag: str, name: str) -> str:
+    """A tag of SVG without noise, with the colours of the page and ids that begin with `name`."""
+    tag = re.sub("|".join(TAG_NOISE), "", tag).replace(INK, "currentColor")
+    for colour in COLOURS:
+        tag = tag.replace(colour.lower(), css_colour(colour))
+    return re.sub(r"(id=\"|href=\"#|url\(#)", lambda match: match[0] + html.escape(f"{name}-"), tag)
 
 
 def standalone_svg(embedded: str) -> str:

@@ -219,6 +219,17 @@ def test_equal_problems_are_one_line_and_conversions_are_counted(tmp_path, capsy
     ]
 
 
+def test_photos_of_all_sizes_are_one_line(tmp_path):
+    for number in range(12):
+        for name in ("train", "test"):
+            write(tmp_path / f"mine/{name}/{number % 2}/{number}.png", encoded(PIXELS[: 10 + number]))
+
+    assert problems_of(tmp_path / "mine", tmp_path / "raw", Target()) == [
+        f"{tmp_path / 'mine'}: 24 images are of 12 kinds, such as 28×10 pixels (rectangular), 8-bit grey, the first is"
+        " 'train/0/0.png'; remedy: add resize to data.accept"
+    ]
+
+
 def test_numbered_images_of_another_kind_are_converted_too(tmp_path):
     for name in ("train", "test"):
         write(tmp_path / f"mine/{name}/1_5.png", by_torchvision())

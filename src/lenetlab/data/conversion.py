@@ -39,10 +39,11 @@ MODES = {  # of Pillow
 class Refused(ValueError):
     """An image that is not taken. Equal problems have equal texts, so that they can be grouped."""
 
-    def __init__(self, what: str, remedy: str) -> None:
+    def __init__(self, what: str, remedy: str, missing: tuple[str, ...] = ()) -> None:
         super().__init__(f"{what}; {remedy}")
         self.what = what  # what the image is, such as "32×32 pixels, 8-bit RGB"
         self.remedy = remedy
+        self.missing = missing  # the switches of data.accept that would take it
 
 
 class Damaged(Refused):
@@ -103,7 +104,9 @@ def _refused(decoded: Decoded, missing: Sequence[str]) -> Refused:
         remedy = f"{declared}{f' (and {chr(44).join(others)} in data.accept)' if others else ''}, or {remedy}"
     rectangular = "" if width == height else " (rectangular)"
     transparent = ", transparent pixels" if "alpha" in decoded.losses else ""
-    return Refused(f"{width}×{height} pixels{rectangular}, {decoded.stored}{transparent}", f"remedy: {remedy}")
+    return Refused(
+        f"{width}×{height} pixels{rectangular}, {decoded.stored}{transparent}", f"remedy: {remedy}", tuple(missing)
+    )
 
 
 def _fitted(pixels: Pixels, kind: schema.ImageKind) -> Pixels:

@@ -94,7 +94,9 @@ NO_EXTRA_TEST = "data/none.txt"  # not an empty value: DVC needs the path of a f
 
 
 class DataSettings(schema.StrictModel):
-    source: str = Field(min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder")
+    source: str = Field(
+        min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder, archive or CSV"
+    )
     extra_test: str = Field(
         min_length=1, max_length=4096, description=f"a path: {NO_EXTRA_TEST}, or a folder or tar of further test images"
     )

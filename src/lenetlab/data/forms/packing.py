@@ -14,6 +14,7 @@ from lenetlab.settings.messages import quoted
 from lenetlab.settings.study_schema import DataSettings
 
 MAX_CLASSES_SHOWN = 30
+MAX_KINDS = 3  # of images that need the same switches, in lines of their own
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Packing:
     target: Target
     changes: Counter[str] = field(default_factory=Counter)
     problems: Grouped = field(default_factory=Grouped)
+    missing: dict[tuple[str, ...], set[tuple[str, str]]] = field(default_factory=dict)  # kinds of images by switches
 
     def labelled(self, pictures: Iterable[Picture], index: dict[str, int]) -> Iterator[tuple[str, bytes]]:
         """Name and content of a canonical file per picture, numbered by position; `index` is that of each class."""
@@ -59,7 +61,7 @@ class Packing:
             except conversion.Damaged:
                 yield name, content
             except conversion.Refused as problem:
-                self.problems.add("image", problem.what, problem.remedy, f"{source}/{name}")
+                self._note(problem, f"{source}/{name}")
             else:
                 self.changes[packed.change] += 1
                 yield name, packed.content
@@ -69,14 +71,30 @@ class Packing:
         try:
             packed = conversion.convert(picture.content(), self.target.kind, self.target.accept)
         except conversion.Refused as problem:
-            noun = "file" if isinstance(problem, conversion.Damaged) else "image"
-            self.problems.add(noun, problem.what, problem.remedy, picture.place)
+            self._note(problem, picture.place)
             return b""
         self.changes[packed.change] += 1
         return packed.content
 
+    def _note(self, problem: conversion.Refused, place: str) -> None:
+        noun = "file" if isinstance(problem, conversion.Damaged) else "image"
+        self.problems.add(noun, problem.what, problem.remedy, place)
+        if problem.missing:
+            self.missing.setdefault(problem.missing, set()).add((problem.what, problem.remedy))
+
+    def _merge_kinds(self) -> None:
+        """Put images of many kinds, such as photos of all sizes, into one problem if the same switches take them."""
+        places = self.problems.places
+        for switches, kinds in self.missing.items():
+            if len(kinds) > MAX_KINDS:
+                keys = [key for key in places if key[0] == "image" and key[1:] in kinds]
+                what = f"of {len(keys):,} kinds, such as {keys[0][1]}"
+                merged = [place for key in keys for place in places.pop(key)]
+                places["image", what, f"remedy: add {', '.join(switches)} to data.accept"] = merged
+
     def finish(self, source: str) -> list[str]:
         """What was converted, a line each. UserError if something was wrong."""
+        self._merge_kinds()
         if lines := self.problems.lines():
             raise UserError(*(f"{source}: {line}" for line in lines))
         return [f"{count:,} images converted: {change}" for change, count in sorted(self.changes.items()) if change]

@@ -151,6 +151,18 @@ def test_csv_of_pixels(tmp_path, header):
     assert fetched(tmp_path / "mine", tmp_path / "raw", NUMBERS) == named(expected(by_class=False))
 
 
+def test_a_cell_that_is_no_pixel_is_named_with_its_source(tmp_path):
+    for name in ("train", "test"):
+        write(tmp_path / f"mine/{name}.csv", pixel_csv(name, header=True))
+    lines = (tmp_path / "mine/train.csv").read_text().splitlines()
+    cells = lines[4].split(",")
+    write(tmp_path / "mine/train.csv", "\n".join([*lines[:4], ",".join([*cells[:7], "340", *cells[8:]])]).encode())
+
+    assert problems_of(tmp_path / "mine", tmp_path / "raw", NUMBERS) == [
+        f"{tmp_path / 'mine'}: train.csv line 5: '340' in column 8; allowed: whole numbers from 0 to 255"
+    ]
+
+
 def test_colours_in_a_csv_whose_label_is_last(tmp_path):
     pixels = np.arange(4 * 12, dtype=np.uint8).reshape(4, 2, 2, 3)
     rows = [",".join([*map(str, image.ravel()), str(number % 2)]) for number, image in enumerate(pixels)]

@@ -44,6 +44,7 @@ class Entry(NamedTuple):
 class Listing:
     """The files of a source in natural order, what was skipped and how often, and what is not allowed."""
 
+    source: Path
     entries: list[Entry] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     problems: Grouped = field(default_factory=Grouped)
@@ -89,7 +90,7 @@ def read_source(source: Path) -> Listing:
     In a folder, archives named like train.tar.gz, or a single archive, stand for a folder with what is in them.
     UserError if it cannot be read.
     """
-    listing = Listing()
+    listing = Listing(source)
     try:
         if source.is_dir():
             _add_folder(listing, source)
@@ -210,7 +211,7 @@ def _read_file(place: Path) -> bytes:
 
 def _add_archive(listing: Listing, place: Path, prefix: str) -> None:
     """Add the files in an archive; `prefix` is the folder they stand for."""
-    inner = Listing(ignored=listing.ignored, problems=listing.problems)
+    inner = Listing(place, ignored=listing.ignored, problems=listing.problems)
     with place.open("rb") as stream:
         start = stream.read(64)
     if start.startswith(conversion.LFS_POINTER):

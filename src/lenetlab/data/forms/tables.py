@@ -150,7 +150,7 @@ def _find_pixels(listing: Listing, files: list[Entry]) -> Found | None:
     sizes: Counter[str] = Counter()
     for entry in files:
         try:
-            pictures = _pixel_rows(entry)
+            pictures = _pixel_rows(entry, f"{listing.source}: {entry.path}")
         except _OtherTable as error:
             if _set_of_file(entry.path) == "all":  # such as sample_submission.csv
                 others += error.problems
@@ -178,8 +178,11 @@ def _find_pixels(listing: Listing, files: list[Entry]) -> Found | None:
     return Found(found.PIXEL_TABLE, dict(sets), dict(+listing.ignored), tuple(notes))
 
 
-def _pixel_rows(entry: Entry) -> list[Picture] | None:
-    """The images in the rows of a CSV file, None if they have no labels; UserError if it holds something else."""
+def _pixel_rows(entry: Entry, full_path: str) -> list[Picture] | None:
+    """The images in the rows of a CSV file, None if they have no labels; UserError if it holds something else.
+
+    `full_path` is for messages about pixels, which are read later.
+    """
     lines = _lines(entry)
     first = _cells(lines[0], entry.path) if lines else []
     header = [cell.lower() for cell in first] if not all(_is_number(cell) for cell in first[1:-1] or first) else []
@@ -195,7 +198,7 @@ def _pixel_rows(entry: Entry) -> list[Picture] | None:
         )
     rows = lines[1:] if header else lines
     pictures = []
-    read = _Rows(entry.path, rows, 2 if header else 1, len(first), label_column, with_label)
+    read = _Rows(full_path, rows, 2 if header else 1, len(first), label_column, with_label)
     for number, line in enumerate(rows):
         place = f"{entry.path} line {number + read.first_line}"
         if not line.strip():
@@ -264,7 +267,10 @@ class _Rows:
 
     def _numbers(self, rows: list[str]) -> NDArray[np.float64]:
         text = io.StringIO("\n".join(rows))
-        return np.loadtxt(text, delimiter=",", usecols=self.columns, ndmin=2, quotechar='"', comments=None)
+        values: NDArray[np.float64] = np.loadtxt(
+            text, delimiter=",", usecols=self.columns, ndmin=2, quotechar='"', comments=None
+        )
+        return values
 
     def _explain(self, rows: list[str], first_line: int) -> None:
         """UserError about the first cell that is not a pixel."""

@@ -309,3 +309,20 @@ def test_if_a_seed_diverges_during_training_the_others_go_on():
     assert parent.tags["diverged"] == "seed 1"
     parent, *_ = variant_content.training_runs([diverged_journal("mlp", 0, 3, 1), []], 2, "RUNNING", None)
     assert (parent.status, parent.metrics) == ("RUNNING", {})
+
+
+def test_arguments_of_a_class_of_the_user_do_not_hide_other_params():
+    model = {"file": "networks/mine.py", "name": "Small", "dropout": 0.3, "wide": True}
+    definition = {"input": {"size": 28}, "model": model, "regularization": {"dropout": 0.0}}
+    params = content.training_params(
+        {"identity": {"definition": definition, "training": {"epochs": 2}}, "parameters": 9}
+    )
+    assert (params["model"], params["file"], params["dropout"]) == ("Small", "networks/mine.py", "0.0")
+    assert (params["argument.dropout"], params["argument.wide"], params["hidden"]) == ("0.3", "true", "–")
+
+
+def test_the_layers_of_a_cnn_are_one_param():
+    layers = [{"conv": 16, "kernel": 3}, {"norm": "batch"}]
+    definition = {"input": {}, "model": {"name": "cnn", "layers": layers}, "regularization": {}}
+    params = content.training_params({"identity": {"definition": definition, "training": {}}, "parameters": 9})
+    assert params["layers"] == "{conv: 16, kernel: 3}, {norm: batch}"

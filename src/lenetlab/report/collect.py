@@ -155,7 +155,7 @@ def _check_same_conditions(
     problems = []
     for variant in variants:
         recipe = provenance.recipe(study, variant.name)
-        if {key: variant.record["identity"][key] for key in recipe} != recipe:
+        if {key: variant.record["identity"].get(key) for key in recipe} != recipe:
             problems.append(
                 f"{evaluations / variant.name}: made with other settings than those in params.yaml;"
                 f" remedy: {_train_again(variant.name)}"
@@ -389,12 +389,13 @@ def _settle_seconds(
 
 def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Settings by block and key, joined with a dot; values as params.yaml has them."""
-    return {
-        f"{block}.{key}": _setting_text(value) for block, values in settings.items() for key, value in values.items()
-    }
+    return {f"{block}.{key}": _yaml_text(value) for block, values in settings.items() for key, value in values.items()}
 
 
-def _setting_text(value: Any) -> str:
+def _yaml_text(value: Any) -> str:
+    """A value as params.yaml has it, a list without its brackets."""
+    if isinstance(value, list):
+        return ", ".join(map(_yaml_text, value))
     if isinstance(value, dict):
-        return ", ".join(f"{key} {setting}" for key, setting in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+        return f"{{{', '.join(f'{key}: {_yaml_text(part)}' for key, part in value.items())}}}"
+    return str(value).lower() if isinstance(value, bool) else str(value)

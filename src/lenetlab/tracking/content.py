@@ -164,9 +164,14 @@ def training_tags(start: Event) -> dict[str, str]:
 
 
 def training_params(start: Event) -> dict[str, str]:
-    """The params of a run of a variant or a seed; a dash for one that the variant does not have."""
+    """The params of a run of a variant or a seed; a dash for one that the variant does not have.
+
+    Arguments of a class of the user may have the names of other params, hence the prefix.
+    """
     definition = start["identity"]["definition"]
-    model = {"model" if key == "name" else key: value for key, value in definition["model"].items()}
+    prefix = "argument." if "file" in definition["model"] else ""
+    names = {"name": "model", "file": "file"}
+    model = {names.get(key, f"{prefix}{key}"): value for key, value in definition["model"].items()}
     settings = definition["input"] | model | definition["regularization"] | start["identity"]["training"]
     settings["parameters"] = start["parameters"]
     return dict.fromkeys(PARAMS, "–") | {key: _text(value) for key, value in settings.items()}
@@ -216,5 +221,5 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(setting)}" for key, setting in value.items())
+        return f"{{{', '.join(f'{key}: {_text(part)}' for key, part in value.items())}}}"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from lenetlab.data import dataset
 from lenetlab.networks import build
 from lenetlab.settings import schema
-from lenetlab.training import checkpoint, loop, plain_group, run_files
+from lenetlab.training import checkpoint, loop, plain_group, randomness, run_files
 from tests.training.jobs import CATALOGUE, CPU, TRAINING, changed_variant, cnn_variant, repeatable_files
 
 OWN = '''
@@ -87,7 +87,13 @@ def test_the_bits_are_the_same_alone_beside_others_and_resumed(variant, tmp_path
     assert checkpoint.last_intact_epoch(tmp_path / "resumed" / "7") == 3
 
 
-def test_random_layers_depend_on_seed_epoch_and_step(variant):
+def test_the_seeds_of_random_layers_are_different_in_every_step_and_epoch():
+    draws = [randomness.EpochRandomness(torch.empty(0), None, {}, (7, 8), epoch) for epoch in (1, 2)]
+    seeds = [seed for draw in draws for step in range(3) for seed in draw.step_seeds(step)]
+    assert len(set(seeds)) == 12
+
+
+def test_random_layers_depend_on_their_seed_alone(variant):
     state = loop.initial_state(make_jobs(variant, (7, 8)), CPU)
     images = random_digits().images[:8].expand(2, 8, 1, 28, 28)
     before = {name: value.clone() for name, value in state.network.statistics.items()}

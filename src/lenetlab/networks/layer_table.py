@@ -41,8 +41,8 @@ def layer_table(variant: schema.Variant) -> list[dict[str, Any]]:
 
     def recorder(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(layer: nn.Module, _: Any, output: Any) -> None:
-            outputs[name] = _first_tensor(output)
-            operations[name] += 0 if outputs[name] is None else multiply_accumulates(layer, outputs[name])
+            outputs[name] = tensor = _first_tensor(output)
+            operations[name] += 0 if tensor is None else multiply_accumulates(layer, tensor)
 
         return record
 

@@ -251,7 +251,8 @@ class _Rows:
         block, place = divmod(number, ROWS)
         if self.block[0] != block:
             self.block = (block, self._parse(block * ROWS))
-        return self.block[1][place]
+        pixels: NDArray[np.uint8] = self.block[1][place]
+        return pixels
 
     def _parse(self, start: int) -> NDArray[np.uint8]:
         rows = self.rows[start : start + ROWS]

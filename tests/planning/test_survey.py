@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenetlab.data import conversion, prepare
+from lenetlab.data import png, prepare
 from lenetlab.data.forms.found import BY_NUMBER, CLASS_FOLDERS, Found, Picture
 from lenetlab.errors import UserError
 from lenetlab.planning import adoption, proposal, survey
@@ -69,7 +69,7 @@ def test_colour_images_with_named_classes_and_no_test_set():
 
 
 def test_grey_stored_as_rgb_is_grey():
-    images = [conversion.encode(np.repeat(image[:, :, None], 3, axis=2)) for image in grey(20)]
+    images = [png.encode(np.repeat(image[:, :, None], 3, axis=2)) for image in grey(20)]
     found = look(train=pictures(a=images[:10], b=images[10:]), test=pictures(a=grey(2), b=grey(2)))
     values = proposed(found)
     assert (values["data.size"], values["data.channels"], values["data.test_share"]) == ("28", "1", "0")

@@ -4,9 +4,7 @@ Pillow decodes. Rows are written without compression, so equal pixels give equal
 """
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -14,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lenetlab.data import png
 from lenetlab.settings import schema
 
 Pixels = NDArray[np.uint8]  # (H, W) grey, or (H, W, 3)
 
 MAX_SIDE = 4096  # pixels; read from the header before anything is decoded
-MAX_STORED = 65_535  # bytes of a block of deflate that is not compressed
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LFS_POINTER = b"version https://git-lfs"
 LOSSLESS = ("PNG", "BMP", "GIF", "PPM", "TIFF")  # formats that keep every pixel
 FORMATS = (*LOSSLESS, "JPEG", "WEBP")
@@ -86,7 +83,7 @@ def convert(content: bytes | Pixels, kind: schema.ImageKind, accept: Collection[
     if losses:
         changes.append(f"with loss: {', '.join(losses)}")
         pixels = _fitted(pixels, kind)
-    return Converted(encode(pixels), ", ".join(changes))
+    return Converted(png.encode(pixels), ", ".join(changes))
 
 
 def _refused(decoded: Decoded, missing: Sequence[str]) -> Refused:
@@ -187,31 +184,3 @@ def _reduced(pixels: Pixels, stored: str, *, changed: bool, losses: tuple[str, .
     if pixels.ndim == 3 and all(np.array_equal(pixels[:, :, 0], pixels[:, :, other]) for other in (1, 2)):
         return Decoded(pixels[:, :, 0], stored, True, losses)
     return Decoded(pixels, stored, changed, losses)
-
-
-def start(kind: schema.ImageKind) -> bytes:
-    """The first 33 bytes of every canonical PNG file of a kind: signature and header."""
-    return _start(kind.size, kind.size, kind.channels)
-
-
-def encode(pixels: Pixels) -> bytes:
-    """(H, W) or (H, W, 3) uint8 as an 8-bit PNG file in grey or RGB, not interlaced, its rows not compressed."""
-    height, width = pixels.shape[:2]
-    channels = 1 if pixels.ndim == 2 else 3
-    rows = np.pad(pixels.reshape(height, width * channels), ((0, 0), (1, 0))).tobytes()  # filter type 0 before each
-    blocks = [rows[place : place + MAX_STORED] for place in range(0, len(rows), MAX_STORED)]
-    stored = b"".join(
-        struct.pack("<BHH", number == len(blocks), len(block), len(block) ^ 0xFFFF) + block
-        for number, block in enumerate(blocks, start=1)
-    )
-    packed = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(rows))
-    return _start(width, height, channels) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
-
-
-def _start(width: int, height: int, channels: int) -> bytes:
-    colour = {1: 0, 3: 2}[channels]
-    return SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(kind + content))

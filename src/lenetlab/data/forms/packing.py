@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lenetlab.data import conversion
+from lenetlab.data import conversion, png
 from lenetlab.data.forms.entries import natural
 from lenetlab.data.forms.found import IDX, PIXEL_TABLE, Picture
 from lenetlab.data.forms.problems import Grouped
@@ -51,7 +51,7 @@ class Packing:
 
         The stage prepare checks every name and file and says what is damaged.
         """
-        start = conversion.start(self.target.kind)
+        start = png.start(self.target.kind.size, self.target.kind.channels)
         for name, content in files:
             if content.startswith(start):
                 yield name, content

@@ -137,6 +137,7 @@ class FakeWork:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.draw = self.step = (1.0, 1.0)
         self.elapsed, self.on_processor = 1000.0, 100.0
+        self.single_images = 0  # counted from the last draw; operations are counted before the first one
         self.measured: list[tuple[schema.Variant, float]] = []  # in order, with the learning rate
         monkeypatch.setattr(time, "perf_counter", lambda: self.elapsed)
         monkeypatch.setattr(time, "process_time", lambda: self.on_processor)

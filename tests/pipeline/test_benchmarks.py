@@ -104,7 +104,7 @@ def _layers_with_weights(network):
 def test_the_timed_study_differs_only_in_size():
     study = ours.study("mlp", seeds=3, epochs=2)
     assert (study.seeds, study.study, study.training.epochs, study.device) == ((0, 1, 2), ("mlp",), 2, "cpu")
-    assert (study.training.batch_size, study.training.optimizer, study.training.momentum) == (64, "sgd", 0.9)
+    assert (study.training.batch_size, study.training.optimizer.name, study.training.momentum) == (64, "sgd", 0.9)
 
 
 def test_ratios_are_computed_within_a_round(results):

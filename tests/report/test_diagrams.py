@@ -276,10 +276,10 @@ def test_names_of_connections_are_between_their_stages(name):
         assert found[f"label-{before}"].get_position()[0] < x < found[f"label-{stage}"].get_position()[0]
 
 
-def test_an_unknown_kind_of_layer_is_an_error():
-    unknown = {**table("lenet5")[1], "kind": "Softmax"}
-    with pytest.raises(KeyError, match="Softmax"):
-        diagrams.network([*table("lenet5"), unknown], 32, COLOUR)
+def test_a_layer_of_the_user_is_named_by_its_class():
+    own = {**table("lenet5")[1], "name": "own", "kind": "Wavelet"}
+    texts = [text.get_text() for text in diagrams.network([*table("lenet5"), own], 32, COLOUR).axes[0].texts]
+    assert any("Wavelet" in text for text in texts)
 
 
 @pytest.mark.parametrize("name", ["lenet5-1998", "mlp", "many"])

@@ -11,7 +11,7 @@ from lenetlab.data import dataset
 from lenetlab.networks import build
 from lenetlab.settings import schema
 from lenetlab.training import checkpoint, loop, plain_group, randomness, run_files
-from tests.training.jobs import CATALOGUE, CPU, TRAINING, changed_variant, cnn_variant, repeatable_files
+from tests.training.jobs import CATALOGUE, CPU, changed_training, changed_variant, cnn_variant, repeatable_files
 
 OWN = '''
 import torch
@@ -61,7 +61,7 @@ def random_digits() -> dataset.Digits:
 
 def make_jobs(variant: schema.Variant, seeds: tuple[int, ...]) -> list[run_files.TrainingJob]:
     more = {"epochs": 3, "optimizer": "adamw", "weight_averaging": 0.9}
-    settings = TRAINING.model_copy(update=more)
+    settings = changed_training(**more)
     return [run_files.TrainingJob(variant, settings, seed, {"seed": seed}, {}) for seed in seeds]
 
 

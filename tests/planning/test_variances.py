@@ -84,3 +84,13 @@ def test_of_other_data_the_number_of_images_is_said_to_be_that_of_mnist(study, m
 def test_of_other_data_the_variances_of_mnist_are_said_to_be_those_of_mnist(study):
     other = study.model_copy(update={"data": study.data.model_copy(update={"source": "pets"})})
     assert variances.expected(other, family(other)) == (power.TYPICAL, "usual on MNIST, other data may differ")
+
+
+def test_images_of_other_data_are_counted_before_they_are_prepared(study, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(10):
+            (tmp_path / "pets" / name / f"{number}.png").write_bytes(b"not read")
+    changes = {"source": str(tmp_path / "pets"), "test_share": 0.2, "validation": 4}
+    other = study.model_copy(update={"data": study.data.model_copy(update=changes)})
+    assert duration.training_images(other) == 12

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lenetlab.data.forms import search
+from lenetlab.errors import UserError
 from lenetlab.planning import unfinished
 from lenetlab.settings import study_schema
 from lenetlab.storage import files, paths, provenance
@@ -70,11 +72,24 @@ def _seconds_per_epoch(speeds: Speeds, name: str, seeds: int) -> float:
 
 
 def training_images(study: study_schema.Study) -> int:
-    """How many there are; if no data are prepared yet, as many as in MNIST."""
+    """How many there are; if no data are prepared yet, as many as the source has, or as MNIST if that is not known."""
     try:
         return int(unfinished.prepared_profile()["splits"]["training"]["images"])
     except (KeyError, TypeError, ValueError):
-        return max(1, MNIST_TRAINING_IMAGES - study.data.validation)
+        return max(1, (images_of_source(study) or MNIST_TRAINING_IMAGES) - study.data.validation)
+
+
+def images_of_source(study: study_schema.Study) -> int | None:
+    """Images for training and validation in a source in one of the user's forms; None if they cannot be counted."""
+    source = Path(study.data.source)
+    if source.suffix == ".toml":
+        return None
+    try:
+        sets = search.find(source).sets
+    except UserError:  # check reports what is wrong with the source
+        return None
+    kept = round(len(sets.get("all", ())) * (1 - study.data.test_share))
+    return kept + sum(len(sets.get(name, ())) for name in ("train", "validation"))
 
 
 def in_words(seconds: float) -> str:

@@ -105,9 +105,9 @@ def _time(study: study_schema.Study) -> Iterator[str]:
 
 
 def _assumed(study: study_schema.Study) -> str:
-    """For other data than MNIST, that their number is not known before the stage prepare."""
-    unknown = study.data.name != variances.MNIST and not unfinished.prepared_profile()
-    return " (as many as MNIST has: yours are not prepared yet)" if unknown else ""
+    """For other data than MNIST that cannot be counted, that their number is not known before the stage prepare."""
+    counted = unfinished.prepared_profile() or study.data.name == variances.MNIST or duration.images_of_source(study)
+    return "" if counted else " (as many as MNIST has: yours are not prepared yet)"
 
 
 def _to_do(study: study_schema.Study, speeds: duration.Speeds, to_do: dict[str, int]) -> str:

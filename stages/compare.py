@@ -22,7 +22,7 @@ def main() -> None:
         from lenetlab.storage import provenance
 
         statements = claims.load(Path(study.claims), study)
-        predictions = inputs.read_predictions(paths.EVALUATIONS, study.study)
+        predictions = inputs.read_predictions(paths.EVALUATIONS, study.study, len(study.data.classes))
         diverged = inputs.read_diverged_seeds(paths.EVALUATIONS, study.study)
         costs = inputs.read_costs(paths.COSTS, study.study)["variants"]
         trained = inputs.read_parent_fingerprints(paths.EVALUATIONS, study.study)

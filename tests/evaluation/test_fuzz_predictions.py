@@ -41,14 +41,14 @@ def read_predictions(folder: Path, content: bytes) -> list[str]:
     path, found = folder / "mlp" / "predictions.npz", []
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    lines = error_lines(lambda: found.append(predictions.read(path)))
+    lines = error_lines(lambda: found.append(predictions.read(path, 10)))
     if lines:
         (line,) = lines
         assert line.startswith(f"{path}: cannot be read (")
         assert "; remedy: dvc checkout --force" in line
         assert line.endswith("if that does not help, dvc repro --force --single-item evaluate@mlp")
     for answers in found:
-        assert predictions.confusion(answers.labels, answers.predicted, 1000).sum() == answers.predicted.size
+        assert predictions.confusion(answers.labels, answers.predicted, 10).sum() == answers.predicted.size
         assert ((answers.accuracy >= 0) & (answers.accuracy <= 1)).all()
     return lines
 

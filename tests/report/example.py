@@ -92,7 +92,7 @@ def collect_report(
     paths: inputs.InputPaths, seeds: tuple[int, ...] = SEEDS, study: study_schema.Study | None = None
 ) -> model.Report:
     study = study or make_study(seeds)
-    read = inputs.read_predictions(paths.evaluations, study.study)
+    read = inputs.read_predictions(paths.evaluations, study.study, len(study.data.classes))
     outcomes = comparison.compare(study, read, inputs.read_diverged_seeds(paths.evaluations, study.study))
     return collect.collect(study, paths, outcomes, ANSWERS, ORIGIN)
 

@@ -50,7 +50,7 @@ def write(predictions: Predictions, path: Path) -> None:
         np.savez_compressed(stream, **vars(predictions))
 
 
-def read(path: Path) -> Predictions:
+def read(path: Path, classes: int = schema.MAX_CLASSES) -> Predictions:
     """Read a file that `write` made. Raises UserError if it is damaged or too large. Unpickles nothing."""
     with stage_outputs.reporting_damage(path, f"evaluate@{path.parent.name}"):
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
@@ -62,12 +62,12 @@ def read(path: Path) -> Predictions:
             if missing := set(names) - set(arrays.files):
                 raise ValueError(f"no {' and no '.join(sorted(missing))}")
             predictions = Predictions(**{name: arrays[name] for name in names})
-        if inconsistency := _inconsistency(predictions):
+        if inconsistency := _inconsistency(predictions, classes):
             raise ValueError(inconsistency)
         return predictions
 
 
-def _inconsistency(predictions: Predictions) -> str:
+def _inconsistency(predictions: Predictions, classes: int) -> str:
     """What is wrong with arrays that no evaluation writes; empty if nothing is. No seeds is right: all diverged."""
     seeds, images = predictions.seeds.size, predictions.labels.size
     for name, shape, kinds in (
@@ -86,8 +86,8 @@ def _inconsistency(predictions: Predictions) -> str:
         return "labels: none"
     if len(np.unique(predictions.seeds)) < seeds:
         return "seeds: one appears twice"
-    if max(predictions.labels.max(), predictions.predicted.max(initial=0)) >= schema.MAX_CLASSES:
-        return f"labels or predicted: a class above {schema.MAX_CLASSES - 1}"
+    if max(predictions.labels.max(), predictions.predicted.max(initial=0)) >= classes:
+        return f"labels or predicted: a class above {classes - 1}"
     for name in ("probability", "training_accuracy", "epoch_accuracy"):
         values = getattr(predictions, name)
         if not ((values >= 0) & (values <= 1)).all():

@@ -33,7 +33,8 @@ def expected(study: study_schema.Study, family: Family) -> tuple[VarianceCompone
 def _measured(study: study_schema.Study, candidate: str, baseline: str) -> VarianceComponents | None:
     """None if a variant has no evaluation of this study, or fewer than two seeds, or if nothing varies."""
     try:
-        answers = [predictions.read(paths.EVALUATIONS / name / paths.PREDICTIONS) for name in (candidate, baseline)]
+        files_of_pair = [paths.EVALUATIONS / name / paths.PREDICTIONS for name in (candidate, baseline)]
+        answers = [predictions.read(path, len(study.data.classes)) for path in files_of_pair]
         records = [files.read_json(paths.EVALUATIONS / name / paths.VARIANT_RECORD) for name in (candidate, baseline)]
         for name, record in zip((candidate, baseline), records, strict=True):
             recipe = provenance.recipe(study, name)

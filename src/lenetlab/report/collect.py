@@ -52,7 +52,7 @@ def collect(
     """
     names, evaluations = study.study, sources.evaluations
     costs = inputs.read_costs(sources.costs, names)
-    predictions = inputs.read_predictions(evaluations, names)
+    predictions = inputs.read_predictions(evaluations, names, len(study.data.classes))
     misread = {name: mistakes.read(evaluations / name / paths.MISTAKES, f"evaluate@{name}") for name in names}
     images = _misread_images(misread.values())
     variants = [

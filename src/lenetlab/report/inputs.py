@@ -43,9 +43,9 @@ class InputPaths:
 PROJECT_OUTPUTS = InputPaths(paths.EVALUATIONS, paths.JOURNALS, paths.COSTS, paths.SENSITIVITY)
 
 
-def read_predictions(evaluations: Path, names: Iterable[str]) -> dict[str, predictions.Predictions]:
+def read_predictions(evaluations: Path, names: Iterable[str], classes: int) -> dict[str, predictions.Predictions]:
     """Predictions on the test images, by variant."""
-    return {name: predictions.read(evaluations / name / paths.PREDICTIONS) for name in names}
+    return {name: predictions.read(evaluations / name / paths.PREDICTIONS, classes) for name in names}
 
 
 def read_diverged_seeds(evaluations: Path, names: Iterable[str]) -> dict[str, list[int]]:

@@ -101,7 +101,7 @@ def test_random_layers_depend_on_their_seed_alone(variant):
     def logits(*seeds: int) -> torch.Tensor:
         for name, value in before.items():
             state.network.statistics[name].copy_(value)
-        return state.network.training_logits(images, {}, seeds)
+        return state.network.training_logits(images, {}, lambda: seeds)
 
     global_state = torch.random.get_rng_state()
     assert torch.equal(logits(1, 2), logits(1, 2))
@@ -114,7 +114,7 @@ def test_a_member_computes_what_its_network_computes(variant):
     """Logits, gradients and buffers of one step, with the same random numbers."""
     state = loop.initial_state(make_jobs(variant, (7, 8)), CPU)
     images, labels = random_digits().images[:8], random_digits().labels[:8]
-    logits = state.network.training_logits(images.expand(2, 8, 1, 28, 28), {}, (11, 12))
+    logits = state.network.training_logits(images.expand(2, 8, 1, 28, 28), {}, lambda: (11, 12))
     loss = functional.cross_entropy(logits[0], labels) + functional.cross_entropy(logits[1], labels)
     gradients = dict(
         zip(state.network.weights, torch.autograd.grad(loss, list(state.network.weights.values())), strict=True)

@@ -36,6 +36,8 @@ MODES = {  # of Pillow
 class Refused(ValueError):
     """An image that is not taken. Equal problems have equal texts, so that they can be grouped."""
 
+    noun = "image"
+
     def __init__(self, what: str, remedy: str, missing: tuple[str, ...] = ()) -> None:
         super().__init__(f"{what}; {remedy}")
         self.what = what  # what the image is, such as "32×32 pixels, 8-bit RGB"
@@ -45,6 +47,8 @@ class Refused(ValueError):
 
 class Damaged(Refused):
     """Not an image, or one that cannot be decoded."""
+
+    noun = "file"
 
 
 class Decoded(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lenetlab.data import conversion
+from lenetlab.data import conversion, oddities
 from lenetlab.data.forms.entries import natural
 from lenetlab.data.forms.found import Found, Picture
 from lenetlab.data.forms.problems import Grouped
@@ -20,9 +20,7 @@ ORDER = ("test", "extra", "validation", "train", "all")  # an image that is in t
 SHOWN = ("all", "train", "validation", "test", "extra")
 MOST_NAMES = 12  # in a line
 LIGHT = 128  # a background with a mean of at least this, of 255, is light
-DIFFERENT_MEANS = 0.1  # of the brightness of two sets, from 0 (black) to 1
 MIXED = 0.05  # from this share on, grey images with another background are told
-RARE = 0.1  # a class with less than this share of the images of the median class is rare
 
 
 @dataclass
@@ -96,8 +94,7 @@ def _decoded(pictures: Iterable[Picture], problems: Grouped) -> Iterator[tuple[P
         try:
             yield picture, conversion.decode(picture.content())
         except conversion.Refused as refused:
-            noun = "file" if isinstance(refused, conversion.Damaged) else "image"
-            problems.add(noun, refused.what, refused.remedy, picture.place)
+            problems.add(refused.noun, refused.what, refused.remedy, picture.place)
 
 
 def _count(survey: Survey, picture: Picture, decoded: conversion.Decoded) -> None:
@@ -149,7 +146,7 @@ def odd(survey: Survey) -> Iterator[str]:
         dark = grey - survey.light
         yield f"the background of {survey.light:,} grey images is light, of {dark:,} dark: are some inverted?"
     levels = survey.brightness
-    if max(levels.values()) - min(levels.values()) > DIFFERENT_MEANS:
+    if max(levels.values()) - min(levels.values()) > oddities.DIFFERENT_MEANS:
         means = ", ".join(f"{value:.2f} in {name}" for name, value in sorted(levels.items()))
         yield f"the mean brightness differs between the sets ({means}): were they made in the same way?"
     yield from _unequal_classes(survey)
@@ -166,7 +163,7 @@ def _unequal_classes(survey: Survey) -> Iterator[str]:
     median = sorted(counts.values())[len(counts) // 2]
     if missing := [label for label, count in counts.items() if count == 0]:
         yield f"without training images: {_names(missing)}; no network can learn these classes"
-    if rare := [f"{label} ({count:,})" for label, count in counts.items() if 0 < count < RARE * median]:
+    if rare := [f"{label} ({count:,})" for label, count in counts.items() if 0 < count < oddities.RARE * median]:
         yield f"far rarer than the others: {_names(rare)}; half of the classes have {median:,} images or more"
     if "test" in survey.per_class and (untested := [label for label in counts if not survey.per_class["test"][label]]):
         yield f"without test images: {_names(untested)}"

@@ -11,7 +11,7 @@ from lenetlab.errors import UserError
 from lenetlab.evaluation import by_class, curves, mistakes
 from lenetlab.evaluation.predictions import Predictions, confusion
 from lenetlab.report import inputs, model
-from lenetlab.settings import schema, study_schema
+from lenetlab.settings import messages, schema, study_schema
 from lenetlab.statistics import difference, intervals, measures
 from lenetlab.statistics.calibration import calibration
 from lenetlab.statistics.claims.answers import Answer
@@ -389,13 +389,8 @@ def _settle_seconds(
 
 def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Settings by block and key, joined with a dot; values as params.yaml has them."""
-    return {f"{block}.{key}": _yaml_text(value) for block, values in settings.items() for key, value in values.items()}
-
-
-def _yaml_text(value: Any) -> str:
-    """A value as params.yaml has it, a list without its brackets."""
-    if isinstance(value, list):
-        return ", ".join(map(_yaml_text, value))
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_yaml_text(part)}' for key, part in value.items())}}}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return {
+        f"{block}.{key}": messages.setting_text(value)
+        for block, values in settings.items()
+        for key, value in values.items()
+    }

@@ -70,3 +70,12 @@ def one_line(error: Exception) -> str:
 
 def _shortened(words: list[str], most: int) -> str:
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def setting_text(value: Any) -> str:
+    """A setting as params.yaml has it, a list without its brackets."""
+    if isinstance(value, list):
+        return ", ".join(map(setting_text, value))
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {setting_text(part)}' for key, part in value.items())}}}"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lenetlab.settings import messages
 from lenetlab.storage import paths, stage_outputs
 from lenetlab.storage.digests import sha256_json
 
@@ -98,7 +99,7 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
                 "mlflow.note.content": f"Images: {counts}; {kind}. Classes: {_class_names(classes)}. `samples.png`"
                 " under *Artifacts* shows some images as a model gets them.",
             },
-            params={key: _text(value) for key, value in params.items()},
+            params={key: messages.setting_text(value) for key, value in params.items()},
             artifacts={
                 paths.SAMPLES.name: outputs / paths.SAMPLES,
                 **{f"{folder.name}/{paths.PROFILE}": outputs / folder / paths.PROFILE for folder in folders.values()},
@@ -174,7 +175,7 @@ def training_params(start: Event) -> dict[str, str]:
     model = {names.get(key, f"{prefix}{key}"): value for key, value in definition["model"].items()}
     settings = definition["input"] | model | definition["regularization"] | start["identity"]["training"]
     settings["parameters"] = start["parameters"]
-    return dict.fromkeys(PARAMS, "–") | {key: _text(value) for key, value in settings.items()}
+    return dict.fromkeys(PARAMS, "–") | {key: messages.setting_text(value) for key, value in settings.items()}
 
 
 def percent(fraction: float) -> str:
@@ -214,12 +215,4 @@ def _origin_tags(origin: Mapping[str, Any]) -> dict[str, str]:
         "dirty": origin["dirty"],
         "device": origin.get("device"),
     }
-    return {key: _text(value) for key, value in tags.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_text(part)}' for key, part in value.items())}}}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return {key: messages.setting_text(value) for key, value in tags.items() if value is not None}

@@ -6,7 +6,7 @@ channels (docs/performance.md); a GPU gains more.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -129,7 +129,7 @@ class NetworkGroup:
         self,
         images: torch.Tensor,
         keep_masks: dict[str, torch.Tensor],
-        seeds: Sequence[int] = (),  # noqa: ARG002  networks that draw random numbers themselves need them
+        seeds: Callable[[], Sequence[int]] = tuple,  # noqa: ARG002  for networks that draw random numbers themselves
     ) -> torch.Tensor:
         """Logits (members, N, classes) in training mode of images (members, N, C, size, size).
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def train_step(
     logits = state.network.training_logits(
         torch.unflatten(images, 0, indices.shape),
         {name: mask[:, batch] for name, mask in draws.keep_masks.items()},
-        draws.step_seeds(step),
+        partial(draws.step_seeds, step),
     ).flatten(0, 1)
     losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=rules.label_smoothing)
     mean_losses = losses.view(indices.shape).mean(1)

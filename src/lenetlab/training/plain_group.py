@@ -5,7 +5,7 @@ the bits of each are those that it has alone.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -66,16 +66,16 @@ class PlainGroup:
         return {}
 
     def training_logits(
-        self, images: torch.Tensor, keep_masks: dict[str, torch.Tensor], seeds: Sequence[int]
+        self, images: torch.Tensor, keep_masks: dict[str, torch.Tensor], seeds: Callable[[], Sequence[int]]
     ) -> torch.Tensor:
         """Logits (members, N, classes) in training mode of images (members, N, C, size, size).
 
-        `keep_masks` is empty. `seeds` has one for the random layers of each member in this step.
+        `keep_masks` is empty. `seeds` returns one for the random layers of each member in this step.
         """
         assert not keep_masks  # noqa: S101
         devices = [images.device] if images.device.type == "cuda" else []
         logits = []
-        for member, seed in enumerate(seeds):
+        for member, seed in enumerate(seeds()):
             with torch.random.fork_rng(devices=devices):
                 torch.manual_seed(seed)
                 logits.append(self._member_logits(member, images[member], training=True))

@@ -77,8 +77,7 @@ class Packing:
         return packed.content
 
     def _note(self, problem: conversion.Refused, place: str) -> None:
-        noun = "file" if isinstance(problem, conversion.Damaged) else "image"
-        self.problems.add(noun, problem.what, problem.remedy, place)
+        self.problems.add(problem.noun, problem.what, problem.remedy, place)
         if problem.missing:
             self.missing.setdefault(problem.missing, set()).add((problem.what, problem.remedy))
 

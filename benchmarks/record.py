@@ -76,9 +76,9 @@ def near_orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return flow.T if transposed else flow
 
 
-def train(definition: schema.Variant, seed: int, digits: dataset.Digits) -> group.NetworkGroup:
+def train(definition: schema.Variant, seed: int, examples: dataset.Examples) -> group.NetworkGroup:
     """Train LeNet-5; returns it as a group whose members share their weights."""
-    where = digits.labels.device
+    where = examples.labels.device
     network = build.build_network(definition, seed).to(where)
     weights = dict(network.named_parameters())
     values = {name: value.detach() for name, value in weights.items()}
@@ -89,13 +89,13 @@ def train(definition: schema.Variant, seed: int, digits: dataset.Digits) -> grou
     together = group.NetworkGroup([network] * HALVES)
     together.weights = {name: value.expand(HALVES, *value.shape) for name, value in weights.items()}
     streams = [randomness.generator(seed, epoch, "order") for epoch in range(math.ceil(EPOCHS))]
-    order = torch.cat([torch.randperm(len(digits), generator=stream) for stream in streams]).to(where)
-    batches = order.split(BATCH)[: int(EPOCHS * len(digits)) // BATCH]
+    order = torch.cat([torch.randperm(len(examples), generator=stream) for stream in streams]).to(where)
+    batches = order.split(BATCH)[: int(EPOCHS * len(examples)) // BATCH]
     averaged = math.ceil(AVERAGED * len(batches))
     for step, batch in enumerate(batches, start=1):
-        images = digits.images.index_select(0, batch).unflatten(0, (HALVES, -1))
+        images = examples.images.index_select(0, batch).unflatten(0, (HALVES, -1))
         logits = together.training_logits(images, {}).flatten(0, 1)
-        loss = functional.cross_entropy(logits, digits.labels.index_select(0, batch), label_smoothing=SMOOTHING)
+        loss = functional.cross_entropy(logits, examples.labels.index_select(0, batch), label_smoothing=SMOOTHING)
         gradients = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
         done = step / len(batches)
         optimizer.step(gradients, min(done / WARM_UP, (1 - done) / (1 - WARM_UP)), step - 1)
@@ -127,14 +127,14 @@ def train_once(seed: int, threads: int, place: str, prepared: Path, split: str) 
     ready = time.monotonic()
     content = dataset.load(prepared / "train")
     scale = content.normalization(definition.input)
-    digits = content.digits("training", definition.input, scale, where)
+    examples = content.examples("training", definition.input, scale, where)
     _synchronize(where)
     read = time.monotonic()
-    network = train(definition, seed, digits)
+    network = train(definition, seed, examples)
     _synchronize(where)
     ended = time.monotonic()
     judging = content if split == "validation" else dataset.load(prepared / "test")
-    unseen = judging.digits(split, definition.input, scale, where)
+    unseen = judging.examples(split, definition.input, scale, where)
     answers = network.evaluation_logits(unseen.images)[0].argmax(1)
     accuracy = (answers == unseen.labels).double().mean().item()
     seconds = {"reading": read - ready, "training": ended - read, "seconds": ended - ready}

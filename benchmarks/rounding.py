@@ -48,7 +48,7 @@ def short_losses() -> dict[str, list[float]]:
     devices.make_deterministic()
     study, generator = params.load(ROOT / "params.yaml"), torch.Generator().manual_seed(1998)
     images = torch.rand(256, 1, 32, 32, generator=generator) * (torch.rand(256, 1, 32, 32, generator=generator) > 0.8)
-    digits = dataset.Digits(images, torch.arange(256) % 10, black=0.0)
+    examples = dataset.Examples(images, torch.arange(256) % 10, black=0.0)
     losses = {}
     for name in VARIANTS:
         definition = study.variants[name]
@@ -67,7 +67,7 @@ def short_losses() -> dict[str, list[float]]:
         )
         runs = [run_files.TrainingJob(definition, settings, seed, {}, {}) for seed in SEEDS]
         state = loop.initial_state(runs, torch.device("cpu"))
-        epochs = [loop.train_epoch(runs[0], state, digits)[0] for _ in range(settings.epochs)]
+        epochs = [loop.train_epoch(runs[0], state, examples)[0] for _ in range(settings.epochs)]
         losses[name] = torch.stack(epochs).flatten().tolist()
     return losses
 

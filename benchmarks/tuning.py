@@ -61,13 +61,15 @@ def tuned_variant(settings: dict[str, Any]) -> tuple[schema.Variant, schema.Trai
     return regularized, schema.Training.model_validate(study.training.model_dump() | recipe)
 
 
-def train(settings: dict[str, Any], digits: dataset.Digits, validation: dataset.Digits) -> Iterator[dict[str, Any]]:
+def train(
+    settings: dict[str, Any], examples: dataset.Examples, validation: dataset.Examples
+) -> Iterator[dict[str, Any]]:
     """Train all seeds as one group, and yield their losses and accuracies on the validation images."""
     definition, recipe = tuned_variant(settings)
     runs = [run_files.TrainingJob(definition, recipe, seed, {}, {}) for seed in SEEDS]
     state = loop.initial_state(runs, torch.device("cpu"))
     for _ in range(recipe.epochs):
-        loop.train_epoch(runs[0], state, digits)
+        loop.train_epoch(runs[0], state, examples)
     losses, accuracies = loop.loss_and_accuracy(state.evaluated_network(), validation)
     yield {"settings": settings, "loss": losses.tolist(), "accuracy": accuracies.tolist()}
 
@@ -76,14 +78,14 @@ def main() -> None:
     devices.make_deterministic()
     prepared = dataset.load(PREPARED)
     form = params.load(ROOT / "params.yaml").variants["lenet5"].input
-    digits, validation = (
-        prepared.digits(split, form, prepared.normalization(form), torch.device("cpu"))
+    examples, validation = (
+        prepared.examples(split, form, prepared.normalization(form), torch.device("cpu"))
         for split in ("training", "validation")
     )
     record = files.read_json(RECORD) if RECORD.exists() else []
     known = [result["settings"] for result in record]
     missing = [settings for settings in TRIES if settings not in known]
-    tasks = [lambda settings=settings: train(settings, digits, validation) for settings in missing]
+    tasks = [lambda settings=settings: train(settings, examples, validation) for settings in missing]
     for _, result in parallel.run_tasks(tasks, min(len(tasks), devices.cores())) if tasks else ():
         record.append(result)
         files.write_json(RECORD, record)

@@ -8,9 +8,9 @@ import torch
 from scipy import fft, ndimage
 
 from lenetlab.data import augmentation
-from lenetlab.settings import schema
+from lenetlab.settings import training_schema
 
-AFFINE, ELASTIC = schema.AUGMENTATIONS["affine"], schema.AUGMENTATIONS["elastic"]
+AFFINE, ELASTIC = training_schema.AUGMENTATIONS["affine"], training_schema.AUGMENTATIONS["elastic"]
 
 
 def affine_parameters(monkeypatch: pytest.MonkeyPatch, draws: list[float], size: int) -> torch.Tensor:
@@ -123,7 +123,7 @@ def pixels_of_images(channels: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize(("flip", "dimensions"), [("horizontal", [3]), ("vertical", [2])])
 def test_half_of_the_images_are_flipped(flip, dimensions):
     images = pixels_of_images(channels=3)
-    ranges = schema.AugmentationRanges(flip=flip)
+    ranges = training_schema.AugmentationRanges(flip=flip)
     parameters = augmentation.draw(200, 16, ranges, 1.0, torch.Generator().manual_seed(0))
     changed = augmentation.apply(images, parameters, torch.zeros(3, 1, 1))
     flipped = (changed - images.flip(dimensions)).abs().amax((1, 2, 3)) < 1e-4
@@ -133,7 +133,7 @@ def test_half_of_the_images_are_flipped(flip, dimensions):
 
 
 def test_flips_in_both_directions_are_independent():
-    ranges = schema.AugmentationRanges(flip="both")
+    ranges = training_schema.AugmentationRanges(flip="both")
     matrices = augmentation.draw(400, 16, ranges, 1.0, torch.Generator().manual_seed(0)).view(-1, 2, 3)
     kinds = (matrices[:, 0, 0] < 0) * 2 + (matrices[:, 1, 1] < 0)
     assert (torch.bincount(kinds, minlength=4) > 60).all()
@@ -141,7 +141,9 @@ def test_flips_in_both_directions_are_independent():
 
 def test_crops_are_those_of_the_image_with_a_border_of_black():
     images, black = pixels_of_images(), torch.full((1, 1, 1), -0.5)
-    parameters = augmentation.draw(200, 16, schema.AugmentationRanges(crop=2), 1.0, torch.Generator().manual_seed(0))
+    parameters = augmentation.draw(
+        200, 16, training_schema.AugmentationRanges(crop=2), 1.0, torch.Generator().manual_seed(0)
+    )
     changed = augmentation.apply(images, parameters, black)
     bordered = torch.nn.functional.pad(images, (2, 2, 2, 2), value=-0.5)
     crops = torch.stack([bordered[:, :, y : y + 16, x : x + 16] for y in range(5) for x in range(5)])

@@ -1,4 +1,4 @@
-"""Prepared digits as tensors: pixels, sizes, normalisation, and errors about damaged files."""
+"""Prepared examples as tensors: pixels, sizes, normalisation, and errors about damaged files."""
 
 import numpy as np
 import pytest
@@ -19,17 +19,17 @@ def form(**settings: object) -> schema.InputSettings:
 def test_images_are_the_prepared_pixels_between_0_and_1(prepared):
     content = dataset.load(prepared / "train")
     plain = form(size=28, normalize=False)
-    digits = content.digits("training", plain, content.normalization(plain), CPU)
+    examples = content.examples("training", plain, content.normalization(plain), CPU)
     expected = content.pixels[content.splits == "training"]
-    assert digits.images.shape == (len(expected), 1, 28, 28)
-    assert np.array_equal((digits.images.numpy() * 255).round().astype(np.uint8)[:, 0], expected)
-    assert digits.labels.tolist() == content.labels[content.splits == "training"].tolist()
+    assert examples.images.shape == (len(expected), 1, 28, 28)
+    assert np.array_equal((examples.images.numpy() * 255).round().astype(np.uint8)[:, 0], expected)
+    assert examples.labels.tolist() == content.labels[content.splits == "training"].tolist()
 
 
 def test_all_splits_are_normalised_by_the_training_split(prepared):
     content, shape = dataset.load(prepared / "train"), form(size=28)
     normalization = content.normalization(shape)
-    training, validation = (content.digits(split, shape, normalization, CPU) for split in ("training", "validation"))
+    training, validation = (content.examples(split, shape, normalization, CPU) for split in ("training", "validation"))
     assert training.images.double().mean().item() == pytest.approx(0, abs=1e-4)
     assert training.images.double().std().item() == pytest.approx(1, abs=1e-4)
     assert abs(validation.images.double().mean().item()) > 1e-5
@@ -38,7 +38,7 @@ def test_all_splits_are_normalised_by_the_training_split(prepared):
 
 def test_padding_adds_black_around_the_digit(prepared):
     content = dataset.load(prepared / "train")
-    small, large = (content.digits("training", form(size=s), content.normalization(form()), CPU) for s in (28, 32))
+    small, large = (content.examples("training", form(size=s), content.normalization(form()), CPU) for s in (28, 32))
     assert torch.equal(large.images[:, :, 2:30, 2:30], small.images)
     margin = torch.ones(32, 32, dtype=torch.bool)
     margin[2:30, 2:30] = False
@@ -49,9 +49,9 @@ def test_bilinear_interpolation_is_that_of_torchvision(prepared):
     from torchvision.transforms.v2 import functional as reference  # imported here: it takes seconds
 
     content, plain = dataset.load(prepared / "train"), form(resize="bilinear", normalize=False)
-    digits = content.digits("training", plain, content.normalization(plain), CPU)
+    examples = content.examples("training", plain, content.normalization(plain), CPU)
     pixels = torch.from_numpy(content.pixels[content.splits == "training"]).unsqueeze(1).float() / 255
-    torch.testing.assert_close(digits.images, reference.resize(pixels, [32, 32], antialias=True), atol=1e-6, rtol=0)
+    torch.testing.assert_close(examples.images, reference.resize(pixels, [32, 32], antialias=True), atol=1e-6, rtol=0)
 
 
 def test_no_image_is_in_two_splits(prepared):
@@ -87,10 +87,10 @@ def test_missing_and_damaged_files_are_errors_with_the_folder(prepared, tmp_path
 def test_a_smaller_selection_is_part_of_a_larger_one(prepared):
     content, plain = dataset.load(prepared / "train"), form(size=28, normalize=False)
     whole, *selections = (
-        content.digits("training", plain, content.normalization(plain), CPU, limit) for limit in (0, 100, 400, 10**6)
+        content.examples("training", plain, content.normalization(plain), CPU, limit) for limit in (0, 100, 400, 10**6)
     )
-    found = [{image.numpy().tobytes() for image in digits.images} for digits in (*selections, whole)]
-    assert [len(digits) for digits in selections] == [100, 400, len(whole)]
+    found = [{image.numpy().tobytes() for image in examples.images} for examples in (*selections, whole)]
+    assert [len(examples) for examples in selections] == [100, 400, len(whole)]
     assert found[0] != {image.numpy().tobytes() for image in whole.images[:100]}  # shuffled
     assert found[0] < found[1] < found[2] == found[3]
     assert sorted(selections[2].labels.tolist()) == sorted(whole.labels.tolist())

@@ -106,7 +106,7 @@ def test_colour_images_are_normalised_and_padded_channel_by_channel(tmp_path):
     prepared = dataset.load(kinds.prepared_folder(tmp_path, data, 30, 4) / "train")
     form = schema.InputSettings(size=16, resize="pad", normalize=True)
 
-    images = prepared.digits("training", form, prepared.normalization(form), CPU)
+    images = prepared.examples("training", form, prepared.normalization(form), CPU)
 
     channels = torch.from_numpy(prepared.pixels).permute(0, 3, 1, 2).double() / 255
     mean, std = channels.mean(dim=(0, 2, 3)), channels.std(dim=(0, 2, 3), correction=0)
@@ -121,7 +121,7 @@ def test_larger_images_are_made_smaller_with_antialiasing(tmp_path):
     prepared = dataset.load(kinds.prepared_folder(tmp_path, data, 4, 2) / "train")
     form = schema.InputSettings(size=32, resize="bilinear", normalize=False)
 
-    images = prepared.digits("training", form, prepared.normalization(form), CPU).images.numpy()
+    images = prepared.examples("training", form, prepared.normalization(form), CPU).images.numpy()
 
     halved = [Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR) for image in prepared.pixels]
     assert np.abs(images - np.array([*map(np.asarray, halved)]).transpose(0, 3, 1, 2) / 255).max() < 2 / 255
@@ -133,7 +133,7 @@ def test_a_channel_of_one_value_gives_finite_tensors(tmp_path):
     prepared.profile["splits"]["training"]["std"][1] = 0.0
     form = schema.InputSettings(size=8, resize="pad", normalize=True)
 
-    assert prepared.digits("training", form, prepared.normalization(form), CPU).images.isfinite().all()
+    assert prepared.examples("training", form, prepared.normalization(form), CPU).images.isfinite().all()
 
 
 @pytest.mark.parametrize("missing", [[3], [1, 4]])

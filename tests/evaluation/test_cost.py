@@ -156,10 +156,10 @@ class FakeWork:
         self.drawn_for, self.steps, self.single_images, self.batches = count, [], 0, []
         self.spend(*self.draw)
 
-    def train_step(self, job, _state, digits, _randomness, number):
+    def train_step(self, job, _state, examples, _randomness, number):
         if not self.steps:
             self.measured.append((job.variant, job.training.learning_rate))
-        self.digits = digits
+        self.examples = examples
         self.spend(*((500.0, 0.0) if len(self.steps) < 3 else self.step))
         self.steps.append(number)
 
@@ -255,9 +255,9 @@ def test_training_images_are_measured_in_the_form_and_number_of_the_variant(work
     assert (values["process_memory_bytes"], values["device_memory_bytes"]) == ([7, 7], [None, None])
     variant, content = CATALOGUE.variants["lenet5-28"], dataset.load(prepared / "train")
     normalization = content.normalization(variant.input)
-    expected = content.digits("training", variant.input, normalization, torch.device("cpu"), 500)
-    assert work.digits.images.shape == (500, 1, 28, 28)
-    assert torch.equal(work.digits.images, expected.images)
+    expected = content.examples("training", variant.input, normalization, torch.device("cpu"), 500)
+    assert work.examples.images.shape == (500, 1, 28, 28)
+    assert torch.equal(work.examples.images, expected.images)
 
 
 def test_rounds_go_forwards_and_backwards_in_turn(work, measure, monkeypatch):

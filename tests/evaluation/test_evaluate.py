@@ -52,7 +52,7 @@ def read_json(path: Path):
 def test_predictions_accuracies_and_losses_are_those_of_the_weights(evaluated, prepared):
     test_set, definition = dataset.load(prepared / "test"), STUDY.variants[VARIANT]
     normalization = dataset.load(prepared / "train").normalization(definition.input)
-    digits = test_set.digits("test", definition.input, normalization, torch.device("cpu"))
+    examples = test_set.examples("test", definition.input, normalization, torch.device("cpu"))
     answers = predictions.read(evaluated / "evaluation" / "predictions.npz")
     final = read_json(evaluated / "evaluation" / "seeds.json")
     assert answers.labels.tolist() == test_set.labels.tolist()
@@ -62,11 +62,11 @@ def test_predictions_accuracies_and_losses_are_those_of_the_weights(evaluated, p
         model = build.build_network(definition, seed=0)
         checkpoint.load_weights(model, evaluated / "runs" / f"seed-{seed}" / "epoch-02.safetensors")
         with torch.no_grad():
-            probabilities = functional.softmax(model.eval()(digits.images), dim=1)
+            probabilities = functional.softmax(model.eval()(examples.images), dim=1)
         assert np.array_equal(answers.predicted[row], probabilities.argmax(1).numpy())
         np.testing.assert_allclose(answers.probability[row], probabilities.amax(1), atol=1e-5)
-        accuracy = (probabilities.argmax(1) == digits.labels).double().mean().item()
-        loss = -probabilities[torch.arange(len(digits)), digits.labels].double().log().mean().item()
+        accuracy = (probabilities.argmax(1) == examples.labels).double().mean().item()
+        loss = -probabilities[torch.arange(len(examples)), examples.labels].double().log().mean().item()
         assert final[str(seed)]["test_accuracy"] == pytest.approx(accuracy, abs=1e-12)
         assert final[str(seed)]["test_loss"] == pytest.approx(loss, rel=1e-4)
 
@@ -126,7 +126,7 @@ def test_extra_images_are_answered_after_the_test_images(evaluated, with_extra):
     definition = STUDY.variants[VARIANT]
     test_set, training = dataset.load(with_extra / "prepared/test"), dataset.load(with_extra / "prepared/train")
     normalization = training.normalization(definition.input)
-    extra = test_set.digits("extra", definition.input, normalization, torch.device("cpu"))
+    extra = test_set.examples("extra", definition.input, normalization, torch.device("cpu"))
     model = build.build_network(definition, seed=0)
     checkpoint.load_weights(model, evaluated / "runs" / "seed-9" / "epoch-02.safetensors")
     with torch.no_grad():
@@ -254,6 +254,6 @@ def test_test_images_are_not_augmented(evaluated, prepared, monkeypatch):
     monkeypatch.setattr(augmentation, "draw", fail)
     evaluate.evaluate(study, VARIANT, evaluated / "runs", prepared / "test")
     normalization = dataset.load(prepared / "train").normalization(definition.input)
-    expected = dataset.load(prepared / "test").digits("test", definition.input, normalization, torch.device("cpu"))
+    expected = dataset.load(prepared / "test").examples("test", definition.input, normalization, torch.device("cpu"))
     assert len(seen) == 2  # epochs
     assert all(torch.equal(images, expected.images) for images in seen)

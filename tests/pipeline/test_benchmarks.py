@@ -179,13 +179,13 @@ def test_the_fast_recipe_trains_lenet5():
     labels = torch.arange(10).repeat(256)
     prototypes = torch.randn(10, 1, 32, 32, generator=generator)
     images = prototypes[labels] + torch.randn(2560, 1, 32, 32, generator=generator)
-    trained = record.train(variant, 0, dataset.Digits(images, labels, 0.0))
+    trained = record.train(variant, 0, dataset.Examples(images, labels, 0.0))
     assert sum(value[0].numel() for value in trained.weights.values()) == 61_706
     for value in trained.weights.values():
         assert torch.equal(value[0], value[1])
     answers = trained.evaluation_logits(prototypes)
     assert answers[0].argmax(1).tolist() == list(range(10))
-    again = record.train(variant, 0, dataset.Digits(images, labels, 0.0))
+    again = record.train(variant, 0, dataset.Examples(images, labels, 0.0))
     assert torch.equal(again.evaluation_logits(prototypes), answers)
 
 

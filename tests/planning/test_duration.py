@@ -215,9 +215,9 @@ def test_a_short_measurement_needs_no_data_and_is_kept(study, folder, monkeypatc
 def test_a_part_of_an_epoch_is_timed(study, monkeypatch, training, batch_size, batches, count, images):
     """The part takes 2 seconds; an epoch takes as much more time as it has images."""
 
-    def time_training(variant, settings, digits, found):
-        assert (settings.batch_size, found, len(digits)) == (batch_size, batches, count)
-        assert digits.images.shape == (count, 1, variant.input.size, variant.input.size)
+    def time_training(variant, settings, examples, found):
+        assert (settings.batch_size, found, len(examples)) == (batch_size, batches, count)
+        assert examples.images.shape == (count, 1, variant.input.size, variant.input.size)
         return {"seconds_per_epoch": 2.0, "on_processor": 0.5}
 
     monkeypatch.setattr(cost, "time_training", time_training)

@@ -7,7 +7,7 @@ import pytest
 
 from lenetlab.errors import UserError
 from lenetlab.report import collect, inputs, model
-from lenetlab.settings import schema
+from lenetlab.settings import training_schema
 from lenetlab.storage import files, provenance
 from tests.report import example
 
@@ -132,7 +132,7 @@ def test_an_effect_compares_a_variant_with_its_unregularised_version(report):
         ({"dropout": (0.25, 0.0)}, ["dropout 0.25/0.0"]),
         ({"weight_decay": 0.01, "augmentation": "elastic"}, ["weight decay 0.01", "augmentation elastic"]),
         (
-            {"augmentation": schema.AugmentationRanges(flip="horizontal", crop=4)},
+            {"augmentation": training_schema.AugmentationRanges(flip="horizontal", crop=4)},
             ["augmentation flip horizontal, crop 4"],
         ),
         ({"label_smoothing": 0.1, "batch_norm": True}, ["batch normalisation", "label smoothing 0.1"]),

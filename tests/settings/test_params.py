@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from lenetlab.errors import UserError
-from lenetlab.settings import command_line, layer_schema, messages, params, schema, study_schema
+from lenetlab.settings import command_line, layer_schema, messages, params, schema, study_schema, training_schema
 from tests.settings import example
 from tests.settings.example import write_params
 
@@ -443,6 +443,6 @@ def test_a_block_of_ranges_says_what_a_name_of_augmentation_stands_for(tmp_path)
     text = "{rotation: 10, translation: 2, scale: 0.1, shear: 5.0, flip: none}"
     path = write_params(tmp_path, ("augmentation: none", f"augmentation: {text}"))
     rules = params.load(path).variants["lenet5"].regularization
-    assert rules.ranges == schema.AUGMENTATIONS["affine"]
+    assert rules.ranges == training_schema.AUGMENTATIONS["affine"]
     assert rules.model_dump()["augmentation"] == {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 5.0}
     assert schema.Regularization.model_validate(rules.model_dump()) == rules

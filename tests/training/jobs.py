@@ -74,11 +74,11 @@ def make_study(seeds: tuple[int, ...], **training: object) -> study_schema.Study
 
 def load_digits(
     prepared: Path, job: run_files.TrainingJob, split: str = "training", limit: int = 200
-) -> dataset.Digits:
+) -> dataset.Examples:
     """The first images of a split, as the job reads them."""
     content, form = load_prepared(prepared / "train"), job.variant.input
-    digits = content.digits(split, form, content.normalization(form), CPU)
-    return dataset.Digits(digits.images[:limit], digits.labels[:limit], digits.black)
+    examples = content.examples(split, form, content.normalization(form), CPU)
+    return dataset.Examples(examples.images[:limit], examples.labels[:limit], examples.black)
 
 
 def train(prepared: Path, jobs: list[run_files.TrainingJob], folders: list[Path]) -> list[dict]:

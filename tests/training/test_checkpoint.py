@@ -73,12 +73,12 @@ def test_the_copies_beside_a_seed_resume_with_it(prepared, tmp_path, monkeypatch
     """This one would diverge if they began again. A group on a GPU is filled to eight."""
     monkeypatch.setitem(group.MIN_MEMBERS, "cpu", members)
     job = make_job("lenet5-28", seed=5, **UNSTABLE, **UNSTABLE_TRAINING)
-    digits, none = load_digits(prepared, job, limit=48), load_digits(prepared, job, limit=0)
-    *_, last = loop.train_jobs([job], digits, none, [tmp_path / "whole"])
+    examples, none = load_digits(prepared, job, limit=48), load_digits(prepared, job, limit=0)
+    *_, last = loop.train_jobs([job], examples, none, [tmp_path / "whole"])
     assert last["status"] == "finished"
-    for _, epoch in zip(range(stop), loop.train_jobs([job], digits, none, [tmp_path / "stopped"]), strict=False):
+    for _, epoch in zip(range(stop), loop.train_jobs([job], examples, none, [tmp_path / "stopped"]), strict=False):
         assert epoch["event"] == "epoch"
-    list(loop.train_jobs([job], digits, none, [tmp_path / "stopped"]))
+    list(loop.train_jobs([job], examples, none, [tmp_path / "stopped"]))
     assert repeatable_files(tmp_path / "stopped") == repeatable_files(tmp_path / "whole")
 
 

@@ -30,20 +30,20 @@ def kept_network(job: run_files.TrainingJob, folder: Path, epoch: int) -> torch.
 @pytest.mark.parametrize("variant", ["lenet5", "mlp"])
 def test_twenty_images_are_memorised(prepared, variant):
     job = make_job(variant, epochs=100, learning_rate=0.01, batch_size=10)
-    digits, state = load_digits(prepared, job, limit=20), loop.initial_state([job], CPU)
+    examples, state = load_digits(prepared, job, limit=20), loop.initial_state([job], CPU)
     for _ in range(job.training.epochs):
-        losses, accuracies = loop.train_epoch(job, state, digits)
+        losses, accuracies = loop.train_epoch(job, state, examples)
     assert accuracies[0] == 1.0
     assert losses[0] < 0.05
 
 
 def test_shuffled_labels_cannot_be_predicted(prepared, tmp_path):
     job = make_job("mlp", epochs=5)
-    digits, validation = load_digits(prepared, job, limit=1000), load_digits(prepared, job, "validation", 200)
-    order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))
+    examples, validation = load_digits(prepared, job, limit=1000), load_digits(prepared, job, "validation", 200)
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
     accuracy = {}
-    for name, labels in (("true", digits.labels), ("shuffled", digits.labels[order])):
-        training = dataset.Digits(digits.images, labels, digits.black)
+    for name, labels in (("true", examples.labels), ("shuffled", examples.labels[order])):
+        training = dataset.Examples(examples.images, labels, examples.black)
         *_, last, _ = loop.train_jobs([job], training, validation, [tmp_path / name])
         accuracy[name] = last["validation_accuracy"]
     assert accuracy["shuffled"] < 0.25 < 0.8 < accuracy["true"]
@@ -52,23 +52,23 @@ def test_shuffled_labels_cannot_be_predicted(prepared, tmp_path):
 def test_a_plain_loop_gets_the_same_weights_loss_and_accuracy(prepared):
     """Plain networks and SGD written out here, with the same order of the images."""
     job = make_job("lenet5", batch_size=30)
-    digits = load_digits(prepared, job, limit=100)
+    examples = load_digits(prepared, job, limit=100)
     network = build.build_network(job.variant, job.seed)
     momenta = [torch.zeros_like(weight) for weight in network.parameters()]
     order = torch.randperm(100, generator=randomness.generator(job.seed, 1, "order"))
     losses, correct = [], 0
     for batch in (order[:30], order[30:60], order[60:90], order[90:]):
-        logits = network(digits.images[batch])
-        loss = functional.cross_entropy(logits, digits.labels[batch])
+        logits = network(examples.images[batch])
+        loss = functional.cross_entropy(logits, examples.labels[batch])
         gradients = torch.autograd.grad(loss, list(network.parameters()))
         with torch.no_grad():
             for weight, momentum, gradient in zip(network.parameters(), momenta, gradients, strict=True):
                 momentum.mul_(0.9).add_(gradient)
                 weight.sub_(0.01 * momentum)
         losses += [loss.item()] * len(batch)
-        correct += (logits.argmax(1) == digits.labels[batch]).sum().item()
+        correct += (logits.argmax(1) == examples.labels[batch]).sum().item()
     state = loop.initial_state([job], CPU)
-    (mean_loss, *_), (accuracy, *_) = loop.train_epoch(job, state, digits)
+    (mean_loss, *_), (accuracy, *_) = loop.train_epoch(job, state, examples)
     assert mean_loss == pytest.approx(np.mean(losses), rel=1e-6)
     assert accuracy == correct / 100
     for name, expected in network.state_dict().items():
@@ -202,11 +202,11 @@ def test_averaged_weights_are_evaluated_and_kept(prepared, tmp_path):
 def test_the_final_measures_of_the_training_images_are_taken_without_dropout(prepared, tmp_path):
     job = make_job("lenet5-regularized")
     train_one(prepared, job, tmp_path)
-    digits = load_digits(prepared, job)
-    logits = kept_network(job, tmp_path, epoch=3)(digits.images)
+    examples = load_digits(prepared, job)
+    logits = kept_network(job, tmp_path, epoch=3)(examples.images)
     found = files.read_json(tmp_path / paths.RUN_RECORD)["training_set"]
-    assert found["accuracy"] == (logits.argmax(1) == digits.labels).double().mean().item()
-    assert found["loss"] == pytest.approx(functional.cross_entropy(logits, digits.labels).item(), rel=1e-5)
+    assert found["accuracy"] == (logits.argmax(1) == examples.labels).double().mean().item()
+    assert found["loss"] == pytest.approx(functional.cross_entropy(logits, examples.labels).item(), rel=1e-5)
 
 
 def test_without_validation_images_there_is_no_validation_curve(prepared, tmp_path):
@@ -219,8 +219,8 @@ def test_without_validation_images_there_is_no_validation_curve(prepared, tmp_pa
 def test_curves_show_plain_cross_entropy_whatever_the_label_smoothing(prepared):
     """So the curves of variants can be compared."""
     plain, smoothed = (make_job("mlp", batch_size=200, label_smoothing=rate) for rate in (0.0, 0.3))
-    digits = load_digits(prepared, plain)
-    losses = [loop.train_epoch(job, loop.initial_state([job], CPU), digits)[0] for job in (plain, smoothed)]
+    examples = load_digits(prepared, plain)
+    losses = [loop.train_epoch(job, loop.initial_state([job], CPU), examples)[0] for job in (plain, smoothed)]
     torch.testing.assert_close(*losses)  # of one batch, so before the first update
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from lenetlab.data import dataset
 from lenetlab.networks import build
 from lenetlab.settings import schema
-from lenetlab.training import checkpoint, loop, plain_group, randomness, run_files
+from lenetlab.training import checkpoint, group, loop, randomness, run_files
 from tests.training.jobs import CATALOGUE, CPU, changed_training, changed_variant, cnn_variant, repeatable_files
 
 OWN = '''
@@ -53,10 +53,10 @@ def variant(request, tmp_path, monkeypatch) -> schema.Variant:
     return changed_variant("lenet5-28").model_copy(update={"model": model})
 
 
-def random_digits() -> dataset.Digits:
+def random_examples() -> dataset.Examples:
     source = torch.Generator().manual_seed(0)
     images, labels = torch.randn(70, 1, 28, 28, generator=source), torch.randint(0, 10, (70,), generator=source)
-    return dataset.Digits(images, labels, torch.zeros(1, 1, 1))
+    return dataset.Examples(images, labels, torch.zeros(1, 1, 1))
 
 
 def make_jobs(variant: schema.Variant, seeds: tuple[int, ...]) -> list[run_files.TrainingJob]:
@@ -67,8 +67,8 @@ def make_jobs(variant: schema.Variant, seeds: tuple[int, ...]) -> list[run_files
 
 def train(variant: schema.Variant, seeds: tuple[int, ...], folder: Path, events: int | None = None) -> dict[str, str]:
     """The files of seed 7 after its training with others, or after so many events."""
-    digits = random_digits()
-    running = loop.train_jobs(make_jobs(variant, seeds), digits, digits, [folder / str(seed) for seed in seeds])
+    examples = random_examples()
+    running = loop.train_jobs(make_jobs(variant, seeds), examples, examples, [folder / str(seed) for seed in seeds])
     for _ in zip(range(events), running, strict=False) if events else running:
         pass
     running.close()
@@ -95,7 +95,7 @@ def test_the_seeds_of_random_layers_are_different_in_every_step_and_epoch():
 
 def test_random_layers_depend_on_their_seed_alone(variant):
     state = loop.initial_state(make_jobs(variant, (7, 8)), CPU)
-    images = random_digits().images[:8].expand(2, 8, 1, 28, 28)
+    images = random_examples().images[:8].expand(2, 8, 1, 28, 28)
     before = {name: value.clone() for name, value in state.network.statistics.items()}
 
     def logits(*seeds: int) -> torch.Tensor:
@@ -113,7 +113,7 @@ def test_random_layers_depend_on_their_seed_alone(variant):
 def test_a_member_computes_what_its_network_computes(variant):
     """Logits, gradients and buffers of one step, with the same random numbers."""
     state = loop.initial_state(make_jobs(variant, (7, 8)), CPU)
-    images, labels = random_digits().images[:8], random_digits().labels[:8]
+    images, labels = random_examples().images[:8], random_examples().labels[:8]
     logits = state.network.training_logits(images.expand(2, 8, 1, 28, 28), {}, lambda: (11, 12))
     loss = functional.cross_entropy(logits[0], labels) + functional.cross_entropy(logits[1], labels)
     gradients = dict(
@@ -135,6 +135,6 @@ def test_a_member_computes_what_its_network_computes(variant):
 
 def test_which_networks_are_computed_together():
     for name, definition in CATALOGUE.items():
-        assert plain_group.reason(build.build_network(definition, 0)) == "", name
-    assert "round differently" in plain_group.reason(build.build_network(CNN, 0))
-    assert plain_group.reason(nn.Linear(1, 1)) == "Linear is not a network of lenetlab"
+        assert group.unsupported(build.build_network(definition, 0)) == "", name
+    assert "round differently" in group.unsupported(build.build_network(CNN, 0))
+    assert group.unsupported(nn.Linear(1, 1)) == "Linear is not a network of lenetlab"

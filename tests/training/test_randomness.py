@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lenetlab.settings import schema
+from lenetlab.settings import layer_schema
 from lenetlab.training import loop, randomness
 from tests.training.jobs import CPU, make_job, train_one
 
@@ -39,7 +39,7 @@ def test_dropout_keeps_each_unit_with_the_right_probability_and_independently():
         assert neighbours.double().mean() == pytest.approx(independent, abs=0.005)
 
 
-@pytest.mark.parametrize("rate", [0.001, 0.1, 0.9, schema.MAX_DROPOUT])
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.9, layer_schema.MAX_DROPOUT])
 def test_dropout_of_any_allowed_rate_keeps_the_mean_of_the_outputs(rate):
     job = make_job("lenet5", dropout=(rate, 0.0))
     state = loop.initial_state([job, make_job(seed=4)], CPU)

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch.nn import functional
 
-from lenetlab.settings import schema
+from lenetlab.settings import training_schema
 
 SMOOTHNESS = 4.0  # sigma in the paper: of the Gaussian filter, in pixels
 
@@ -18,7 +18,7 @@ FREQUENCIES = 8  # along each side; the Gaussian filter leaves less than 1 % of 
 
 
 def draw(
-    count: int, size: int, ranges: schema.AugmentationRanges, strength: float, generator: torch.Generator
+    count: int, size: int, ranges: training_schema.AugmentationRanges, strength: float, generator: torch.Generator
 ) -> torch.Tensor:
     """Random parameters (count, D) for `apply`, one row per image of `size` × `size` pixels, on the CPU.
 

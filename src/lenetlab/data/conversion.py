@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lenetlab.data import png
-from lenetlab.settings import schema
+from lenetlab.settings import layer_schema, schema
 
 Pixels = NDArray[np.uint8]  # (H, W) grey, or (H, W, 3)
 
@@ -94,7 +94,7 @@ def _refused(decoded: Decoded, missing: Sequence[str]) -> Refused:
     """The error about an image that needs other declarations, or the switches `missing`."""
     height, width = decoded.pixels.shape[:2]
     declare = []
-    if "resize" in missing and width == height <= schema.MAX_SIDE:
+    if "resize" in missing and width == height <= layer_schema.MAX_SIDE:
         declare.append(f"data.size: {width}")
     if "grey" in missing:
         declare.append("data.channels: 3")

@@ -25,7 +25,7 @@ class Normalization:
 
 
 @dataclass(frozen=True)
-class Digits:
+class Examples:
     """Images and labels of one split on a device, as a network reads them."""
 
     images: torch.Tensor  # (N, C, size, size) float32
@@ -58,14 +58,14 @@ class Prepared:
         training = self.profile["splits"]["training"]
         return Normalization(mean=training["mean"], std=_without_zeros(training["std"]))
 
-    def digits(
+    def examples(
         self,
         split: str,
         form: schema.InputSettings,
         normalization: Normalization,
         device: torch.device,
         limit: int = 0,
-    ) -> Digits:
+    ) -> Examples:
         """The images of one split in the input form of a variant.
 
         A `limit` other than 0 selects at most this many images: the first ones of a fixed shuffle, so that a smaller
@@ -84,7 +84,7 @@ class Prepared:
         # 1,000 images at a time: temporary tensors of the whole set would need fresh memory at every step
         for part, target in zip(torch.split(pixels, 1000), torch.split(images, 1000), strict=True):
             target.copy_(resized(part.float().div_(255), form).sub_(mean.float()).div_(std.float()))
-        return Digits(
+        return Examples(
             images=images.to(device),
             labels=torch.from_numpy(self.labels[chosen]).to(device),
             black=(-mean / std).float().to(device),
@@ -93,10 +93,10 @@ class Prepared:
     def samples(self, per_class: int = 10) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The first training images of every class as a variant reads them: images (K, C, size, size), labels (K)."""
         form = schema.InputSettings(size=self.pixels.shape[1], resize="pad", normalize=True)
-        digits = self.digits("training", form, self.normalization(form), torch.device("cpu"))
-        places = [np.flatnonzero(digits.labels == label)[:per_class] for label in range(len(self.profile["classes"]))]
+        examples = self.examples("training", form, self.normalization(form), torch.device("cpu"))
+        places = [np.flatnonzero(examples.labels == label)[:per_class] for label in range(len(self.profile["classes"]))]
         chosen = np.array([place for row in zip(*places, strict=False) for place in row], dtype=np.int64)
-        return digits.images[chosen].numpy(), digits.labels[chosen].numpy()
+        return examples.images[chosen].numpy(), examples.labels[chosen].numpy()
 
 
 def load(folder: Path) -> Prepared:

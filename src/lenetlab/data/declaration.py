@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from lenetlab.errors import UserError
+from lenetlab.settings.layer_schema import StrictModel
 from lenetlab.settings.messages import Problem, file_error, one_line, quoted
-from lenetlab.settings.schema import StrictModel
 from lenetlab.settings.yaml_file import read_text
 
 MAX_BYTES = 100_000

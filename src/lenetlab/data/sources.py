@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from lenetlab.data import archive, declaration, download
-from lenetlab.data.forms import class_folders, entries, idx, search, test_split
+from lenetlab.data.forms import class_folders, entries, held_out, idx, search
 from lenetlab.data.forms.found import BY_NUMBER, Picture
 from lenetlab.data.forms.packing import Packing, Target, class_index, numbered
 from lenetlab.errors import UserError
@@ -173,7 +173,7 @@ def _from_source(source: Path, packing: Packing) -> list[Iterator[tuple[str, byt
     found = search.find(source)
     sets: dict[str, Iterable[Picture]] = dict(found.sets)
     if packing.target.test_share:
-        sets = test_split.with_test_set(found, source, packing.target)
+        sets = held_out.with_test_set(found, source, packing.target)
     if missing := [name for name in SETS if name not in sets]:
         notes = "".join(f"; {note}" for note in found.notes)
         raise UserError(

@@ -119,56 +119,56 @@ def _measurement(
     devices.make_deterministic()
     prepared = dataset.load(prepared_folder)
     normalization = prepared.normalization(variant.input)
-    digits = prepared.digits("training", variant.input, normalization, device, settings.images)
-    training_times = time_training(variant, settings, digits, batches)
+    examples = prepared.examples("training", variant.input, normalization, device, settings.images)
+    training_times = time_training(variant, settings, examples, batches)
     memory = {
         "process_memory_bytes": devices.peak_memory(torch.device("cpu")),
         # devices other than CUDA share the main memory
         "device_memory_bytes": devices.peak_memory(device) if device.type == "cuda" else None,
     }
-    yield {**training_times, **memory, **_time_inference(build.build_network(variant, seed=0).to(device), digits)}
+    yield {**training_times, **memory, **_time_inference(build.build_network(variant, seed=0).to(device), examples)}
 
 
 def time_training(
-    variant: schema.Variant, settings: schema.Training, digits: dataset.Digits, batches: int
+    variant: schema.Variant, settings: schema.Training, examples: dataset.Examples, batches: int
 ) -> dict[str, float]:
     """Seconds per epoch of one seed in a full group, estimated from some batches.
 
     `on_processor` is the share of that time in which this process had a processor: well below 1 on a busy machine.
     """
-    device = digits.labels.device
+    device = examples.labels.device
     settings = settings.model_copy(update={"learning_rate": min(settings.learning_rate, MAX_LEARNING_RATE)})
     seeds = range(group.MAX_MEMBERS[device.type])
     jobs = [run_files.TrainingJob(variant, settings, seed, {}, {}) for seed in seeds]
     state = loop.initial_state(jobs, device)
 
     drawing = _Stopwatch(device)
-    draws = randomness.draw(variant, state, len(digits), device)
+    draws = randomness.draw(variant, state, len(examples), device)
     drawing.stop()
 
-    full_batches = max(1, len(digits) // settings.batch_size)  # the last batch of an epoch may be smaller
+    full_batches = max(1, len(examples) // settings.batch_size)  # the last batch of an epoch may be smaller
     for step in range(WARM_UP):
-        loop.train_step(jobs[0], state, digits, draws, step % full_batches)
+        loop.train_step(jobs[0], state, examples, draws, step % full_batches)
     stepping = _Stopwatch(device)
     for step in range(batches):
-        loop.train_step(jobs[0], state, digits, draws, step % full_batches)
+        loop.train_step(jobs[0], state, examples, draws, step % full_batches)
     stepping.stop()
 
-    epoch = drawing.seconds + loop.steps_per_epoch(jobs[0], digits) * stepping.seconds / batches
+    epoch = drawing.seconds + loop.steps_per_epoch(jobs[0], examples) * stepping.seconds / batches
     on_processor = (drawing.on_processor + stepping.on_processor) / (drawing.seconds + stepping.seconds)
     return {"seconds_per_epoch": epoch / len(jobs), "on_processor": min(1.0, on_processor)}
 
 
 @torch.inference_mode()
-def _time_inference(network: nn.Module, digits: dataset.Digits) -> dict[str, float]:
+def _time_inference(network: nn.Module, examples: dataset.Examples) -> dict[str, float]:
     """Median seconds for a single image, and images per second in batches, by the plain network."""
     network.eval()
-    device, batch = digits.labels.device, digits.images[:THROUGHPUT_BATCH]
+    device, batch = examples.labels.device, examples.images[:THROUGHPUT_BATCH]
     for _ in range(WARM_UP):
-        network(digits.images[:1]), network(batch)
+        network(examples.images[:1]), network(batch)
     latencies = []
     for call in range(LATENCY_CALLS):
-        image = digits.images[call % len(digits)].unsqueeze(0)
+        image = examples.images[call % len(examples)].unsqueeze(0)
         watch = _Stopwatch(device)
         network(image)
         watch.stop()

@@ -74,14 +74,14 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
     seeds = [seed for seed, record in records.items() if not record["diverged"]]
     definition = study.variants[variant]
     normalization = dataset.Normalization(**next(iter(records.values()))["normalization"])
-    digits = _test_digits(prepared, definition.input, normalization, device)
+    examples = _test_examples(prepared, definition.input, normalization, device)
 
     curves: dict[int, list[dict[str, Any]]] = {
         seed: [{"seed": seed, **row} for row in run_files.read_curves(folders[seed] / paths.CURVES)] for seed in seeds
     }
     epochs = [int(row["epoch"]) for row in curves[seeds[0]]] if seeds else []
     weights = [[folders[seed] / checkpoint.weights_name(epoch) for seed in seeds] for epoch in epochs]
-    tasks = [partial(_evaluate_epoch, definition, files_of_epoch, digits) for files_of_epoch in weights]
+    tasks = [partial(_evaluate_epoch, definition, files_of_epoch, examples) for files_of_epoch in weights]
     last_epoch: list[_EpochResult] = []
     with tqdm(total=len(epochs), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
         for number, results in parallel.run_tasks(tasks, parallel.process_count(device, len(epochs))):
@@ -95,9 +95,9 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
     answers = predictions.Predictions(
         seeds=np.array(seeds, dtype=np.int64),
         labels=prepared.labels.astype(class_type),
-        predicted=_stacked([result.predicted for result in last_epoch], len(digits), class_type),
-        probability=_stacked([result.probability for result in last_epoch], len(digits), np.float32),
-        loss=_stacked([result.losses for result in last_epoch], len(digits), np.float32),
+        predicted=_stacked([result.predicted for result in last_epoch], len(examples), class_type),
+        probability=_stacked([result.probability for result in last_epoch], len(examples), np.float32),
+        loss=_stacked([result.losses for result in last_epoch], len(examples), np.float32),
         training_accuracy=np.array([records[seed]["training_set"]["accuracy"] for seed in seeds], dtype=np.float64),
         epoch_accuracy=_stacked(
             [np.array([row["test_accuracy"] for row in curves[seed]]) for seed in seeds], len(epochs), np.float64
@@ -138,19 +138,19 @@ def write(evaluation: Evaluation, folder: Path) -> None:
 
 
 def _evaluate_epoch(
-    definition: schema.Variant, weights: Sequence[Path], digits: dataset.Digits
+    definition: schema.Variant, weights: Sequence[Path], examples: dataset.Examples
 ) -> Iterator[list[_EpochResult]]:
     """A task for `parallel.run_tasks`: yields one list, with a result for each file of weights."""
     results = []
-    device = digits.labels.device
+    device = examples.labels.device
     for group_files in parallel.split_evenly(weights, 1, device):
         networks = [build.build_network(definition, seed=0).to(device) for _ in group_files]
         for network, path in zip(networks, group_files, strict=True):
             checkpoint.load_weights(network, path)
         together = plain_group.group_of(plain_group.pad_with_copies(networks, networks[0], device))
-        for logits in together.evaluation_logits(digits.images)[: len(group_files)].double():
+        for logits in together.evaluation_logits(examples.images)[: len(group_files)].double():
             probability, predicted = torch.softmax(logits, dim=1).max(1)
-            losses = functional.cross_entropy(logits, digits.labels, reduction="none")
+            losses = functional.cross_entropy(logits, examples.labels, reduction="none")
             results.append(
                 _EpochResult(
                     predicted=predicted.cpu().numpy().astype(predictions.class_type(definition.images.classes)),
@@ -162,16 +162,16 @@ def _evaluate_epoch(
     yield results
 
 
-def _test_digits(
+def _test_examples(
     prepared: dataset.Prepared,
     form: schema.InputSettings,
     normalization: dataset.Normalization,
     device: torch.device,
-) -> dataset.Digits:
+) -> dataset.Examples:
     """The test images and then the extra ones, if there are any, in the order of the index."""
-    sets = [prepared.digits(split, form, normalization, device) for split in prepared.profile["splits"]]
-    images, labels = (torch.cat([getattr(digits, name) for digits in sets]) for name in ("images", "labels"))
-    return dataset.Digits(images=images, labels=labels, black=sets[0].black)
+    sets = [prepared.examples(split, form, normalization, device) for split in prepared.profile["splits"]]
+    images, labels = (torch.cat([getattr(examples, name) for examples in sets]) for name in ("images", "labels"))
+    return dataset.Examples(images=images, labels=labels, black=sets[0].black)
 
 
 def _accuracy_by_set(evaluation: Evaluation) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from torch import nn
 from lenetlab.networks import cnn, lenet, mlp, own_module
 from lenetlab.settings import schema
 
-LAYERED = (lenet.LeNet5, mlp.MLP, cnn.CNN)  # they compute the modules of their Sequential `layers`, and nothing else
-
 
 def check(variant: schema.Variant) -> None:
     """UserError if the network is a class of the user that cannot be trained here: see `own_module.check`."""

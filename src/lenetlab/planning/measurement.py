@@ -49,10 +49,10 @@ def _time_epoch(
     batches = min(IMAGES, images) // settings.batch_size
     count, size = batches * settings.batch_size, variant.input.size
     kind = variant.images
-    digits = dataset.Digits(
+    examples = dataset.Examples(
         images=torch.rand(count, kind.channels, size, size).to(device),
         labels=torch.randint(kind.classes, (count,)).to(device),
         black=torch.zeros(kind.channels, 1, 1).to(device),
     )
-    measured = cost.time_training(variant, settings, digits, batches)
+    measured = cost.time_training(variant, settings, examples, batches)
     yield {**measured, "seconds_per_epoch": measured["seconds_per_epoch"] * images / count}

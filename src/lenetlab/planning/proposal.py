@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import get_args
 
 from lenetlab.data import prepare
-from lenetlab.data.forms import test_split
+from lenetlab.data.forms import held_out
 from lenetlab.data.forms.found import BY_NUMBER
 from lenetlab.errors import UserError
 from lenetlab.planning.survey import Survey
-from lenetlab.settings import schema, study_schema, yaml_file
+from lenetlab.settings import layer_schema, schema, study_schema, yaml_file
 
 Values = dict[tuple[str, ...], str]  # YAML, by the keys that lead to it
 
@@ -110,7 +110,7 @@ def _as_yaml(text: str) -> str:
 def _size(survey: Survey) -> int:
     """The size that most images have; of images that are not square the longer side, at most REDUCED_SIZE."""
     (width, height), _ = survey.sizes.most_common(1)[0]
-    return width if width == height <= schema.MAX_SIDE else min(REDUCED_SIZE, max(width, height))
+    return width if width == height <= layer_schema.MAX_SIDE else min(REDUCED_SIZE, max(width, height))
 
 
 def _losses(survey: Survey, size: int) -> list[str]:
@@ -123,7 +123,7 @@ def _after_test_split(survey: Survey) -> list[int]:
     counts = list(survey.training.values())
     if survey.has_test_set:
         return counts
-    return [count - test for count, test in zip(counts, test_split.sizes(counts, TEST_SHARE), strict=True)]
+    return [count - test for count, test in zip(counts, held_out.sizes(counts, TEST_SHARE), strict=True)]
 
 
 def validation_images(counts: list[int]) -> int:

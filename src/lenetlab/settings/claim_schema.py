@@ -25,7 +25,7 @@ LayerKind = Literal[
     "ReLU", "Tanh", "Sigmoid", "ScaledTanh", "MaxPool2d", "AvgPool2d", "Subsampling",
 ]  # fmt: skip
 LAYER_KINDS: tuple[str, ...] = get_args(LayerKind)
-BLOCKS: dict[str, tuple[type[schema.StrictModel], ...]] = {
+BLOCKS: dict[str, tuple[type[layer_schema.StrictModel], ...]] = {
     "input": (schema.InputSettings,),
     "model": (schema.LeNet5Settings, schema.MLPSettings, schema.CNNSettings),
     "regularization": (schema.Regularization,),
@@ -84,7 +84,7 @@ Curve = Literal["test_accuracy", "train_accuracy", "validation_accuracy"]
 Measure = Literal["train_loss", "test_loss", "gap", "epochs_to", "seconds", "memory", "latency"]
 
 
-class ClaimFile(schema.StrictModel):
+class ClaimFile(layer_schema.StrictModel):
     """The keys of the file. Its statements are validated one by one."""
 
     resolution: float = Field(default=RESOLUTION, gt=0, lt=1, description="a fraction more than 0, below 1")
@@ -95,7 +95,7 @@ class ClaimFile(schema.StrictModel):
     claims: list[Any] = Field(description="a list, [] for no statement")
 
 
-class StatedClaim(schema.StrictModel):
+class StatedClaim(layer_schema.StrictModel):
     """The keys of every statement. Some kinds have several forms, with different keys."""
 
     id: str = Field(

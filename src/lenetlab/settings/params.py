@@ -232,7 +232,7 @@ def _match_parameters(variants: Mapping[str, schema.Variant]) -> tuple[dict[str,
         except ValueError as error:
             text = (
                 f"{other!r} has {budget} parameters, for which the hidden layer would have {error};"
-                f" allowed: a variant for which it has 1 to {schema.MAX_WIDTH}"
+                f" allowed: a variant for which it has 1 to {layer_schema.MAX_WIDTH}"
             )
             problems.append(Problem(place, text))
         else:

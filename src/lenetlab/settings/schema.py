@@ -10,18 +10,14 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, mod
 from pydantic.json_schema import SkipJsonSchema
 
 from lenetlab.settings import layer_schema
-from lenetlab.settings.layer_schema import MAX_DROPOUT as MAX_DROPOUT
-from lenetlab.settings.layer_schema import MAX_SIDE as MAX_SIDE
-from lenetlab.settings.layer_schema import MAX_WIDTH as MAX_WIDTH
-from lenetlab.settings.layer_schema import Activation as Activation
-from lenetlab.settings.layer_schema import DropoutRate as DropoutRate
-from lenetlab.settings.layer_schema import StrictModel as StrictModel
-from lenetlab.settings.layer_schema import Width as Width
-from lenetlab.settings.training_schema import AUGMENTATIONS as AUGMENTATIONS
-from lenetlab.settings.training_schema import AugmentationRanges as AugmentationRanges
-from lenetlab.settings.training_schema import OptimizerSettings as OptimizerSettings
-from lenetlab.settings.training_schema import Probability as Probability
-from lenetlab.settings.training_schema import ScheduleSettings as ScheduleSettings
+from lenetlab.settings.layer_schema import MAX_DROPOUT, MAX_SIDE, MAX_WIDTH, Activation, DropoutRate, StrictModel, Width
+from lenetlab.settings.training_schema import (
+    AUGMENTATIONS,
+    AugmentationRanges,
+    OptimizerSettings,
+    Probability,
+    ScheduleSettings,
+)
 
 MAX_CLASSES = 1000
 CODES = 10  # LeCun et al. 1998, figure 3: a code for each digit

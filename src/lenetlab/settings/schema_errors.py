@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lenetlab.settings.layer_schema import StrictModel
 from lenetlab.settings.messages import Place, Problem, quoted
-from lenetlab.settings.schema import StrictModel
 
 JsonSchema = dict[str, Any]
 

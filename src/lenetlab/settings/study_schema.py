@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lenetlab.errors import UserError
-from lenetlab.settings import messages, schema
+from lenetlab.settings import layer_schema, messages, schema
 
 # Numbers of seeds of each side at which a comparison is looked at, if seeds may be added.
 LOOKS = (6, 9, 12, 18, 24, 36, 48, 72, 96)
@@ -14,7 +14,7 @@ LOOKS = (6, 9, 12, 18, 24, 36, 48, 72, 96)
 Measure = Literal["test_accuracy", "test_loss", "gap", "epochs_to"]
 
 
-class DeclaredComparison(schema.StrictModel):
+class DeclaredComparison(layer_schema.StrictModel):
     candidate: schema.Name = Field(description="a variant of `study`")
     baseline: schema.Name = Field(description="a variant of `study`")
     measure: Measure = Field(default="test_accuracy", description="test_accuracy, test_loss, gap or epochs_to")
@@ -36,7 +36,7 @@ Family = Annotated[
 ]
 
 
-class SettleSettings(schema.StrictModel):
+class SettleSettings(layer_schema.StrictModel):
     """How `lenetlab settle` adds seeds."""
 
     most: Literal[0, 6, 9, 12, 18, 24, 36, 48, 72, 96] = Field(
@@ -47,7 +47,7 @@ class SettleSettings(schema.StrictModel):
     )
 
 
-class OtherMargins(schema.StrictModel):
+class OtherMargins(layer_schema.StrictModel):
     """Margins of equivalence for measures other than test accuracy."""
 
     test_loss: float = Field(gt=0, description="a number more than 0 (nats per image)")
@@ -93,7 +93,7 @@ def _zero_or_enough(share: float) -> float:
 NO_EXTRA_TEST = "data/none.txt"  # not an empty value: DVC needs the path of a file that exists
 
 
-class DataSettings(schema.StrictModel):
+class DataSettings(layer_schema.StrictModel):
     source: str = Field(
         min_length=1, max_length=4096, description="a path: data/mnist.toml, or your own folder, archive or CSV"
     )
@@ -103,8 +103,8 @@ class DataSettings(schema.StrictModel):
     size: int = Field(
         default=28,
         ge=1,
-        le=schema.MAX_SIDE,
-        description=f"a whole number from 1 to {schema.MAX_SIDE} (pixels per side)",
+        le=layer_schema.MAX_SIDE,
+        description=f"a whole number from 1 to {layer_schema.MAX_SIDE} (pixels per side)",
     )
     channels: Literal[1, 3] = Field(default=1, description="1 (grey) or 3 (colour)")
     classes: Classes = tuple(str(digit) for digit in range(10))
@@ -138,7 +138,7 @@ class DataSettings(schema.StrictModel):
         return name if self.extra_test == NO_EXTRA_TEST else f"{name} with extra test images"
 
 
-class CostSettings(schema.StrictModel):
+class CostSettings(layer_schema.StrictModel):
     """How precisely `stages/cost.py` measures."""
 
     rounds: int = Field(
@@ -147,7 +147,7 @@ class CostSettings(schema.StrictModel):
     batches: int = Field(ge=1, le=1000, description="a whole number from 1 to 1000 (trained on in each round)")
 
 
-class SensitivitySettings(schema.StrictModel):
+class SensitivitySettings(layer_schema.StrictModel):
     """The values that `lenetlab sensitivity` tries in one variant, one setting at a time; an empty list: none."""
 
     variant: schema.Name = Field(description="a name from `variants`")
@@ -160,8 +160,8 @@ class SensitivitySettings(schema.StrictModel):
     learning_rate: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
         strict=False, max_length=20, description="up to 20 numbers more than 0, at most 100"
     )
-    dropout: tuple[schema.DropoutRate, ...] = Field(
-        strict=False, max_length=20, description=f"up to 20 numbers from 0 to {schema.MAX_DROPOUT}"
+    dropout: tuple[layer_schema.DropoutRate, ...] = Field(
+        strict=False, max_length=20, description=f"up to 20 numbers from 0 to {layer_schema.MAX_DROPOUT}"
     )
     width: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(
         strict=False,
@@ -176,7 +176,7 @@ class SensitivitySettings(schema.StrictModel):
     )
 
 
-class Study(schema.StrictModel):
+class Study(layer_schema.StrictModel):
     """All of params.yaml."""
 
     # Not mps: Apple's GPUs have no float64, which sums of losses need, and nobody has tested them here.

@@ -16,7 +16,7 @@ from lenetlab.errors import UserError
 from lenetlab.networks import build, layer_table
 from lenetlab.settings import schema, study_schema
 from lenetlab.storage import files, locks, paths, provenance
-from lenetlab.training import checkpoint, devices, loop, parallel, plain_group, run_files
+from lenetlab.training import checkpoint, devices, group, loop, parallel, run_files
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def plan_training(study: study_schema.Study, variant: str, prepared: dataset.Pre
         **provenance.origin(),
         "device": devices.describe(device),
         "threads": torch.get_num_threads(),
-        "one_by_one": plain_group.reason(network) or None,  # why not as a group
+        "one_by_one": group.unsupported(network) or None,  # why not as a group
     }
     common = {
         "parent_fingerprint": provenance.fingerprint(identity),
@@ -122,15 +122,15 @@ def _train_locked(plans: Sequence[TrainingPlan]) -> None:
     prepared, device = plans[0].prepared, plans[0].device
 
     @cache  # plans may have inputs in common
-    def digits(split: str, form: schema.InputSettings, limit: int) -> dataset.Digits:
-        return prepared.digits(split, form, prepared.normalization(form), device, limit)
+    def examples(split: str, form: schema.InputSettings, limit: int) -> dataset.Examples:
+        return prepared.examples(split, form, prepared.normalization(form), device, limit)
 
     processes = parallel.process_count(device, remaining)
     several_plans = sum(map(bool, unfinished)) > 1
     tasks = [
         task
         for plan, jobs_of_plan in zip(plans, unfinished, strict=True)
-        for task in _group_tasks(plan, jobs_of_plan, 1 if several_plans else processes, digits)
+        for task in _group_tasks(plan, jobs_of_plan, 1 if several_plans else processes, examples)
     ]
     epochs_before = sum(epochs for jobs_of_plan in unfinished for _, epochs in jobs_of_plan)
     epochs = sum(job.training.epochs for jobs_of_plan in unfinished for job, _ in jobs_of_plan)
@@ -151,17 +151,17 @@ def _group_tasks(
     plan: TrainingPlan,
     unfinished: Sequence[tuple[run_files.TrainingJob, int]],
     processes: int,
-    digits: Callable[[str, schema.InputSettings, int], dataset.Digits],
+    examples: Callable[[str, schema.InputSettings, int], dataset.Examples],
 ) -> Iterator[parallel.Task]:
     """Tasks that train the unfinished jobs of a plan in groups, enough for all processes.
 
-    The digits are loaded here, before processes are forked, so that these share them.
+    The examples are loaded here, before processes are forked, so that these share them.
     """
     if not unfinished:
         return
     first = plan.jobs[0]
-    training = digits("training", first.variant.input, first.training.images)
-    validation = digits("validation", first.variant.input, 0)
+    training = examples("training", first.variant.input, first.training.images)
+    validation = examples("validation", first.variant.input, 0)
 
     def task(jobs: Sequence[run_files.TrainingJob]) -> parallel.Task:
         return lambda: loop.train_jobs(jobs, training, validation, [plan.folders[job.seed] for job in jobs])

@@ -7,13 +7,13 @@ channels (docs/performance.md); a GPU gains more.
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from lenetlab.networks import build, custom_layers
+from lenetlab.networks import cnn, custom_layers, lenet, mlp
 from lenetlab.training import autograd_functions, devices
 
 T = TypeVar("T")
@@ -23,8 +23,8 @@ T = TypeVar("T")
 MIN_MEMBERS = {"cpu": 2, "cuda": 8}
 MAX_MEMBERS = {"cpu": 6, "cuda": 8}
 
-# Layers that need no condition: a value or map of their output depends on one of their input, or they hold constants.
-PLAIN_LAYERS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.AvgPool2d)
+# Activations, by class: a value of their output depends on one of their input. And layers of lenetlab.
+PLAIN_LAYERS = (nn.ReLU, nn.Tanh, nn.Sigmoid)
 OWN_LAYERS = (custom_layers.ScaledTanh, custom_layers.Subsampling, custom_layers.PartialConv2d, custom_layers.Codes)
 
 
@@ -46,18 +46,15 @@ class UnsupportedLayerError(Exception):
 
 def unsupported(network: nn.Module) -> str:
     """Why a group cannot compute this network, such as its first unknown layer; empty if it can."""
-    if not isinstance(network, build.LAYERED):
+    if isinstance(network, cnn.CNN):
+        return "a cnn may have convolutions that round differently with other seeds beside them"
+    if not isinstance(network, lenet.LeNet5 | mlp.MLP):
         return f"{type(network).__name__} is not a network of lenetlab"
-    before: nn.Module | None = None  # the last layer that decides the shape of what dropout gets
-    for name, layer in network.get_submodule("layers").named_children():
-        misplaced = (isinstance(layer, nn.Dropout) and type(before) is not nn.Linear) or (
-            isinstance(layer, nn.Dropout2d) and type(before) is not nn.Conv2d
-        )
-        if misplaced or not _is_known(layer):
+    after_linear = False  # on maps, dropout would leave out single pixels
+    for name, layer in network.layers.named_children():
+        if not _is_known(layer) or (isinstance(layer, nn.Dropout) and not after_linear):
             return f"{name}: {' '.join(str(layer).split())} is not among the layers that a group of seeds computes"
-        before = (
-            layer if isinstance(layer, nn.Conv2d | nn.Linear | nn.Flatten | custom_layers.PartialConv2d) else before
-        )
+        after_linear |= isinstance(layer, nn.Linear)
     return ""
 
 
@@ -66,44 +63,42 @@ def _is_known(layer: nn.Module) -> bool:
     kind = type(layer)
     match layer:
         case nn.Conv2d():
-            plain = (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
-            return kind is nn.Conv2d and plain and layer.bias is not None and not isinstance(layer.padding, str)
+            moves = (layer.stride, layer.padding, layer.dilation, layer.groups)
+            return kind is nn.Conv2d and moves == ((1, 1), (0, 0), (1, 1), 1) and layer.bias is not None
         case nn.Linear():
             return kind is nn.Linear and layer.bias is not None
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             usual = layer.affine and layer.track_running_stats and layer.momentum is not None
             return kind in (nn.BatchNorm1d, nn.BatchNorm2d) and usual
         case nn.MaxPool2d():
-            return kind is nn.MaxPool2d and not layer.return_indices
-        case nn.Dropout() | nn.Dropout2d():
-            return kind in (nn.Dropout, nn.Dropout2d) and layer.p < 1
+            square = (layer.kernel_size, layer.stride, layer.padding, layer.dilation) == (2, 2, 0, 1)
+            return kind is nn.MaxPool2d and square and not layer.return_indices and not layer.ceil_mode
+        case nn.AvgPool2d():
+            square = (layer.kernel_size, layer.stride, layer.padding) == (2, 2, 0)
+            return kind is nn.AvgPool2d and square and not layer.ceil_mode and layer.divisor_override is None
+        case nn.Dropout():
+            return kind is nn.Dropout and layer.p < 1
         case nn.Flatten():
             return kind is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1)
     return kind in (*PLAIN_LAYERS, *OWN_LAYERS) and not getattr(layer, "inplace", False)
 
 
-class NetworkGroup:
-    """Networks of the same shape, computed as one.
+class StackedNetworks:
+    """The weights and statistics of networks of the same class, each stacked along a first dimension for the members.
 
-    `weights` and `statistics` hold parameters and buffers by their names in a network's state_dict, stacked along a
-    first dimension for the members. The only buffers are the running statistics of batch normalisation.
-
-    Raises UnsupportedLayerError for networks that it cannot compute.
+    `weights` holds the parameters that are trained, `statistics` all else, by their names in a network's state_dict.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        if reason := unsupported(networks[0]):
-            raise UnsupportedLayerError(reason)
         self.size = len(networks)
-        self.layers = _activate_after_pooling(list(networks[0].get_submodule("layers").named_children()))
         states = [network.state_dict() for network in networks]
-        trainable = {name for name, _ in networks[0].named_parameters()}
+        trained = {name for name, value in networks[0].named_parameters() if value.requires_grad}
         stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
-        self.weights = {name: value.requires_grad_() for name, value in stacked.items() if name in trainable}
-        self.statistics = {name: value for name, value in stacked.items() if name not in trainable}
+        self.weights = {name: value.requires_grad_() for name, value in stacked.items() if name in trained}
+        self.statistics = {name: value for name, value in stacked.items() if name not in trained}
 
-    def with_weights(self, weights: dict[str, torch.Tensor]) -> "NetworkGroup":
-        """The same group with other weights; it shares layers and statistics with this one."""
+    def with_weights(self, weights: dict[str, torch.Tensor]) -> Self:
+        """The same group with other weights; it shares everything else with this one."""
         twin = copy.copy(self)
         twin.weights = weights
         return twin
@@ -112,16 +107,26 @@ class NetworkGroup:
         """The state_dict of one member. Its tensors are views: writing to them changes the group."""
         return {name: value.detach()[index] for name, value in (self.weights | self.statistics).items()}
 
+
+class NetworkGroup(StackedNetworks):
+    """Networks computed as one. Their only statistics are those of batch normalisation.
+
+    Raises UnsupportedLayerError for networks that it cannot compute.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        if reason := unsupported(networks[0]):
+            raise UnsupportedLayerError(reason)
+        super().__init__(networks)
+        self.layers = _activate_after_pooling(list(networks[0].get_submodule("layers").named_children()))
+
     def dropout_layers(self) -> dict[str, tuple[int, float]]:
-        """Width and dropout rate of every dropout layer, by its name. The width of maps is their number."""
+        """Width and dropout rate of every dropout layer, by its name."""
         found, width = {}, 0
         for name, layer in self.layers:
-            match layer:
-                case nn.Linear():
-                    width = layer.out_features
-                case nn.Conv2d():
-                    width = layer.out_channels
-            if isinstance(layer, nn.Dropout | nn.Dropout2d):
+            if isinstance(layer, nn.Linear):
+                width = layer.out_features
+            elif isinstance(layer, nn.Dropout):
                 found[name] = (width, layer.p)
         return found
 
@@ -133,7 +138,7 @@ class NetworkGroup:
     ) -> torch.Tensor:
         """Logits (members, N, classes) in training mode of images (members, N, C, size, size).
 
-        `keep_masks` has a bool tensor (members, N, width) by name of the dropout layer: which units or maps are kept.
+        `keep_masks` has a bool tensor (members, N, width) by name of the dropout layer: which units are kept.
         """
         return self._forward(images, keep_masks)
 
@@ -156,10 +161,7 @@ class NetworkGroup:
                 case nn.Conv2d() | custom_layers.PartialConv2d():
                     weight, bias = self._weight_and_bias(name)
                     kernels = weight if isinstance(layer, nn.Conv2d) else layer.full_weight(weight)
-                    stride, padding = (layer.stride, layer.padding) if isinstance(layer, nn.Conv2d) else (1, 0)
-                    values = functional.conv2d(
-                        values, kernels.flatten(0, 1), bias.flatten(), stride, padding, groups=self.size
-                    )
+                    values = functional.conv2d(values, kernels.flatten(0, 1), bias.flatten(), groups=self.size)
                 case nn.BatchNorm2d() | nn.BatchNorm1d():
                     values = self._batch_norm(name, layer, values, training=keep_masks is not None)
                 case custom_layers.Subsampling():
@@ -167,7 +169,7 @@ class NetworkGroup:
                     weight, bias = self._weight_and_bias(name)
                     scaled = autograd_functions.Scale.apply(sums, weight.flatten(), bias.flatten())
                     values = scaled.permute(0, 3, 1, 2)
-                case nn.MaxPool2d() if _halves(layer):
+                case nn.MaxPool2d():
                     height, width = (side // 2 * 2 for side in values.shape[2:])
                     pixels = values[:, :, :height, :width].permute(0, 2, 3, 1)
                     values = autograd_functions.MaxPool.apply(pixels).permute(0, 3, 1, 2)
@@ -182,12 +184,7 @@ class NetworkGroup:
                     values = autograd_functions.Sigmoid.apply(values)
                 case nn.Dropout():
                     values = values if keep_masks is None else values * keep_masks[name] / (1 - layer.p)
-                case nn.Dropout2d() if keep_masks is not None:
-                    keep = keep_masks[name].transpose(0, 1).flatten(1)
-                    values = values * keep[:, :, None, None] / (1 - layer.p)
-                case nn.Dropout2d():
-                    pass
-                case _:  # activations, other pooling and digit codes act on each value or map by itself
+                case _:  # activations, average pooling and digit codes act on each value or map by itself
                     values = layer(values)
         return values
 
@@ -231,12 +228,6 @@ class NetworkGroup:
     def _weight_and_bias(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Those of a layer, with the members as the first dimension."""
         return self.weights[f"layers.{name}.weight"], self.weights[f"layers.{name}.bias"]
-
-
-def _halves(layer: nn.MaxPool2d) -> bool:
-    """Whether it takes the maximum of 2×2 pixels that do not overlap, and leaves out a last odd row and column."""
-    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    return sizes in ((2, 2, 0, 1), ((2, 2), (2, 2), (0, 0), (1, 1))) and not layer.ceil_mode
 
 
 def _activate_after_pooling(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:

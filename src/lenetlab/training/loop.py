@@ -27,8 +27,8 @@ class DivergedError(Exception):
 
 def train_jobs(
     jobs: Sequence[run_files.TrainingJob],
-    training: dataset.Digits,
-    validation: dataset.Digits,
+    training: dataset.Examples,
+    validation: dataset.Examples,
     folders: Sequence[Path],
 ) -> Iterator[dict[str, Any]]:
     """Train jobs as one group, from the last epoch in their folders (the same in all) to the last of all.
@@ -65,30 +65,30 @@ def initial_state(jobs: Sequence[run_files.TrainingJob], device: torch.device) -
     )
 
 
-def train_epoch(job: run_files.TrainingJob, state: checkpoint.TrainingState, digits: dataset.Digits) -> Measures:
+def train_epoch(job: run_files.TrainingJob, state: checkpoint.TrainingState, examples: dataset.Examples) -> Measures:
     """Train one epoch. Returns loss and accuracy of the batches in training mode, each before its update.
 
     `job` is any job of the group: this uses only settings that all of them share.
     """
-    device = digits.labels.device
-    draws = randomness.draw(job.variant, state, len(digits), device)
+    device = examples.labels.device
+    draws = randomness.draw(job.variant, state, len(examples), device)
     loss_sum, correct = torch.zeros(2, len(state.seeds), dtype=torch.float64, device=device)
-    for step in range(steps_per_epoch(job, digits)):
-        batch_losses, batch_correct = train_step(job, state, digits, draws, step)
+    for step in range(steps_per_epoch(job, examples)):
+        batch_losses, batch_correct = train_step(job, state, examples, draws, step)
         loss_sum += batch_losses
         correct += batch_correct
     state.epoch += 1
-    return loss_sum / len(digits), correct / len(digits)
+    return loss_sum / len(examples), correct / len(examples)
 
 
-def steps_per_epoch(job: run_files.TrainingJob, digits: dataset.Digits) -> int:
-    return math.ceil(len(digits) / job.training.batch_size)
+def steps_per_epoch(job: run_files.TrainingJob, examples: dataset.Examples) -> int:
+    return math.ceil(len(examples) / job.training.batch_size)
 
 
 def train_step(
     job: run_files.TrainingJob,
     state: checkpoint.TrainingState,
-    digits: dataset.Digits,
+    examples: dataset.Examples,
     draws: randomness.EpochRandomness,
     step: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,10 +100,10 @@ def train_step(
     settings, rules = job.training, job.variant.regularization
     batch = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
     indices = draws.order[:, batch]
-    images = digits.images.index_select(0, indices.flatten())
-    labels = digits.labels.index_select(0, indices.flatten())
+    images = examples.images.index_select(0, indices.flatten())
+    labels = examples.labels.index_select(0, indices.flatten())
     if draws.augmentations is not None:
-        images = augmentation.apply(images, draws.augmentations[:, batch].flatten(0, 1), digits.black)
+        images = augmentation.apply(images, draws.augmentations[:, batch].flatten(0, 1), examples.black)
     logits = state.network.training_logits(
         torch.unflatten(images, 0, indices.shape),
         {name: mask[:, batch] for name, mask in draws.keep_masks.items()},
@@ -113,7 +113,7 @@ def train_step(
     mean_losses = losses.view(indices.shape).mean(1)
     _raise_if_diverged(mean_losses[: state.jobs].isfinite(), state.epoch + 1, step + 1)
     gradients = torch.autograd.grad(mean_losses.sum(), list(state.network.weights.values()))
-    steps = steps_per_epoch(job, digits)
+    steps = steps_per_epoch(job, examples)
     steps_before = state.epoch * steps + step
     learning_rate = optimizer.learning_rate(settings, steps_before, settings.epochs * steps)
     state.optimizer.step(gradients, learning_rate, steps_before)
@@ -123,11 +123,11 @@ def train_step(
     return losses.view(indices.shape).sum(1), (logits.argmax(1) == labels).view(indices.shape).sum(1)
 
 
-def loss_and_accuracy(network: plain_group.Group, digits: dataset.Digits) -> Measures:
+def loss_and_accuracy(network: plain_group.Group, examples: dataset.Examples) -> Measures:
     """Loss and accuracy of every member in evaluation mode, on one or more images."""
-    logits = network.evaluation_logits(digits.images)
-    losses = [functional.cross_entropy(member.double(), digits.labels) for member in logits]
-    return torch.stack(losses), (logits.argmax(2) == digits.labels).double().mean(1)
+    logits = network.evaluation_logits(examples.images)
+    losses = [functional.cross_entropy(member.double(), examples.labels) for member in logits]
+    return torch.stack(losses), (logits.argmax(2) == examples.labels).double().mean(1)
 
 
 def _resume(jobs: Sequence[tuple[run_files.TrainingJob, Path]], device: torch.device) -> checkpoint.TrainingState:
@@ -146,8 +146,8 @@ def _resume(jobs: Sequence[tuple[run_files.TrainingJob, Path]], device: torch.de
 def _train_epochs(
     jobs: Sequence[tuple[run_files.TrainingJob, Path]],
     state: checkpoint.TrainingState,
-    training: dataset.Digits,
-    validation: dataset.Digits,
+    training: dataset.Examples,
+    validation: dataset.Examples,
 ) -> Iterator[dict[str, Any]]:
     """Train to the last epoch, save each epoch and write the final files; yields the journal events."""
     first, _ = jobs[0]

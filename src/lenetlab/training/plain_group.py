@@ -1,10 +1,9 @@
-"""Several seeds of any network, computed one after another; and which networks take this path.
+"""Several seeds of any network, computed one after another; and the group that suits a network.
 
 It is for networks that a group cannot compute, or not with the same bits in every group. Members share no operation, so
 the bits of each are those that it has alone.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -12,54 +11,30 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from lenetlab.networks import cnn
 from lenetlab.training import group
 
 T = TypeVar("T")
 
 
-def reason(network: nn.Module) -> str:
-    """Why the seeds of this network are trained one after another; empty if they are trained together."""
-    if isinstance(network, cnn.CNN):
-        return "a cnn may have convolutions that round differently with other seeds beside them"
-    return group.unsupported(network)
-
-
 def pad_with_copies(members: Sequence[T], network: nn.Module, device: torch.device) -> list[T]:
     """The members followed by the copies that a group needs; `network` is that of one of them."""
-    return list(members) if reason(network) else group.pad_with_copies(members, device)
+    return list(members) if group.unsupported(network) else group.pad_with_copies(members, device)
 
 
 def group_of(networks: Sequence[nn.Module]) -> "Group":
     """These networks of the same shape, computed together or one after another."""
-    return PlainGroup(networks) if reason(networks[0]) else group.NetworkGroup(networks)
+    return PlainGroup(networks) if group.unsupported(networks[0]) else group.NetworkGroup(networks)
 
 
-class PlainGroup:
-    """Networks of the same class, with the interface of NetworkGroup.
+class PlainGroup(group.StackedNetworks):
+    """Any networks of the same class, with the interface of NetworkGroup.
 
-    `weights` and `statistics` hold what is trained, and all else, by the names in a network's state_dict, stacked along
-    a first dimension for the members. Layers such as nn.Dropout get random numbers of torch that depend on the seeds
-    given to `training_logits` alone.
+    Layers such as nn.Dropout get random numbers of torch that depend on the seeds given to `training_logits` alone.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        self.size, self.network = len(networks), networks[0]
-        states = [network.state_dict() for network in networks]
-        trained = {name for name, value in self.network.named_parameters() if value.requires_grad}
-        stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
-        self.weights = {name: value.requires_grad_() for name, value in stacked.items() if name in trained}
-        self.statistics = {name: value for name, value in stacked.items() if name not in trained}
-
-    def with_weights(self, weights: dict[str, torch.Tensor]) -> "PlainGroup":
-        """The same group with other weights; it shares network and statistics with this one."""
-        twin = copy.copy(self)
-        twin.weights = weights
-        return twin
-
-    def member_state(self, index: int) -> dict[str, torch.Tensor]:
-        """The state_dict of one member. Its tensors are views: writing to them changes the group."""
-        return {name: value.detach()[index] for name, value in (self.weights | self.statistics).items()}
+        super().__init__(networks)
+        self.network = networks[0]
 
     def dropout_layers(self) -> dict[str, tuple[int, float]]:
         """None: dropout draws its own random numbers here."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from lenetlab.data import augmentation
-from lenetlab.settings import schema
+from lenetlab.settings import schema, training_schema
 from lenetlab.training import checkpoint
 
 
@@ -39,7 +39,7 @@ def draw(
     masks: dict[str, list[torch.Tensor]] = {name: [] for name in state.network.dropout_layers()}
     for seed in state.seeds:
         orders.append(torch.randperm(images, generator=generator(seed, epoch, "order")))
-        if rules.ranges != schema.AugmentationRanges():
+        if rules.ranges != training_schema.AugmentationRanges():
             source = generator(seed, epoch, "augmentation")
             augmentations.append(
                 augmentation.draw(images, variant.input.size, rules.ranges, rules.augmentation_strength, source)

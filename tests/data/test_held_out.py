@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenetlab.data.forms import test_split
+from lenetlab.data.forms import held_out
 from lenetlab.data.forms.found import CLASS_FOLDERS, Found, Picture
 from lenetlab.data.forms.packing import Target
 from lenetlab.errors import UserError
@@ -36,7 +36,7 @@ TARGET = Target(schema.ImageKind(size=8, classes=4), ("cat", "dog", "yak", "emu"
 
 
 def test_found_images_are_split_and_keep_their_order():
-    sets = {name: list(pictures) for name, pictures in test_split.with_test_set(found(PIXELS), SOURCE, TARGET).items()}
+    sets = {name: list(pictures) for name, pictures in held_out.with_test_set(found(PIXELS), SOURCE, TARGET).items()}
     assert {name: len(pictures) for name, pictures in sets.items()} == {"train": 240, "test": 60}
     places = [picture.place for pictures in sets.values() for picture in pictures]
     assert sorted(places) == sorted(picture.place for picture in found(PIXELS).sets["all"])
@@ -46,39 +46,39 @@ def test_found_images_are_split_and_keep_their_order():
 
 def test_images_that_cannot_be_converted_are_left_to_the_packing():
     other = replace(TARGET, kind=schema.ImageKind(size=9, classes=4))
-    assert len(list(test_split.with_test_set(found(PIXELS), SOURCE, other)["test"])) == 60
+    assert len(list(held_out.with_test_set(found(PIXELS), SOURCE, other)["test"])) == 60
 
 
 def test_a_source_with_a_test_set_is_not_split():
     source = Found(CLASS_FOLDERS, {"train": found(PIXELS).sets["all"], "test": found(PIXELS).sets["all"][:9]})
     with pytest.raises(UserError, match=r"data.test_share: 0.2 is not allowed, because images has a test set"):
-        test_split.with_test_set(source, SOURCE, TARGET)
+        held_out.with_test_set(source, SOURCE, TARGET)
 
 
 def test_one_image_per_class_cannot_be_split():
     source = found(PIXELS)
     single = Found(CLASS_FOLDERS, {"all": [source.sets["all"][0], source.sets["all"][-1]]})
     with pytest.raises(UserError, match="images: no class has two different images"):
-        list(test_split.with_test_set(single, SOURCE, TARGET)["train"])
+        list(held_out.with_test_set(single, SOURCE, TARGET)["train"])
 
 
 def test_every_class_gives_its_share_and_keeps_an_image():
-    chosen = test_split.choose(LABELS, ranks(PIXELS), 0.2)
+    chosen = held_out.choose(LABELS, ranks(PIXELS), 0.2)
     assert Counter(np.array(LABELS)[chosen].tolist()) == {"cat": 40, "dog": 18, "yak": 2}
-    small = test_split.choose(["a", "a", "b", "b"], ranks(PIXELS[:4]), 0.05)
+    small = held_out.choose(["a", "a", "b", "b"], ranks(PIXELS[:4]), 0.05)
     assert Counter(np.array(["a", "a", "b", "b"])[small].tolist()) == {"a": 1, "b": 1}
 
 
 def test_the_order_of_the_images_does_not_matter():
     order = np.random.default_rng(1).permutation(300)
-    shuffled = test_split.choose([LABELS[place] for place in order], ranks(PIXELS[order]), 0.2)
-    assert (shuffled == test_split.choose(LABELS, ranks(PIXELS), 0.2)[order]).all()
+    shuffled = held_out.choose([LABELS[place] for place in order], ranks(PIXELS[order]), 0.2)
+    assert (shuffled == held_out.choose(LABELS, ranks(PIXELS), 0.2)[order]).all()
 
 
 def test_identical_images_are_in_the_same_set():
     pixels = PIXELS.copy()
     pixels[100:200] = pixels[:100]
-    chosen = test_split.choose(LABELS, ranks(pixels), 0.3)
+    chosen = held_out.choose(LABELS, ranks(pixels), 0.3)
     assert (chosen[:100] == chosen[100:200]).all()
     assert chosen[:200].sum() == 60
 
@@ -86,7 +86,7 @@ def test_identical_images_are_in_the_same_set():
 def test_an_image_with_two_labels_is_no_test_image():
     pixels = PIXELS.copy()
     pixels[200:290] = pixels[:90]  # each of these is a cat and a dog
-    chosen = test_split.choose(LABELS, ranks(pixels), 0.5)
+    chosen = held_out.choose(LABELS, ranks(pixels), 0.5)
     assert not chosen[:90].any()
     assert not chosen[200:290].any()
     assert chosen[90:200].sum() == 100

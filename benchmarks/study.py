@@ -1,6 +1,6 @@
 """The study of docs/study: the whole catalogue, run as a DVC experiment. Its tables are in git.
 
-`make study` takes about an hour; finished trainings are not repeated. It changes params.yaml, as every
+`make study` takes about two hours; finished trainings are not repeated. It changes params.yaml, as every
 `dvc exp run --set-param` does: `git checkout params.yaml && make repro` restores the default study in seconds.
 `python -m benchmarks.study write` writes the pages again from the tables.
 """
@@ -95,6 +95,7 @@ def hydra_overrides(content: Mapping[str, Any]) -> Iterator[str]:
     """The changes of docs/study/study.yaml to params.yaml, as arguments of `dvc exp run --set-param`."""
     yield f"claims={_hydra_value(content['claims'])}"
     yield from (f"data.{key}={_hydra_value(value)}" for key, value in content["data"].items())
+    yield f"settle.most={content['settle']['most']}"
     yield f"study={_hydra_value(content['study'])}"
     yield from (f"++comparisons.{family}={_hydra_value(pairs)}" for family, pairs in content["comparisons"].items())
 

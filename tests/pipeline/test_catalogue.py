@@ -57,12 +57,14 @@ def test_the_changes_are_written_in_hydras_grammar():
     content = {
         "claims": "docs/study/claims.yaml",
         "data": {"validation": 0},
+        "settle": {"most": 24},
         "study": ["a-b", "c"],
         "comparisons": {"f": [{"candidate": "a-b", "baseline": "c"}]},
     }
     assert list(study.hydra_overrides(content)) == [
         "claims=docs/study/claims.yaml",
         "data.validation=0",
+        "settle.most=24",
         "study=[a-b,c]",
         "++comparisons.f=[{candidate:a-b,baseline:c}]",
     ]

@@ -1,4 +1,4 @@
-"""The command line: lenetlab import, check, settle, sensitivity, report, sync, reproduce, ui."""
+"""The command line: lenetlab import, check, settle, sensitivity, report, sync, reproduce, verify, ui."""
 
 import re
 from collections.abc import Iterator
@@ -146,6 +146,36 @@ def reproduce(run: str | None, variant: str | None, seed: int | None, everything
     if everything:
         click.echo(reproduction.total(results))
     if any(result.outcome == "different" for result in results):
+        raise SystemExit(1)
+
+
+@commands.command(
+    help="Check results that others hand in: each FOLDER is a project with its outputs. The files must be those of its"
+    " dvc.lock, verdicts and report must follow from the predictions, these from the weights, and one training, run"
+    " again here, must give the same weights. Prints a line per folder; the exit status is 1 if one is not verified."
+    " It runs its own code, and of a folder only networks/."
+)
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path(path_type=Path))
+@click.option("--variant", help="whose training is run again; one at random if missing")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="of that training; one at random if missing")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="a data/prepared of the same images, for folders without data",
+)
+@click.option("--no-training", is_flag=True, help="train nothing again")
+def verify(
+    folders: tuple[Path, ...], variant: str | None, seed: int | None, data: Path | None, no_training: bool
+) -> None:
+    from lenetlab.verification import folder
+    from lenetlab.verification import verify as verification  # imports torch
+
+    options = folder.Options(variant, seed, str(data.resolve()) if data else None, train=not no_training)
+    all_verified = True
+    for verdict in verification.verify(folders, options):
+        click.echo(verdict)
+        all_verified &= verdict.verified
+    if not all_verified:
         raise SystemExit(1)
 
 

@@ -1,0 +1,1 @@
+"""Check the results that others hand in."""

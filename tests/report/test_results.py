@@ -2,8 +2,9 @@
 
 import csv
 import json
+import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -49,3 +50,15 @@ def test_files_are_valid_if_seeds_diverged(diverged_folder):
     with (diverged_folder / "curves.csv").open(newline="") as stream:
         assert [row["variant"] for row in csv.DictReader(stream)] == ["lenet5"] * 3 + ["lenet5-regularized"] * 3
     assert results.read_results(diverged_folder)[0][0].difference is None
+
+
+def test_an_epoch_without_a_mean_is_an_empty_cell(report, tmp_path):
+    """Not NaN, which charts would not leave out."""
+    first = report.variants[0]
+    curve = first.curves["test_loss"]
+    gaps = {**first.curves, "test_loss": replace(curve, mean=[math.nan, *curve.mean[1:]])}
+    results.write_results(replace(report, variants=[replace(first, curves=gaps)]), tmp_path)
+    with (tmp_path / "curves.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["test_loss"] for row in rows] == ["", *map(str, curve.mean[1:])]
+    assert all(row["test_accuracy"] for row in rows)

@@ -112,6 +112,16 @@ AUGMENTATION = "variants.lenet5.regularization.augmentation"
             "0, or a number from 0.05 to 0.5",
         ),
         ("weight_averaging: 0.0", "weight_averaging: 1", "training.weight_averaging", "1", "from 0 to below 1"),
+        *(
+            (
+                "weight_averaging: 0.0",
+                f"weight_averaging: 0.0\n  keep_weights: {value}",
+                "training.keep_weights",
+                shown,
+                "all, or a whole number from 1 to 1000",
+            )
+            for value, shown in (("0", "0"), ("best", "'best'"), ("1001", "1001"), ("true", "True"), ("1.5", "1.5"))
+        ),
         ("hidden: [59]", "match_parameters: lenet6", "variants.mlp.model.match_parameters", "'lenet6'", "lenet5, "),
         ("hidden: [59]", "match_parameters: mlp", "variants.mlp.model.match_parameters", "'mlp'", "lenet5, "),
         ("name: mlp, hidden: [59]", "name: mlp", "variants.mlp.model.hidden", "missing", "one of the two"),
@@ -446,3 +456,36 @@ def test_a_block_of_ranges_says_what_a_name_of_augmentation_stands_for(tmp_path)
     assert rules.ranges == training_schema.AUGMENTATIONS["affine"]
     assert rules.model_dump()["augmentation"] == {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 5.0}
     assert schema.Regularization.model_validate(rules.model_dump()) == rules
+
+
+WITH_EPOCHS_TO = (
+    "{candidate: lenet5, baseline: mlp}",
+    "{candidate: lenet5, baseline: mlp, measure: epochs_to, accuracy: 0.98}",
+)
+KEEP_FEW = ("weight_averaging: 0.0", "weight_averaging: 0.0\n  keep_weights: 3")
+KEEP_FEW_OF_MLP = ("  mlp:\n", "  mlp:\n    training: {keep_weights: 9}\n")
+
+
+def test_weights_are_kept_as_the_study_or_the_variant_says(tmp_path):
+    assert params.load(write_params(tmp_path)).training.keep_weights == "all"
+    study = params.load(write_params(tmp_path, KEEP_FEW, KEEP_FEW_OF_MLP))
+    assert [study.training_of(name).keep_weights for name in ("lenet5", "mlp")] == [3, 9]
+    assert not study.training_of("mlp").keeps_all_weights
+    enough = KEEP_FEW[0], KEEP_FEW[1].replace("3", "10")  # as many as there are epochs
+    assert params.load(write_params(tmp_path, enough)).training.keeps_all_weights
+
+
+@pytest.mark.parametrize(
+    ("edits", "named"), [([KEEP_FEW], ["'lenet5' is 3", "'mlp' is 3"]), ([KEEP_FEW_OF_MLP], ["'mlp' is 9"])]
+)
+def test_epochs_are_compared_only_if_the_weights_of_each_are_kept(tmp_path, edits, named):
+    params.load(write_params(tmp_path, WITH_EPOCHS_TO))
+    params.load(write_params(tmp_path, WITH_EPOCHS_TO, (KEEP_FEW[0], KEEP_FEW[1].replace("3", "10"))))
+    params.load(write_params(tmp_path, *edits))
+    with pytest.raises(UserError) as caught:
+        params.load(write_params(tmp_path, WITH_EPOCHS_TO, *edits))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(named)
+    for line, text in zip(lines, named, strict=True):
+        assert "comparisons.headline[0].measure: 'epochs_to' needs the weights of every epoch" in line
+        assert f"training.keep_weights of {text}; allowed: keep_weights: all, or another measure" in line

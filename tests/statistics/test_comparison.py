@@ -249,7 +249,7 @@ def test_confounds_are_differences_besides_network_and_regularisation():
         "input.normalize false against true",
     ]
     assert "input.size 28 against 32" in confounds("lenet5-28", "lenet5")
-    override = schema.TrainingOverride(epochs=3, learning_rate=0.1)
+    override = schema.TrainingOverride(epochs=3, learning_rate=0.1, keep_weights=2)  # the last one changes no result
     variant = STUDY.variants["mlp"].model_copy(update={"training": override})
     study = STUDY.model_copy(update={"variants": {**STUDY.variants, "other": variant}})
     pair = study_schema.DeclaredComparison(candidate="other", baseline="mlp")

@@ -31,6 +31,7 @@ def with_training(**settings: object) -> study_schema.Study:
         {"numerics": "bfloat16"},
         {"study": with_training(learning_rate=0.02)},
         {"study": with_training(epochs=11)},
+        {"study": with_training(keep_weights=1)},  # other outputs, though of the same bits
     ],
     ids=str,
 )
@@ -49,6 +50,18 @@ def test_an_override_in_a_variant_counts_like_the_setting_of_the_study():
     shorter = lenet5.model_copy(update={"training": schema.TrainingOverride(epochs=3)})
     overridden = STUDY.model_copy(update={"variants": {**STUDY.variants, "lenet5": shorter}})
     assert fingerprint_of(overridden) == fingerprint_of(with_training(epochs=3)) != fingerprint_of()
+
+
+def test_which_weights_are_kept_changes_neither_the_weights_nor_the_cost_of_an_epoch():
+    recipes = [
+        provenance.recipe(study, "lenet5")
+        for study in (STUDY, with_training(keep_weights=1), with_training(epochs=11), with_training(momentum=0.5))
+    ]
+    assert [provenance.same_weights(recipes[0], recipe) for recipe in recipes] == [True, True, False, False]
+    older = {**recipes[0], "training": {key: v for key, v in recipes[0]["training"].items() if key != "keep_weights"}}
+    assert provenance.same_weights(older, recipes[1])  # recorded before there was this setting
+    costs = [provenance.cost_recipe(study, "lenet5") for study in (STUDY, with_training(keep_weights=1, epochs=11))]
+    assert costs[0] == costs[1]
 
 
 @pytest.fixture

@@ -28,6 +28,32 @@ def metric_names(run):
     return {name for name, _ in run.metrics}
 
 
+def test_an_epoch_without_weights_has_no_test_metrics_and_a_dash_in_the_tag(tmp_path):
+    """Of three epochs, seed 0 keeps the first and the last one, seed 1 the last one."""
+    make_training(tmp_path, "mlp")
+    make_evaluation(tmp_path, "mlp")
+    table = tmp_path / "evaluations" / "mlp" / "curves.csv"
+    removed = [(0, 2), (1, 1), (1, 2)]
+    lines = table.read_text().splitlines(keepends=True)
+    for seed, epoch in removed:
+        (place,) = [place for place, line in enumerate(lines) if line.startswith(f"{seed},{epoch},")]
+        lines[place] = f"{seed},{epoch},,\n"
+        folder = tmp_path / "runs" / "mlp" / f"seed-{seed}"
+        (folder / f"epoch-{epoch:02}.safetensors").unlink()
+        record = files.read_json(folder / "run.json")
+        del record["files"][f"epoch-{epoch:02}.safetensors"]
+        files.write_json(folder / "run.json", record)
+    table.write_text("".join(lines))
+    parent, first, second = variant_content.variant_runs(tmp_path, "mlp", None)
+    steps = [{step for name, step in run.metrics if name == "test_accuracy"} for run in (first, second, parent)]
+    assert steps == [{1, 3}, {3}, {3}]
+    assert [[digest == "-" for digest in run.tags["weights"].split()] for run in (first, second)] == [
+        [False, True, False],
+        [True, True, False],
+    ]
+    assert {step for name, step in parent.metrics if name == "train_loss"} == {1, 2, 3}
+
+
 # The data set and the comparison.
 
 

@@ -27,23 +27,31 @@ NAME = "mlp-28-60-40"
 KINDS = {faults.Kill: "killed", faults.PowerCut: "power cut", faults.Error: "refused by the disk"}
 
 
-@pytest.fixture(scope="module")
-def plan(prepared, large) -> execution.TrainingPlan:
+def small_plan(prepared: Path, seeds: tuple[int, ...], **training: object) -> execution.TrainingPlan:
     """A tiny network with everything that a checkpoint holds, and with everything that it leaves out.
 
     It holds weights, statistics of batch normalisation, momentum and averages; it leaves out order, dropout,
     augmentation and schedule.
     """
-    study = make_study(
-        seeds=(0, 5) if large else (5,),
-        **{"epochs": 3, "batch_size": 8, "images": 16, "schedule": "one-cycle", "weight_averaging": 0.9},
-    )
+    settings = {"epochs": 3, "batch_size": 8, "images": 16, "schedule": "one-cycle", "weight_averaging": 0.9}
+    study = make_study(seeds, **settings | training)
     variant = changed_variant(NAME, hidden=(6, 5), batch_norm=True, dropout=0.3, augmentation="affine")
     study = study.model_copy(update={"variants": {NAME: variant}})
     data = load_prepared(prepared / "train")
     without_validation = replace(data, splits=data.splits.copy())  # a trial takes half the time
     without_validation.splits[data.splits == "validation"] = "none"
     return execution.plan_training(study, NAME, without_validation)
+
+
+@pytest.fixture(scope="module")
+def plan(prepared, large) -> execution.TrainingPlan:
+    return small_plan(prepared, (0, 5) if large else (5,))
+
+
+@pytest.fixture
+def few_weights(prepared) -> execution.TrainingPlan:
+    """Weights are removed after the epochs 3 to 5; the best epoch is not the last one for most of them."""
+    return small_plan(prepared, (5,), epochs=5, keep_weights=1, learning_rate=0.3)
 
 
 @pytest.fixture(params=[(5,), (4, 5)], ids=["alone", "after a divergence"])
@@ -60,7 +68,8 @@ def unstable(prepared, request) -> execution.TrainingPlan:
 @pytest.fixture
 def work_in(request, monkeypatch) -> Callable[[Path], Callable[[], None]]:
     """Make a folder, and a function that does the work of the stage there, in one process."""
-    plan = request.getfixturevalue("unstable" if "unstable" in request.fixturenames else "plan")
+    name = next((name for name in ("unstable", "few_weights") if name in request.fixturenames), "plan")
+    plan = request.getfixturevalue(name)
     monkeypatch.setattr("lenetlab.training.devices.cores", lambda: 1)
     monkeypatch.setenv("DVC_ROOT", "")  # so that the variable is restored after the test
 
@@ -156,6 +165,29 @@ def test_a_kill_does_not_let_a_seed_diverge(work_in, unstable, tmp_path, monkeyp
         assert outputs(tmp_path / str(at)) == undisturbed, operations[at]
         count("killed, with unstable settings")
         capfd.readouterr()
+
+
+def test_a_fault_while_weights_are_removed_does_no_harm(work_in, few_weights, tmp_path, monkeypatch, count, capfd):
+    """Killed, or without power, before every file gets its name or is removed; nothing else is left in the end."""
+    operations = faults.record_operations(work_in(tmp_path / "undisturbed"), tmp_path / "undisturbed")
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # recording has restored it
+    undisturbed, epochs = outputs(tmp_path / "undisturbed"), few_weights.jobs[0].training.epochs
+    removed = [path for kind, path in operations if kind == "unlink" and re.search(r"/epoch-\d+\.safetensors$", path)]
+    assert len(removed) >= 2
+    for at in (number for number, operation in enumerate(operations) if operation.kind in ("rename", "unlink")):
+        for fault in (faults.Kill(), faults.PowerCut(names=0.5), faults.PowerCut(names=1.0)):
+            root = tmp_path / "disturbed"
+            train = work_in(root)
+            assert faults.run_with_fault(train, at=at, fault=fault, below=root).killed
+            resumed = time.time()
+            train()
+            assert outputs(root) == undisturbed, (operations[at], fault)
+            finished = finished_epochs(operations, at, durable=isinstance(fault, faults.PowerCut))
+            for seed, trained in epochs_trained_since(root, resumed).items():
+                assert trained <= epochs - finished.get(few_weights.folders[seed].name, 0), (operations[at], fault)
+            shutil.rmtree(root)
+            count(KINDS[type(fault)])
+            capfd.readouterr()
 
 
 def test_a_training_that_is_disturbed_again_and_again_ends(work_in, tmp_path, count, capfd):

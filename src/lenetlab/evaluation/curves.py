@@ -1,5 +1,6 @@
 """Learning curves: loss and accuracy per epoch, of every seed of a variant and their mean."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ MEASURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accur
 
 @dataclass(frozen=True)
 class Curve:
-    """One measure of one variant. Losses are mean cross-entropies in nats, accuracies are fractions."""
+    """One measure of one variant. Losses are mean cross-entropies in nats, accuracies are fractions.
+
+    A value is NaN if the weights of that epoch were not kept, the mean if those of any seed were not.
+    """
 
     epochs: list[int]
     seeds: dict[int, list[float]]  # by seed, one value per epoch
@@ -43,7 +47,11 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
     first = next(iter(rows_of_seed.values()))
     epochs, curves = [int(row["epoch"]) for row in first], {}
     for measure in MEASURES:
-        if first[0][measure] not in (None, ""):
-            seeds = {seed: [float(row[measure]) for row in own] for seed, own in rows_of_seed.items()}
+        seeds = {seed: [_number(row[measure]) for row in own] for seed, own in rows_of_seed.items()}
+        if not math.isnan(next(iter(seeds.values()))[-1]):
             curves[measure] = Curve(epochs, seeds, [fmean(values) for values in zip(*seeds.values(), strict=True)])
     return curves
+
+
+def _number(cell: str | float | None) -> float:
+    return math.nan if cell in (None, "") else float(cell)

@@ -1,4 +1,4 @@
-"""The stage evaluate: the weights of every epoch and seed of a variant, measured on the test images."""
+"""The stage evaluate: the kept weights of every seed of a variant, measured on the test images."""
 
 import csv
 import io
@@ -62,9 +62,9 @@ class _EpochResult:
 
 
 def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folder: Path) -> Evaluation:
-    """Evaluate the weights of every epoch and seed in `runs`. Raises UserError if a file is missing or damaged.
+    """Evaluate all weights in `runs`. Raises UserError if a file is missing or damaged.
 
-    Seeds that diverged have no last epoch and are left out.
+    Seeds that diverged have no last epoch and are left out. An epoch whose weights were not kept has no test results.
     """
     devices.make_deterministic()
     device = devices.resolve(study.device)
@@ -76,19 +76,23 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
     normalization = dataset.Normalization(**next(iter(records.values()))["normalization"])
     examples = _test_examples(prepared, definition.input, normalization, device)
 
-    curves: dict[int, list[dict[str, Any]]] = {
-        seed: [{"seed": seed, **row} for row in run_files.read_curves(folders[seed] / paths.CURVES)] for seed in seeds
+    curves = {seed: _read_curves(seed, folders[seed]) for seed in seeds}
+    epochs = len(curves[seeds[0]]) if seeds else 0
+    weights = {
+        epoch: {seed: folders[seed] / name for seed in seeds if name in records[seed]["files"]}
+        for epoch in range(1, epochs + 1)
+        if (name := checkpoint.weights_name(epoch))
     }
-    epochs = [int(row["epoch"]) for row in curves[seeds[0]]] if seeds else []
-    weights = [[folders[seed] / checkpoint.weights_name(epoch) for seed in seeds] for epoch in epochs]
-    tasks = [partial(_evaluate_epoch, definition, files_of_epoch, examples) for files_of_epoch in weights]
+    kept = [epoch for epoch, by_seed in weights.items() if by_seed]
+    tasks = [partial(_evaluate_epoch, definition, list(weights[epoch].values()), examples) for epoch in kept]
     last_epoch: list[_EpochResult] = []
-    with tqdm(total=len(epochs), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
-        for number, results in parallel.run_tasks(tasks, parallel.process_count(device, len(epochs))):
-            for seed, result in zip(seeds, results, strict=True):
+    with tqdm(total=len(tasks), desc=f"{variant} on test", unit="epoch", dynamic_ncols=True) as bar:
+        for number, results in parallel.run_tasks(tasks, parallel.process_count(device, len(tasks))):
+            epoch = kept[number]
+            for seed, result in zip(weights[epoch], results, strict=True):
                 accuracy = float((result.predicted == prepared.labels).mean())
-                curves[seed][number].update(epoch=epochs[number], test_loss=result.loss, test_accuracy=accuracy)
-            if number == len(epochs) - 1:  # not always the last to be ready
+                curves[seed][epoch - 1].update(test_loss=result.loss, test_accuracy=accuracy)
+            if epoch == epochs:  # not always the last to be ready; every seed has it
                 last_epoch = results
             bar.update()
     class_type = predictions.class_type(definition.images.classes)
@@ -100,7 +104,7 @@ def evaluate(study: study_schema.Study, variant: str, runs: Path, prepared_folde
         loss=_stacked([result.losses for result in last_epoch], len(examples), np.float32),
         training_accuracy=np.array([records[seed]["training_set"]["accuracy"] for seed in seeds], dtype=np.float64),
         epoch_accuracy=_stacked(
-            [np.array([row["test_accuracy"] for row in curves[seed]]) for seed in seeds], len(epochs), np.float64
+            [np.array([row["test_accuracy"] for row in curves[seed]], float) for seed in seeds], epochs, np.float64
         ),
     )
     return Evaluation(
@@ -160,6 +164,13 @@ def _evaluate_epoch(
                 )
             )
     yield results
+
+
+def _read_curves(seed: int, folder: Path) -> list[dict[str, Any]]:
+    """Rows for curves.csv, one per epoch from 1 on, with no test results yet."""
+    without_results = {"test_loss": None, "test_accuracy": None}
+    rows = run_files.read_curves(folder / paths.CURVES)
+    return [{"seed": seed, **row, "epoch": int(row["epoch"]), **without_results} for row in rows]
 
 
 def _test_examples(

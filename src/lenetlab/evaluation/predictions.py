@@ -25,7 +25,7 @@ class Predictions:
     probability: np.ndarray  # (S, N) float32, of the predicted class
     loss: np.ndarray  # (S, N) float32, cross-entropy in nats
     training_accuracy: np.ndarray  # (S) on the training images in evaluation mode, after the last epoch
-    epoch_accuracy: np.ndarray  # (S, E) on the test images after each of E epochs
+    epoch_accuracy: np.ndarray  # (S, E) on the test images after each of E epochs; NaN if its weights were not kept
 
     @property
     def correct(self) -> np.ndarray:
@@ -90,6 +90,8 @@ def _inconsistency(predictions: Predictions, classes: int) -> str:
         return f"labels or predicted: a class above {classes - 1}"
     for name in ("probability", "training_accuracy", "epoch_accuracy"):
         values = getattr(predictions, name)
+        if name == "epoch_accuracy":  # gaps are allowed, but the weights of the last epoch are always kept
+            values = np.hstack([np.nan_to_num(values[:, :-1]), values[:, -1:]])
         if not ((values >= 0) & (values <= 1)).all():
             return f"{name}: a value outside of 0 to 1"
     if not (predictions.loss >= 0).all():

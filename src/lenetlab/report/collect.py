@@ -234,7 +234,8 @@ def _other_settings(study: study_schema.Study, name: str) -> str:
     """All settings of a variant except its regularisation, as canonical JSON."""
     variant = study.variants[name]
     blocks = {"input": variant.input, "model": variant.model, "training": study.training_of(name)}
-    return json.dumps({key: block.model_dump(mode="json") for key, block in blocks.items()}, sort_keys=True)
+    settings = {key: block.model_dump(mode="json", exclude=schema.WITHOUT_EFFECT) for key, block in blocks.items()}
+    return json.dumps(settings, sort_keys=True)
 
 
 def _regularizers(settings: schema.Regularization) -> list[str]:
@@ -311,7 +312,7 @@ def _sensitivity_results(study: study_schema.Study, path: Path, data: str) -> mo
         return None
     content = stage_outputs.read_json_object(path, "make sensitivity", *SENSITIVITY_KEYS)
     name, points = content["variant"], content["points"]
-    same_recipe = name in study.variants and provenance.recipe(study, name) == content["recipe"]
+    same_recipe = name in study.variants and provenance.same_weights(content["recipe"], provenance.recipe(study, name))
     unchanged, *changed = [_setting_value(point, content["training_images"]) for point in points]
     values: dict[str, list[model.SettingValue]] = {}
     for point, value in zip(points[1:], changed, strict=True):

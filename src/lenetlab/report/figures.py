@@ -1,5 +1,6 @@
 """All figures except the network diagrams. They draw what they are given and compute no results; see `style`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -388,8 +389,12 @@ def _image_sheet(
 
 
 def _curve(axes: Axes, curve: Curve, scale: float, gid: str, look: Mapping[str, Any]) -> None:
-    """A thin line per seed and a thick one for the mean, with markers if there is one epoch, as lines need two."""
-    marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(curve.epochs) == 1 else {}
+    """A thin line per seed and a thick one for the mean, with markers if there are gaps or one epoch.
+
+    A line needs two points.
+    """
+    gaps = any(math.isnan(value) for values in curve.seeds.values() for value in values)
+    marker: dict[str, Any] = {"marker": "o", "markersize": 3} if gaps or len(curve.epochs) == 1 else {}
     for place, values in enumerate(curve.seeds.values()):
         thin = {**look, **SEED_LINE, **marker, "label": None, "gid": f"{gid}-{place}"}
         axes.plot(curve.epochs, [scale * value for value in values], **thin)

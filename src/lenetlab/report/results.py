@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -57,6 +58,6 @@ def _mean_curves(variants: Sequence[VariantSummary]) -> str:
     for variant in variants:
         epochs = variant.curves["test_loss"].epochs if variant.curves else []
         for row, epoch in enumerate(epochs):
-            means = {measure: curve.mean[row] for measure, curve in variant.curves.items()}
+            means = {name: curve.mean[row] for name, curve in variant.curves.items() if not math.isnan(curve.mean[row])}
             writer.writerow({"variant": variant.name, "epoch": epoch, **means})
     return table.getvalue()

@@ -111,6 +111,7 @@ def _invalid_pairs(study: study_schema.Study) -> Iterator[Problem]:
             if pair.candidate == pair.baseline:
                 yield Problem(place, f"{pair.candidate!r} is compared with itself; allowed: two different variants")
                 continue
+            yield from _missing_epochs(study, pair, place)
             question = (frozenset((pair.candidate, pair.baseline)), pair.measure, pair.accuracy)
             if (first := first_places.setdefault(question, place)) != place:
                 text = (
@@ -118,6 +119,20 @@ def _invalid_pairs(study: study_schema.Study) -> Iterator[Problem]:
                     f" {messages.key_path(first)}; allowed: each pair once, in one order and one family"
                 )
                 yield Problem(place, text)
+
+
+def _missing_epochs(
+    study: study_schema.Study, pair: study_schema.DeclaredComparison, place: messages.Place
+) -> Iterator[Problem]:
+    """Which epoch first reaches an accuracy is known only if the weights of every epoch are tested."""
+    if pair.measure == "epochs_to":
+        for name in (pair.candidate, pair.baseline):
+            if name in study.variants and not (training := study.training_of(name)).keeps_all_weights:
+                text = (
+                    f"'epochs_to' needs the weights of every epoch, but training.keep_weights of {name!r} is"
+                    f" {training.keep_weights}; allowed: keep_weights: all, or another measure"
+                )
+                yield Problem((*place, "measure"), text)
 
 
 def _more_seeds_than_most(study: study_schema.Study) -> Iterator[Problem]:

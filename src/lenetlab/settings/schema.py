@@ -70,6 +70,11 @@ Schedule = Annotated[
     ),
 ]
 WeightAveraging = Annotated[Probability, Field(description="a number from 0 to below 1 (decay per step)")]
+KeepWeights = Annotated[
+    Literal["all"] | Annotated[int, Field(ge=1, le=1000)],
+    Field(description="all, or a whole number from 1 to 1000 (how many of the last epochs, besides the best one)"),
+]
+WITHOUT_EFFECT = {"keep_weights"}  # training settings that change no result
 
 
 class ImageKind(StrictModel):
@@ -257,6 +262,11 @@ class Training(StrictModel):
     momentum: Momentum
     schedule: Schedule
     weight_averaging: WeightAveraging
+    keep_weights: KeepWeights = "all"
+
+    @property
+    def keeps_all_weights(self) -> bool:
+        return self.keep_weights == "all" or self.keep_weights >= self.epochs
 
 
 class TrainingOverride(StrictModel):
@@ -270,6 +280,7 @@ class TrainingOverride(StrictModel):
     momentum: Momentum | None = None
     schedule: Schedule | None = None
     weight_averaging: WeightAveraging | None = None
+    keep_weights: KeepWeights | None = None
 
 
 class Variant(StrictModel):

@@ -9,7 +9,7 @@ import numpy as np
 from lenetlab.errors import UserError
 from lenetlab.evaluation import divergence
 from lenetlab.evaluation.predictions import Predictions
-from lenetlab.settings import study_schema
+from lenetlab.settings import messages, schema, study_schema
 from lenetlab.statistics import difference, intervals, measures, power, reasons, significance
 from lenetlab.statistics.measures import MEASURES, Sample
 from lenetlab.statistics.sequential import Plan
@@ -86,6 +86,11 @@ def compare(
     labels = [one.labels for one in predictions.values()]
     if any(not np.array_equal(one, labels[0]) for one in labels):
         raise UserError("evaluations: made on different test images; remedy: dvc repro")
+    if gaps := _with_gaps(study, predictions):
+        raise UserError(
+            f"evaluations: epochs_to needs the test accuracy after every epoch, which is not known of"
+            f" {messages.name_list(gaps)}; remedy: training.keep_weights: all, then dvc repro"
+        )
     outcomes = []
     for family, declared in study.comparisons.items():
         pairs = [_pair(one, predictions, diverged) for one in declared]
@@ -106,7 +111,7 @@ def confounds(study: study_schema.Study, pair: study_schema.DeclaredComparison) 
         differences.append(f"parameters {parameters[0]:,} against {parameters[1]:,}, a factor of {ratio}")
     blocks = {
         "input": [variant.input.model_dump() for variant in variants],
-        "training": [study.training_of(name).model_dump() for name in names],
+        "training": [study.training_of(name).model_dump(exclude=schema.WITHOUT_EFFECT) for name in names],
     }
     for block, (first, second) in blocks.items():
         differences += [
@@ -115,6 +120,13 @@ def confounds(study: study_schema.Study, pair: study_schema.DeclaredComparison) 
             if first[key] != second[key]
         ]
     return differences
+
+
+def _with_gaps(study: study_schema.Study, predictions: Mapping[str, Predictions]) -> list[str]:
+    """Variants that are compared by epochs_to, though the weights of some of their epochs were not kept."""
+    declared = (pair for family in study.comparisons.values() for pair in family if pair.measure == "epochs_to")
+    names = dict.fromkeys(name for pair in declared for name in (pair.candidate, pair.baseline))
+    return [name for name in names if np.isnan(predictions[name].epoch_accuracy).any()]
 
 
 def _pair(

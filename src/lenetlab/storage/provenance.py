@@ -44,10 +44,20 @@ def recipe(study: study_schema.Study, variant: str) -> dict[str, Any]:
     }
 
 
+def same_weights(recipe: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two recipes train the same weights; they may differ in which of these are kept."""
+    without_effect = [
+        {**one, "training": {key: value for key, value in one["training"].items() if key not in schema.WITHOUT_EFFECT}}
+        for one in (recipe, other)
+    ]
+    return without_effect[0] == without_effect[1]
+
+
 def cost_recipe(study: study_schema.Study, variant: str) -> str:
     """SHA-256 of the settings that decide the time of an epoch: the recipe without the number of epochs."""
     content = recipe(study, variant)
-    del content["training"]["epochs"]
+    for key in ("epochs", *schema.WITHOUT_EFFECT):
+        del content["training"][key]
     return sha256_json(content)
 
 

@@ -2,13 +2,15 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lenetlab.errors import UserError
 from lenetlab.storage import files
+
+NOT_KEPT = "-"  # in place of the SHA-256 of weights that `training.keep_weights` has removed
 
 Json = TypeVar("Json", dict[str, Any], list[dict[str, Any]])
 
@@ -67,6 +69,13 @@ def read_journal(path: Path, made_by: str) -> list[dict[str, Any]]:
         if not events or any(event["event"] not in ("start", "epoch", "end") for event in events):
             raise ValueError("not a journal of a training")
         return events
+
+
+def weights_by_epoch(digests: Mapping[str, str]) -> list[str]:
+    """From `files` of a run.json: the SHA-256 of the weights of each epoch from 1 on, or NOT_KEPT."""
+    names = (name for name in digests if name.startswith("epoch-"))
+    by_epoch = {int(name.removeprefix("epoch-").partition(".")[0]): digests[name] for name in names}
+    return [by_epoch.get(epoch, NOT_KEPT) for epoch in range(1, max(by_epoch, default=0) + 1)]
 
 
 def _read_json(path: Path, made_by: str, kind: type[Json], keys: Iterable[str]) -> Json:

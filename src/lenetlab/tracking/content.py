@@ -23,6 +23,7 @@ PARAMS = (  # every variant has all of them, so that MLflow compares an MLP with
     *("size", "resize", "normalize"),
     *("batch_norm", "dropout", "weight_decay", "label_smoothing", "augmentation", "augmentation_strength"),
     *("images", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "schedule", "weight_averaging"),
+    "keep_weights",
 )
 
 PROFILE_KEYS = ("digest", "splits", "duplicates", "size", "channels", "classes")

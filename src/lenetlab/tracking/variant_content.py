@@ -134,9 +134,8 @@ def _trained_seeds(outputs: Path, variant: str, experiment: str | None) -> list[
 
 
 def _weights_tag(digests: Mapping[str, str]) -> dict[str, str]:
-    """The start of the SHA-256 of the weights of every epoch; short, so that a thousand epochs fit into a tag."""
-    names = [name for name in digests if name.startswith("epoch-")]
-    shortened = [digests[name][:7] for name in sorted(names, key=lambda name: (len(name), name))]
+    """The start of the SHA-256 of the weights of every epoch, or a dash; short, so that a thousand fit into a tag."""
+    shortened = [digest[:7] for digest in stage_outputs.weights_by_epoch(digests)]
     return {"weights": " ".join(shortened)} if shortened else {}
 
 
@@ -194,7 +193,7 @@ def _add_test_results(child: RunContent, folder: Path, test_data: str) -> None:
     rows = stage_outputs.read_csv(folder / paths.CURVES, stage, "seed", "epoch", *TEST_METRICS)
     with stage_outputs.reporting_damage(folder / paths.CURVES, stage):
         for row in rows:
-            if row["seed"] == seed:
+            if row["seed"] == seed and row["test_loss"]:  # empty if the weights of this epoch were not kept
                 epoch = int(row["epoch"])
                 time = child.metrics["train_loss", epoch][1]
                 child.metrics |= {(metric, epoch): (float(row[metric]), time) for metric in TEST_METRICS}

@@ -5,13 +5,15 @@ The folder of a job holds these files for epoch EE:
   state-EE.safetensors   all tensors that a step changes: weights, statistics of batch normalisation, optimizer buffers
   progress-EE.json       a manifest, written last: the journal so far and the SHA-256 of all these files
 An epoch counts as finished once its manifest exists. The last two states are kept, so that training can go back to the
-epoch before if a file is damaged. Nothing is pickled.
+epoch before if a file is damaged; so are the weights that their manifests list. `training.keep_weights` says which
+weights a manifest lists. Nothing is pickled.
 """
 
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
@@ -42,7 +44,8 @@ class TrainingState:
     seeds: list[int]
     epoch: int = 0  # finished epochs
     journals: list[list[dict[str, Any]]] = field(default_factory=list)  # events, as in `journals/V/seed-N.jsonl`
-    digests: list[dict[str, str]] = field(default_factory=list)  # SHA-256 of the weights of each epoch, by file name
+    digests: list[dict[str, str]] = field(default_factory=list)  # SHA-256 of the weights that are kept, by file name
+    keep_weights: int | Literal["all"] = "all"
 
     def evaluated_network(self) -> plain_group.Group:
         """The network that is evaluated and kept: with averaged weights if the settings ask for them."""
@@ -72,9 +75,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 
 def save(state: TrainingState, index: int, folder: Path) -> None:
-    """Save the epoch that a member has just finished, and remove its states before the last two."""
-    weights, rest = weights_name(state.epoch), _state_name(state.epoch)
-    state.digests[index][weights] = _write_tensors(state.evaluated_network().member_state(index), folder / weights)
+    """Save the epoch that a member has just finished, and remove what the last two manifests do not list."""
+    weights, rest, before = weights_name(state.epoch), _state_name(state.epoch), state.digests[index]
+    written = {**before, weights: _write_tensors(state.evaluated_network().member_state(index), folder / weights)}
+    kept = set(map(weights_name, kept_epochs(state.journals[index], state.keep_weights)))
+    state.digests[index] = {name: digest for name, digest in written.items() if name in kept}
     digests = {**state.digests[index], rest: _write_tensors(state.member_tensors(index), folder / rest)}
     manifest = _manifest_path(folder, state.epoch)
     manifests.write_manifest(manifest, digests, epoch=state.epoch, journal=state.journals[index])
@@ -82,6 +87,24 @@ def save(state: TrainingState, index: int, folder: Path) -> None:
         if epoch <= state.epoch - STATES_KEPT:
             (folder / _state_name(epoch)).unlink(missing_ok=True)
             old_manifest.unlink()  # last: without it, a state that was left behind would never be removed
+    if state.keep_weights != "all":
+        for path in folder.glob("epoch-*"):
+            if path.name not in before and path.name not in kept:
+                path.unlink()
+
+
+def kept_epochs(journal: Iterable[Mapping[str, Any]], keep: int | Literal["all"]) -> set[int]:
+    """The epochs whose weights are kept: all, or the last `keep` ones and the best.
+
+    The best has the lowest validation loss; without validation images, the lowest training loss. It follows from the
+    journal, so nothing else has to be remembered when a training resumes.
+    """
+    epochs = [event for event in journal if event["event"] == "epoch"]
+    if keep == "all":
+        return {event["epoch"] for event in epochs}
+    measure = "train_loss" if epochs[-1]["validation_loss"] is None else "validation_loss"
+    best = min(epochs, key=lambda event: event[measure])  # the first of equal ones
+    return {best["epoch"], *(event["epoch"] for event in epochs[-keep:])}
 
 
 def restore(state: TrainingState, index: int, folder: Path) -> None:

@@ -62,6 +62,7 @@ def initial_state(jobs: Sequence[run_files.TrainingJob], device: torch.device) -
         seeds=[job.seed for job in members],
         journals=[[] for _ in members],
         digests=[{} for _ in members],
+        keep_weights=jobs[0].training.keep_weights,
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lenetlab.data import dataset
 from lenetlab.errors import UserError
 from lenetlab.settings import schema, study_schema
-from lenetlab.storage import code, files, manifests, paths, provenance
+from lenetlab.storage import code, files, manifests, paths, provenance, stage_outputs
 from lenetlab.training import devices, execution, run_files
 
 VERSIONS = ("torch", "numpy", "python")
@@ -29,7 +29,7 @@ class TrainingRecord:
     identity: dict[str, Any]
     seed: int
     fingerprint: str
-    weights: list[str]  # SHA-256 of the weights of each epoch, or its first digits
+    weights: list[str]  # SHA-256 of the weights of each epoch, or its first digits; NOT_KEPT if they were removed
     accuracy: list[float]  # of each epoch, on the batches in training mode
     origin: Mapping[str, Any]  # commit, versions, hardware, as far as they are known
 
@@ -53,13 +53,12 @@ def read_record(folder: Path, journal: Path) -> TrainingRecord:
         record = manifests.read_manifest(folder / paths.RUN_RECORD)
     except manifests.Damaged as damage:
         raise UserError(f"{damage}; remedy: dvc checkout --force, or dvc repro") from None
-    weights = sorted((name for name in record["files"] if name.startswith("epoch")), key=_epoch_of_file)
     starts = [event for event in files.read_json_lines(journal) if event["event"] == "start"]
     return TrainingRecord(
         identity=record["identity"],
         seed=record["seed"],
         fingerprint=record["fingerprint"],
-        weights=[record["files"][name] for name in weights],
+        weights=stage_outputs.weights_by_epoch(record["files"]),
         accuracy=[float(row["train_accuracy"]) for row in run_files.read_curves(folder / paths.CURVES)],
         origin=starts[-1]["provenance"] if starts else {},
     )
@@ -134,7 +133,9 @@ def summary(record: TrainingRecord, result: Reproduction) -> str:
     """The outcome in one line, and a line for each difference from the record."""
     verdict = f"{record.identity['variant']}, seed {record.seed}: {result.outcome}"
     if result.outcome == "identical":
-        verdict += f"; the weights of all {len(record.weights)} epochs are the same, bit for bit"
+        kept = sum(digest != stage_outputs.NOT_KEPT for digest in record.weights)
+        epochs = f"{kept} {'kept ' if kept < len(record.weights) else ''}epochs"
+        verdict += f"; the weights of all {epochs} are the same, bit for bit"
     else:
         points = f"{100 * result.accuracy_difference:.2f} points"
         verdict += f", first at epoch {result.epoch}; training accuracy differs by at most {points}"
@@ -210,7 +211,3 @@ def _differences(record: TrainingRecord, repeated: TrainingRecord) -> Iterator[s
     before, after = record.origin.get("device", then["device"]), repeated.origin["device"]
     if before not in (after, after.partition(":")[0]):
         yield f"hardware: {after} instead of {before}"
-
-
-def _epoch_of_file(name: str) -> int:
-    return int(name.removeprefix("epoch-").removesuffix(".safetensors"))

@@ -48,14 +48,11 @@ class VariantResults:
         return [number_or_nan(self.training_set.get(seed, {}).get(measure)) for seed in self.curves]
 
     def epochs_to(self, accuracy: float, most: int) -> list[float]:
-        """The first epoch whose test accuracy reaches this value, per seed; `most` + 1 if none up to `most` does."""
-        return [
-            next(
-                (epoch for epoch in range(1, most + 1) if number_or_nan(rows[epoch]["test_accuracy"]) >= accuracy),
-                most + 1,
-            )
-            for rows in self.curves.values()
-        ]
+        """The first epoch whose test accuracy reaches this value, per seed; `most` + 1 if none up to `most` does.
+
+        NaN if an epoch before it has no test accuracy, since its weights were not kept.
+        """
+        return [_first_epoch(rows, accuracy, most) for rows in self.curves.values()]
 
 
 @dataclass(frozen=True)
@@ -146,6 +143,16 @@ def read_results(folder: Path) -> VariantResults:
     with stage_outputs.reporting_damage(folder / paths.VARIANT_RECORD, stage):
         training_set = {int(seed): values for seed, values in record.get("training_set", {}).items()}
         return VariantResults(record["layers"], rows, training_set, [int(seed) for seed in record["diverged"]])
+
+
+def _first_epoch(rows: Mapping[int, Mapping[str, str]], accuracy: float, most: int) -> float:
+    for epoch in range(1, most + 1):
+        reached = number_or_nan(rows[epoch]["test_accuracy"])
+        if math.isnan(reached):
+            return math.nan
+        if reached >= accuracy:
+            return epoch
+    return most + 1
 
 
 def number_or_nan(value: str | float | None) -> float:

@@ -59,7 +59,7 @@ def test_images_of_any_kind_are_trained_and_evaluated(tmp_path, monkeypatch, dat
         assert result.confusion.sum() == test
         misread = mistakes.read(tmp_path / "evaluation" / paths.MISTAKES, "evaluate")
         pixels = np.load(folder / "test/pixels.npy")
-        assert np.array_equal(misread.pixels, pixels[misread.place])
+        assert np.array_equal(misread.pixels, pixels[misread.place[misread.pictured]])
         assert misread.predicted.tolist() == answers.predicted[0][misread.place].tolist()
         assert result.record["layers"][-1]["output"] == str(count)
     if count < 10:

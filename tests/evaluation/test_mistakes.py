@@ -71,10 +71,32 @@ def test_the_predicted_class_is_the_most_frequent_wrong_answer():
     assert find(answers([0], [0], [0], [0], [9], [2], [9], [1])).predicted.tolist() == [9]
 
 
+def test_pixels_are_kept_of_the_most_confident_and_the_most_often_misread_images():
+    """Of 2000 images, one seed misreads every image with falling confidence, the second the images from 1000 on."""
+    count, half = 2000, 1000
+    probability = [[1 - place / (2 * count) for place in range(count)], [0.0] * count]
+    second = [0] * half + [1] * half
+    misread = find(answers([0] * count, [1] * count, second, probability=probability))
+    assert misread.place.tolist() == [*range(count)]
+    assert misread.pictured.tolist() == [*range(24), *range(half, half + mistakes.PICTURED)]
+    assert misread.pixels[:, 0, 0].tolist() == [place % 256 for place in misread.pictured]
+    pixels, _, _ = mistakes.sheet(misread, 2, NAMES)
+    assert pixels[:, 0, 0].tolist() == [*range(24)]
+
+
+def test_images_are_chosen_among_those_with_pixels():
+    one, other = answers([0] * 6, [1] * 6, [1, 1, 1, 0, 0, 0]), answers([0] * 6, [1, 0, 0, 0, 0, 0])
+    assert [image.place for image in mistakes.hardest({"a": one, "b": other}, 3)] == [0, 1, 2]
+    assert [image.place for image in mistakes.hardest({"a": one, "b": other}, 3, [1, 3, 5])] == [1, 3, 5]
+    assert [image.place for image in mistakes.disagreements(other, one, 2)[0]] == [1, 2]
+    assert [image.place for image in mistakes.disagreements(other, one, 2, [2, 5])[0]] == [2, 5]
+    assert mistakes.hardest({"a": one}, 3, []) == []
+
+
 def test_without_misread_images_all_results_are_empty():
     correct = answers([1, 2], [1, 2], [1, 2])
     misread = find(correct)
-    assert [len(column) for column in vars(misread).values()] == [0] * 7
+    assert [len(column) for column in vars(misread).values()] == [0] * 8
     assert misread.pixels.shape == (0, 28, 28)
     pixels, above, below = mistakes.sheet(misread, 2, NAMES)
     assert (len(pixels), above, below) == (0, [], [])
@@ -261,6 +283,7 @@ def test_misread_images_agree_with_a_simple_count(predictions):
         assert is_most_frequent(int(misread.predicted[row]), counts)
         assert (misread.number[row], misread.label[row]) == (place + 100, variant.labels[place])
         assert (misread.pixels[row] == place).all()
+    assert misread.pictured.tolist() == [*range(len(places))]
 
 
 @given(variants(2, 2), st.integers(0, 10))

@@ -10,6 +10,7 @@ from lenetlab.evaluation.predictions import Predictions, class_type
 from lenetlab.storage import files, stage_outputs
 
 SHEET_SIZE = 24  # images in a picture of mistakes, as many as fit a page
+PICTURED = 256  # images whose pixels are kept besides, so that the report can show those that several variants misread
 SHARE_DECIMALS = 12  # shares are rounded, so that equal ones compare as equal and keep the order of the test index
 
 
@@ -23,7 +24,8 @@ class MisreadImages:
     predicted: np.ndarray  # (K) the most frequent wrong answer
     confidence: np.ndarray  # (K) probability given to wrong answers, mean over all seeds
     votes: np.ndarray  # (K) how many seeds misread it
-    pixels: np.ndarray  # (K, H, W) uint8, or (K, H, W, 3) in colour
+    pictured: np.ndarray  # (P) rows, ascending, whose pixels are kept: the first ones, and those with most votes
+    pixels: np.ndarray  # (P, H, W) uint8, or (P, H, W, 3) in colour
 
     def __len__(self) -> int:
         return len(self.place)
@@ -58,6 +60,8 @@ def find(predictions: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> M
     votes = (~predictions.correct).sum(axis=0)
     worst = np.argsort(-confidence, kind="stable")
     worst = worst[votes[worst] > 0]
+    most_votes = np.lexsort((worst, -votes[worst]))[:PICTURED]
+    pictured = np.union1d(np.arange(min(SHEET_SIZE, len(worst))), most_votes)
     return MisreadImages(
         place=worst,
         number=numbers[worst],
@@ -65,7 +69,8 @@ def find(predictions: Predictions, numbers: np.ndarray, pixels: np.ndarray) -> M
         predicted=_most_frequent(_wrong_answer_counts(predictions, _class_count(predictions))[:, worst]),
         confidence=confidence[worst],
         votes=votes[worst],
-        pixels=pixels[worst],
+        pictured=pictured,
+        pixels=pixels[worst[pictured]],
     )
 
 
@@ -82,9 +87,14 @@ def read(path: Path, stage: str) -> MisreadImages:
         np.load(stream, allow_pickle=False) as arrays,
     ):
         columns = {field.name: arrays[field.name] for field in fields(MisreadImages)}
-        if len({len(column) for column in columns.values()}) > 1:
+        misread = MisreadImages(**columns)
+        pictured, rows = columns.pop("pictured"), len(misread)
+        if len(columns.pop("pixels")) != len(pictured) or {len(column) for column in columns.values()} != {rows}:
             raise ValueError("its columns differ in length")
-        return MisreadImages(**columns)
+        shown = min(SHEET_SIZE, rows)
+        if not (np.array_equal(pictured[:shown], np.arange(shown)) and (pictured < rows).all()):
+            raise ValueError("not the rows whose pixels the report shows")
+        return misread
 
 
 def caption(label: str, predicted: str, confidence: float, votes: int, seeds: int) -> tuple[str, str]:
@@ -103,8 +113,8 @@ def sheet(misread: MisreadImages, seeds: int, names: Sequence[str]) -> tuple[np.
     return misread.pixels[:SHEET_SIZE], [above for above, _ in texts], [below for _, below in texts]
 
 
-def hardest(predictions: Mapping[str, Predictions], limit: int) -> list[HardImage]:
-    """The images that the largest share of networks misread, at most `limit`.
+def hardest(predictions: Mapping[str, Predictions], limit: int, among: Sequence[int] | None = None) -> list[HardImage]:
+    """The images that the largest share of networks misread, at most `limit`, of all or of the places `among`.
 
     Every variant has the same weight, whatever its number of seeds. One without a finished seed does not count.
     """
@@ -115,7 +125,7 @@ def hardest(predictions: Mapping[str, Predictions], limit: int) -> list[HardImag
     classes = _class_count(*variants)
     counts = np.sum([_wrong_answer_counts(answers, classes) for answers in variants], axis=0)
     networks, labels = sum(len(answers.seeds) for answers in variants), variants[0].labels
-    worst = np.argsort(-shares, kind="stable")[:limit]
+    worst = _among(np.argsort(-shares, kind="stable"), among)[:limit]
     return [
         HardImage(int(place), int(labels[place]), int(answer), int(counts[:, place].sum()), networks, float(share))
         for place, answer, share in zip(worst, _most_frequent(counts[:, worst]), shares[worst], strict=True)
@@ -124,12 +134,12 @@ def hardest(predictions: Mapping[str, Predictions], limit: int) -> list[HardImag
 
 
 def disagreements(
-    candidate: Predictions, baseline: Predictions, limit: int
+    candidate: Predictions, baseline: Predictions, limit: int, among: Sequence[int] | None = None
 ) -> tuple[list[Disagreement], list[Disagreement]]:
     """Images that the candidate reads better, and those that the baseline reads better, at most `limit` of each.
 
-    The largest difference between the shares of seeds that read an image correctly comes first. Both lists are empty
-    if a variant has no finished seed.
+    They are chosen of all images or of the places `among`. The largest difference between the shares of seeds that read
+    an image correctly comes first. Both lists are empty if a variant has no finished seed.
     """
     if not (len(candidate.seeds) and len(baseline.seeds)):
         return [], []
@@ -137,7 +147,7 @@ def disagreements(
     lead = (correct[0] / len(candidate.seeds) - correct[1] / len(baseline.seeds)).round(SHARE_DECIMALS)
 
     def largest(lead: np.ndarray) -> list[Disagreement]:
-        places = np.argsort(-lead, kind="stable")[:limit]
+        places = _among(np.argsort(-lead, kind="stable"), among)[:limit]
         return [
             Disagreement(int(place), int(candidate.labels[place]), int(correct[0][place]), int(correct[1][place]))
             for place in places
@@ -145,6 +155,10 @@ def disagreements(
         ]
 
     return largest(lead), largest(-lead)
+
+
+def _among(places: np.ndarray, among: Sequence[int] | None) -> np.ndarray:
+    return places if among is None else places[np.isin(places, among)]
 
 
 def _wrong_answer_counts(predictions: Predictions, classes: int) -> np.ndarray:

@@ -85,22 +85,22 @@ def collect(
 
 
 def _confident_mistakes(misread: mistakes.MisreadImages) -> list[model.ConfidentMistake]:
-    """All rows of mistakes.npz, most confident mistakes first."""
+    """The most confident ones, in this order; mistakes.npz begins with them."""
     columns = misread.number, misread.label, misread.pixels, misread.predicted, misread.confidence, misread.votes
     return [
         model.ConfidentMistake(int(number), int(label), pixels, int(predicted), float(confidence), int(votes))
-        for number, label, pixels, predicted, confidence, votes in zip(*columns, strict=True)
+        for number, label, pixels, predicted, confidence, votes in zip(
+            *(column[: mistakes.SHEET_SIZE] for column in columns), strict=True
+        )
     ]
 
 
 def _misread_images(variants: Iterable[mistakes.MisreadImages]) -> dict[int, model.LabelledImage]:
-    """The images that any variant misclassifies, by place in the test index."""
+    """The images that any variant misclassifies and has the pixels of, by place in the test index."""
     return {
-        int(place): model.LabelledImage(int(number), int(label), pixels)
+        int(misread.place[row]): model.LabelledImage(int(misread.number[row]), int(misread.label[row]), pixels)
         for misread in variants
-        for place, number, label, pixels in zip(
-            misread.place, misread.number, misread.label, misread.pixels, strict=True
-        )
+        for row, pixels in zip(misread.pictured, misread.pixels, strict=True)
     }
 
 
@@ -135,7 +135,7 @@ def _variant_summary(
         curves=curve_of,
         confusion=counts,
         commonest_mistake=_commonest_mistake(counts),
-        mistakes=_confident_mistakes(misread)[: mistakes.SHEET_SIZE],
+        mistakes=_confident_mistakes(misread),
         calibration=calibration(predictions),
         measured_costs={measure: _estimate(costs[measure]) for measure in model.COST_MEASURES},
         layers=record["layers"],
@@ -256,7 +256,7 @@ def _hardest_images(
         model.HardestImage(
             **vars(images[image.place]), predicted=image.predicted, misread=image.misread, networks=image.networks
         )
-        for image in mistakes.hardest(predictions, HARDEST_IMAGES)
+        for image in mistakes.hardest(predictions, HARDEST_IMAGES, list(images))
     ]
 
 
@@ -274,7 +274,7 @@ def _pair_disagreements(
             )
             for image in disagreements
         ]
-        for disagreements in mistakes.disagreements(candidate, baseline, DISAGREEMENTS)
+        for disagreements in mistakes.disagreements(candidate, baseline, DISAGREEMENTS, list(images))
     )
     seeds = len(candidate.seeds), len(baseline.seeds)
     return model.PairDisagreements(candidate_name, baseline_name, seeds, candidate_better, baseline_better)

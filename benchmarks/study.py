@@ -94,8 +94,8 @@ def write_pages() -> None:
 def hydra_overrides(content: Mapping[str, Any]) -> Iterator[str]:
     """The changes of docs/study/study.yaml to params.yaml, as arguments of `dvc exp run --set-param`."""
     yield f"claims={_hydra_value(content['claims'])}"
-    yield from (f"data.{key}={_hydra_value(value)}" for key, value in content["data"].items())
-    yield f"settle.most={content['settle']['most']}"
+    for block in ("data", "settle", "cost"):
+        yield from (f"{block}.{key}={_hydra_value(value)}" for key, value in content[block].items())
     yield f"study={_hydra_value(content['study'])}"
     yield from (f"++comparisons.{family}={_hydra_value(pairs)}" for family, pairs in content["comparisons"].items())
 

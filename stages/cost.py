@@ -16,21 +16,21 @@ def main() -> None:
     study = params.load(paths.PARAMS)
     from lenetlab.evaluation import cost  # imported here: loading torch takes seconds, and Ctrl-C must work before
 
-    last = paths.resume_folder().parent / paths.COSTS.name  # DVC removes the output before it runs the stage
-    if cost.is_current(last, study, paths.PREPARED_TRAIN):
-        files.write_bytes(paths.COSTS, last.read_bytes())
-        print(f"{paths.COSTS}: nothing that decides the costs changed; the last ones are kept", file=sys.stderr)
+    folder = paths.resume_folder().parent / "costs"  # DVC removes the output before it runs the stage
+    if kept := cost.find_kept(folder, study, paths.PREPARED_TRAIN):
+        files.write_json(paths.COSTS, kept)
+        print(f"{paths.COSTS}: these variants were measured before; their costs are kept", file=sys.stderr)
         return
     # Not published to MLflow here, since importing MLflow in a process beside this one would disturb the measurement;
     # the stage compare publishes the costs.
     costs = cost.measure(study, paths.PREPARED_TRAIN)
-    for path in (paths.COSTS, last):
-        files.write_json(path, costs)
+    files.write_json(paths.COSTS, costs)
+    cost.keep(costs, folder)
     lowest = min(min(variant["on_processor"]) for variant in costs["variants"].values())
     if lowest < IDLE_SHARE:
         print(
             f"warning: the machine was busy during the measurement (a variant had a processor for {100 * lowest:.0f} %"
-            f" of its time); remedy: rm .lenetlab/{paths.COSTS}, then dvc repro --force --single-item cost, once it is"
+            f" of its time); remedy: rm -r .lenetlab/costs, then dvc repro --force --single-item cost, once it is"
             " idle",
             file=sys.stderr,
         )

@@ -20,6 +20,7 @@ from lenetlab.evaluation import cost
 from lenetlab.networks import build, lenet, mlp
 from lenetlab.settings import params, schema, study_schema
 from lenetlab.storage import code, files, paths, provenance
+from lenetlab.storage.digests import sha256_json
 from lenetlab.training import devices, loop, parallel, randomness
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,7 @@ def test_the_record_holds_the_conditions_and_versions(record):
         "batch": 250,
         "rounds": 2,
         "batches": 3,
+        "short": False,
     }
     assert record["origin"]["torch"] == version("torch")
 
@@ -336,6 +338,7 @@ def stage(tmp_path, monkeypatch) -> ModuleType:
 )
 def test_the_stage_writes_the_costs_and_warns_if_the_machine_was_busy(stage, monkeypatch, capsys, shares, percent):
     costs = {"variants": {name: {"on_processor": values} for name, values in shares.items()}}
+    costs |= {"fingerprint": "f", "recipes": {}}
 
     def measure(study, folder):
         assert (study, folder) == (CATALOGUE, Path("data/prepared/train"))
@@ -348,7 +351,7 @@ def test_the_stage_writes_the_costs_and_warns_if_the_machine_was_busy(stage, mon
     if percent:
         assert output.err.startswith("warning: the machine was busy during the measurement")
         assert f"a variant had a processor for {percent} of its time" in output.err
-        assert "remedy: rm .lenetlab/costs.json, then dvc repro --force --single-item cost" in output.err
+        assert "remedy: rm -r .lenetlab/costs, then dvc repro --force --single-item cost" in output.err
     else:
         assert output.err == ""
     assert json.loads(Path("costs.json").read_text()) == costs
@@ -356,22 +359,22 @@ def test_the_stage_writes_the_costs_and_warns_if_the_machine_was_busy(stage, mon
 
 def test_the_stage_keeps_a_measurement_that_is_still_valid(stage, monkeypatch, capsys):
     monkeypatch.setattr(cost, "measure", lambda *_: pytest.fail("measured again"))
-    last = paths.resume_folder().parent / "costs.json"
-    monkeypatch.setattr(cost, "is_current", lambda *given: given == (last, CATALOGUE, PREPARED))
-    last.parent.mkdir()
-    last.write_text("as before")
+    given = []
+    monkeypatch.setattr(cost, "find_kept", lambda *arguments: given.append(arguments) or {"as": "before"})
     stage.main()
-    assert capsys.readouterr().err == "costs.json: nothing that decides the costs changed; the last ones are kept\n"
-    assert Path("costs.json").read_text() == "as before"
+    assert given == [(paths.resume_folder().parent / "costs", CATALOGUE, PREPARED)]
+    assert capsys.readouterr().err == "costs.json: these variants were measured before; their costs are kept\n"
+    assert files.read_json(Path("costs.json")) == {"as": "before"}
 
 
 # When a measurement is still valid.
 
 
 @pytest.fixture
-def costs_file(record, tmp_path) -> Path:
-    files.write_json(tmp_path / "costs.json", record)
-    return tmp_path / "costs.json"
+def kept(record, tmp_path) -> Path:
+    """A folder with this measurement."""
+    cost.keep(record, tmp_path / "costs")
+    return tmp_path / "costs"
 
 
 def changed(values: dict[str, object]) -> study_schema.Study:
@@ -395,15 +398,73 @@ def changed(values: dict[str, object]) -> study_schema.Study:
         {"equivalence_margin": 0.1},
     ],
 )
-def test_what_decides_no_cost_keeps_the_measurement(costs_file, prepared, change):
-    assert cost.is_current(costs_file, changed(change), prepared / "train")
+def test_what_decides_no_cost_keeps_the_measurement(record, kept, prepared, change):
+    assert cost.find_kept(kept, changed(change), prepared / "train") == record
+
+
+def test_a_measurement_of_more_variants_is_kept_for_those_of_the_study(record, kept, prepared):
+    """All were measured together, each in processes of its own."""
+    names = MEASURED[2], MEASURED[0]
+    found = cost.find_kept(kept, changed({"study": names}), prepared / "train")
+    assert tuple(found["variants"]) == tuple(found["recipes"]) == names
+    assert all(found["variants"][name] == record["variants"][name] for name in names)
+    content = {key: value for key, value in found.items() if key != "sha256"}
+    assert found["sha256"] == sha256_json(content)
+
+
+def test_measurements_of_other_variants_are_kept_beside_each_other(record, kept, prepared):
+    """So a change and the way back measure once. Of two measurements of the same, the last one counts."""
+    other = changed({"variants.mlp.training": {"batch_size": 8}})
+    assert cost.find_kept(kept, other, prepared / "train") is None
+    recipes = {name: provenance.cost_recipe(other, name) for name in MEASURED}
+    cost.keep(sealed({**record, "recipes": recipes}), kept)
+    cost.keep(again := sealed({**record, "origin": "again"}), kept)
+    assert cost.find_kept(kept, other, prepared / "train")["recipes"] == recipes
+    assert cost.find_kept(kept, changed({}), prepared / "train") == again
+    assert len(list(kept.iterdir())) == 2
+
+
+def sealed(costs: dict) -> dict:
+    content = {key: value for key, value in costs.items() if key != "sha256"}
+    return {**content, "sha256": sha256_json(content)}
+
+
+@pytest.mark.usefixtures("measure")
+def test_only_a_dvc_experiment_measures_less_and_says_so(work, prepared, monkeypatch):
+    study = changed({"cost": {"rounds": 5, "batches": 30}, "study": ["mlp"]})
+    in_full = changed({"cost": {"rounds": 5, "batches": 30, "in_experiments": "full"}, "study": ["mlp"]})
+    found = {}
+    for experiment, settings in ((None, study), ("quick-run", study), ("quick-run", in_full)):
+        monkeypatch.setenv("DVC_EXP_NAME", experiment or "")
+        conditions = cost.measure(settings, prepared / "train")["conditions"]
+        found[experiment, settings.cost.in_experiments] = [conditions[key] for key in ("rounds", "batches", "short")]
+    assert found == {
+        (None, "short"): [5, 30, False],
+        ("quick-run", "short"): [2, 10, True],
+        ("quick-run", "full"): [5, 30, False],
+    }
+    assert len(work.measured) == 5 + 2 + 5
+
+
+@pytest.mark.usefixtures("work", "measure")
+def test_an_experiment_takes_a_full_measurement_and_the_study_no_short_one(prepared, monkeypatch, tmp_path):
+    folder, study = tmp_path / "costs", changed({"cost": {"rounds": 5, "batches": 30}, "study": ["mlp"]})
+    monkeypatch.setenv("DVC_EXP_NAME", "quick-run")
+    cost.keep(short := cost.measure(study, prepared / "train"), folder)
+    assert cost.find_kept(folder, study, prepared / "train") == short
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert cost.find_kept(folder, study, prepared / "train") is None
+    cost.keep(full := cost.measure(study, prepared / "train"), folder)
+    cost.keep(short, folder)  # though it is newer
+    assert cost.find_kept(folder, study, prepared / "train") == full
+    monkeypatch.setenv("DVC_EXP_NAME", "quick-run")
+    assert cost.find_kept(folder, study, prepared / "train") == full
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"study": [*MEASURED, "lenet5"]},
-        {"study": MEASURED[:-1]},
         {"variants.mlp.model.hidden": [60]},
         {"variants.mlp.training": {"batch_size": 8}},
         {"training.images": 500},
@@ -411,8 +472,8 @@ def test_what_decides_no_cost_keeps_the_measurement(costs_file, prepared, change
         {"cost.batches": 4},
     ],
 )
-def test_what_decides_a_cost_needs_a_new_measurement(costs_file, prepared, change):
-    assert not cost.is_current(costs_file, changed(change), prepared / "train")
+def test_what_decides_a_cost_needs_a_new_measurement(kept, prepared, change):
+    assert cost.find_kept(kept, changed(change), prepared / "train") is None
 
 
 @pytest.mark.parametrize(
@@ -425,11 +486,9 @@ def test_what_decides_a_cost_needs_a_new_measurement(costs_file, prepared, chang
         (cost, "_training_images", lambda _: 7),
     ],
 )
-def test_another_machine_code_or_data_set_needs_a_new_measurement(
-    costs_file, prepared, monkeypatch, place, name, value
-):
+def test_another_machine_code_or_data_set_needs_a_new_measurement(kept, prepared, monkeypatch, place, name, value):
     monkeypatch.setattr(place, name, value)
-    assert not cost.is_current(costs_file, changed({}), prepared / "train")
+    assert cost.find_kept(kept, changed({}), prepared / "train") is None
 
 
 @pytest.mark.parametrize(
@@ -443,9 +502,10 @@ def test_another_machine_code_or_data_set_needs_a_new_measurement(
         lambda text: text.replace('"sha256"', '"sha"'),
     ],
 )
-def test_a_missing_damaged_or_edited_file_needs_a_new_measurement(costs_file, prepared, damage):
-    content = damage(costs_file.read_text())
-    costs_file.unlink()
+def test_a_missing_damaged_or_edited_file_needs_a_new_measurement(kept, prepared, damage):
+    (path,) = kept.iterdir()
+    content = damage(path.read_text())
+    path.unlink()
     if content is not None:
-        costs_file.write_text(content)
-    assert not cost.is_current(costs_file, changed({}), prepared / "train")
+        path.write_text(content)
+    assert cost.find_kept(kept, changed({}), prepared / "train") is None

@@ -48,8 +48,8 @@ def components(tables: study.Tables, row: study.Row) -> VarianceComponents:
 
 def test_the_changes_are_valid_for_params_yaml(tmp_path):
     content, path = read_yaml(ROOT / "params.yaml"), tmp_path / "params.yaml"
-    data = content["data"] | CHANGES["data"]
-    write_yaml(content | CHANGES | {"data": data}, path)
+    blocks = {name: content[name] | CHANGES[name] for name in ("data", "cost")}
+    write_yaml(content | CHANGES | blocks, path)
     assert params.load(path).study == tuple(CHANGES["study"])
 
 
@@ -58,6 +58,7 @@ def test_the_changes_are_written_in_hydras_grammar():
         "claims": "docs/study/claims.yaml",
         "data": {"validation": 0},
         "settle": {"most": 24},
+        "cost": {"in_experiments": "full"},
         "study": ["a-b", "c"],
         "comparisons": {"f": [{"candidate": "a-b", "baseline": "c"}]},
     }
@@ -65,6 +66,7 @@ def test_the_changes_are_written_in_hydras_grammar():
         "claims=docs/study/claims.yaml",
         "data.validation=0",
         "settle.most=24",
+        "cost.in_experiments=full",
         "study=[a-b,c]",
         "++comparisons.f=[{candidate:a-b,baseline:c}]",
     ]

@@ -1,5 +1,6 @@
 """The stage cost: what each variant of the study costs in operations, time and memory, under equal conditions."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -32,9 +33,13 @@ def measure(study: study_schema.Study, prepared_folder: Path) -> dict[str, Any]:
     """The content of costs.json: the conditions, and for each variant and measure one value per round.
 
     Each measurement runs in a new process, so that it has its own memory. Rounds go through the study forwards and
-    backwards in turn, so that a machine that becomes slower affects all variants alike.
+    backwards in turn, so that a machine that becomes slower affects all variants alike. That is why all variants are
+    measured even if one is new: seconds of different days would make a false ratio. In a DVC experiment, as many rounds
+    and batches are measured as `cost.in_experiments` says.
     """
-    device = devices.resolve(study.device)
+    settings = _acceptable(study)[-1]
+    short = settings != study.cost
+    study, device = study.model_copy(update={"cost": settings}), devices.resolve(study.device)
     operations = {name: count_operations(study.variants[name]) for name in study.study}
     rounds: dict[str, list[Measurement]] = {name: [] for name in study.study}
     with tqdm(total=study.cost.rounds * len(rounds), desc="cost", unit="measurement", dynamic_ncols=True) as bar:
@@ -53,34 +58,49 @@ def measure(study: study_schema.Study, prepared_folder: Path) -> dict[str, Any]:
             "batch": THROUGHPUT_BATCH,
             "rounds": study.cost.rounds,
             "batches": study.cost.batches,
+            "short": short,
         },
         "origin": provenance.origin(),
-        "recipes": {name: provenance.cost_recipe(study, name) for name in study.study},
+        "recipes": _recipes(study),
         "variants": {
             name: {**operations[name], **{key: [values[key] for values in measured] for key in measured[0]}}
             for name, measured in rounds.items()
         },
-        "fingerprint": fingerprint(study, prepared_folder),
+        "fingerprint": fingerprint(study, settings, prepared_folder),
     }
     return {**costs, "sha256": sha256_json(costs)}
 
 
-def is_current(path: Path, study: study_schema.Study, prepared_folder: Path) -> bool:
-    """Whether this costs.json is intact, and what decides a measurement is as it was then."""
-    try:
-        costs = files.read_json(path)
-        intact = costs.pop("sha256") == sha256_json(costs)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return False
-    return intact and bool(costs["fingerprint"] == fingerprint(study, prepared_folder))
+def keep(costs: dict[str, Any], folder: Path) -> None:
+    """Keep a measurement for `find_kept`, beside those of other variants and conditions."""
+    name = sha256_json([costs["fingerprint"], costs["recipes"]])
+    files.write_json(folder / f"{name}.json", costs)
 
 
-def fingerprint(study: study_schema.Study, prepared_folder: Path) -> str:
-    """SHA-256 of all that decides a measurement, which a number of seeds or epochs does not."""
+def find_kept(folder: Path, study: study_schema.Study, prepared_folder: Path) -> dict[str, Any] | None:
+    """The content of costs.json from an intact measurement in this folder, if what decides it is as it was then.
+
+    It may have measured more variants than the study has, since each measurement is a process of its own. The newest
+    comes first; in a DVC experiment, a full one before a short one.
+    """
+    recipes = _recipes(study)
+    newest_first = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    measured = list(filter(None, map(_read_intact, newest_first)))
+    for settings in _acceptable(study):
+        expected = fingerprint(study, settings, prepared_folder)
+        for costs in measured:
+            if costs["fingerprint"] == expected and recipes.items() <= costs["recipes"].items():
+                variants = {name: costs["variants"][name] for name in study.study}
+                kept = {**costs, "recipes": recipes, "variants": variants}
+                return {**kept, "sha256": sha256_json(kept)}
+    return None
+
+
+def fingerprint(study: study_schema.Study, settings: study_schema.CostSettings, prepared_folder: Path) -> str:
+    """SHA-256 of all that decides a measurement, except what is measured."""
     return sha256_json(
         {
-            "variants": {name: provenance.cost_recipe(study, name) for name in study.study},
-            "cost": study.cost.model_dump(mode="json"),
+            "cost": {"rounds": settings.rounds, "batches": settings.batches},
             "training_images": _training_images(prepared_folder),
             "device": devices.describe(devices.resolve(study.device)),
             "numerics": devices.numerics(),
@@ -88,6 +108,25 @@ def fingerprint(study: study_schema.Study, prepared_folder: Path) -> str:
             "code": code.code_digest(__name__),
         }
     )
+
+
+def _recipes(study: study_schema.Study) -> dict[str, str]:
+    """What is measured: for each variant the settings that decide its cost, which seeds and epochs do not."""
+    return {name: provenance.cost_recipe(study, name) for name in study.study}
+
+
+def _acceptable(study: study_schema.Study) -> list[study_schema.CostSettings]:
+    """How precise a measurement may be, the most precise first; the last one is how this stage would measure."""
+    return [study.cost, study.cost.shortened] if os.environ.get("DVC_EXP_NAME") else [study.cost]
+
+
+def _read_intact(path: Path) -> dict[str, Any] | None:
+    """A kept measurement; None if it is damaged."""
+    try:
+        costs: dict[str, Any] = files.read_json(path)
+        return costs if costs.pop("sha256") == sha256_json(costs) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _training_images(prepared_folder: Path) -> int:

@@ -145,6 +145,16 @@ class CostSettings(layer_schema.StrictModel):
         ge=2, le=100, description="a whole number from 2 to 100 (measurements of every variant, in turn)"
     )
     batches: int = Field(ge=1, le=1000, description="a whole number from 1 to 1000 (trained on in each round)")
+    in_experiments: Literal["short", "full"] = Field(
+        default="short", description="short (DVC experiments measure in two rounds of ten batches) or full"
+    )
+
+    @property
+    def shortened(self) -> Self:
+        """As a DVC experiment measures, unless it shall measure in full."""
+        if self.in_experiments == "full":
+            return self
+        return self.model_copy(update={"rounds": 2, "batches": min(self.batches, 10)})
 
 
 class SensitivitySettings(layer_schema.StrictModel):

@@ -46,11 +46,12 @@ def recipe(study: study_schema.Study, variant: str) -> dict[str, Any]:
 
 def same_weights(recipe: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two recipes train the same weights; they may differ in which of these are kept."""
-    without_effect = [
-        {**one, "training": {key: value for key, value in one["training"].items() if key not in schema.WITHOUT_EFFECT}}
-        for one in (recipe, other)
-    ]
-    return without_effect[0] == without_effect[1]
+
+    def deciding(recipe: dict[str, Any]) -> dict[str, Any]:
+        settings = recipe.get("training", {}).items()
+        return {**recipe, "training": {key: value for key, value in settings if key not in schema.WITHOUT_EFFECT}}
+
+    return deciding(recipe) == deciding(other)
 
 
 def cost_recipe(study: study_schema.Study, variant: str) -> str:

@@ -86,10 +86,10 @@ def find_kept(folder: Path, study: study_schema.Study, prepared_folder: Path) ->
     recipes = _recipes(study)
     newest_first = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     measured = list(filter(None, map(_read_intact, newest_first)))
+    complete = [costs for costs in measured if recipes.items() <= costs["recipes"].items()]
     for settings in _acceptable(study):
-        expected = fingerprint(study, settings, prepared_folder)
-        for costs in measured:
-            if costs["fingerprint"] == expected and recipes.items() <= costs["recipes"].items():
+        for costs in complete:
+            if costs["fingerprint"] == fingerprint(study, settings, prepared_folder):
                 variants = {name: costs["variants"][name] for name in study.study}
                 kept = {**costs, "recipes": recipes, "variants": variants}
                 return {**kept, "sha256": sha256_json(kept)}

@@ -2,19 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/installed
-SHELL := /bin/bash
-# Run a command, then sync: DVC restores outputs from its cache without running the stage that sends them to MLflow.
-# The exit status is that of the command. Without the trap, bash would sync after Ctrl-C.
-define with_sync
-trap 'exit 130' INT; $(1); status=$$?; lenetlab sync; exit $$status
-endef
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.DEFAULT_GOAL := help
-.PHONY: help setup repro settle test mutants ui experiments page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
+.PHONY: setup test mutants page study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
-help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+include pipeline.mk
 
 # An environment holds its own path: one that was copied or moved here would run the code of the other folder.
 FOREIGN := $(shell test -e $(STAMP) && ! grep -qxF -- "$(CURDIR)/$(VENV)" $(STAMP) && echo remove-foreign)
@@ -37,37 +29,14 @@ remove-foreign:
 	@echo "$(VENV) was made for another folder: making it anew"
 	@rm -rf $(VENV)
 
-check: setup  ## check params.yaml and the statements, and list every error
-	@lenetlab check
-
-repro: check  ## run the pipeline, or what of it is out of date
-	@$(call with_sync,dvc repro)
-
-settle: check  ## add seeds until every comparison has a verdict
-	@$(call with_sync,lenetlab settle)
-
 test: setup  ## run all tests
 	@pytest -n 2 --dist worksteal
 
 mutants: setup  ## check that the tests notice known defects; ten minutes
 	@python -m benchmarks.mutants
 
-ui: setup  ## open the runs in MLflow, on this machine only
-	@lenetlab ui
-
-experiments: setup  ## list the DVC experiments, with the columns that differ
-	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
-
-report: setup  ## render the report again from the files on disk, in seconds
-	@lenetlab report
-
 page: setup  ## check the report page with axe-core and html-validate; needs npm and chromium
 	@python -m benchmarks.page
-
-sensitivity: check  ## train with one setting changed at a time; a quarter of an hour
-	@dvc repro prepare
-	@lenetlab sensitivity
-	@$(call with_sync,dvc repro)
 
 study: check  ## train the whole catalogue as a DVC experiment; an hour; docs/study
 	@$(call with_sync,python -m benchmarks.study run)
@@ -78,9 +47,6 @@ torture: setup  ## kill, fill disks and fuzz in large numbers; most of an hour; 
 audit: setup  ## check locked packages for known vulnerabilities, and the code for unsafe patterns
 	@ruff check --select S
 	@uv tool run pip-audit@2.10.1 --strict --disable-pip --requirement requirements.lock
-
-sync: setup  ## send to MLflow what it lacks of the files on disk
-	@lenetlab sync
 
 bench: setup  ## measure speed beside other ways of training; an hour on an idle machine; docs/performance.md
 	@python -m benchmarks.run

@@ -1,4 +1,4 @@
-"""The command line: lenetlab import, check, settle, sensitivity, report, sync, reproduce, verify, ui."""
+"""The command line: lenetlab init, import, check, settle, sensitivity, report, sync, reproduce, verify, ui."""
 
 import re
 from collections.abc import Iterator
@@ -10,19 +10,38 @@ from lenetlab.data import sources
 from lenetlab.data.forms import packing
 from lenetlab.errors import UserError, reporting_errors
 from lenetlab.settings import claims, params
-from lenetlab.storage import code, files, paths
+from lenetlab.storage import code, files, installed, paths
 from lenetlab.tracking import pages
 from lenetlab.tracking import sync as publishing
 
 
 @click.group(help="Train LeNet-5 and other networks, and say whether each difference is real. `dvc repro` runs it all.")
-def commands() -> None:
-    package = Path("src/lenetlab")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    if context.invoked_subcommand == "init":
+        return
+    installed.require_recorded()
+    package = installed.OWN_CODE
     if package.is_dir() and not package.samefile(code.PACKAGE):
         raise UserError(
             f"lenetlab: runs the code in {code.PACKAGE}, but this folder has its own in {package}; remedy: make setup,"
             " then source .venv/bin/activate"
         )
+
+
+@commands.command(
+    help="Make a project in FOLDER, outside the repository of lenetlab: params.yaml, dvc.yaml and all else that"
+    " `dvc repro` needs. In a project, --update adopts the code of the installed lenetlab after it was upgraded."
+)
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option("--update", is_flag=True, help="update the project in the present folder")
+def init(folder: Path | None, update: bool) -> None:
+    if update == (folder is not None):
+        raise UserError("init: needs either FOLDER, or --update in the folder of a project")
+    from lenetlab.planning import new_project  # the settings of a project are checked, which takes time
+
+    for line in new_project.create(folder) if folder else new_project.update():
+        click.echo(line)
 
 
 @commands.command(

@@ -24,7 +24,8 @@ def test_links_lead_to_files(page):
 
 @by_page
 def test_commands_exist(page):
-    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    makefiles = (ROOT / "Makefile").read_text() + (ROOT / "pipeline.mk").read_text()
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefiles, re.MULTILINE))
     code = "\n".join(_code(page))
     assert set(re.findall(r"\bmake ([a-z-]+)", code)) <= targets
     assert set(re.findall(r"\blenetlab ([a-z-]+)", code)) <= set(cli.commands.commands)

@@ -18,7 +18,7 @@ STUB = '#!/bin/bash\necho "${0##*/} $*" >> log\n'  # the program writes down how
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With the Makefile and an environment of stand-ins that all succeed."""
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "pipeline.mk", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     for name in STUBS:

@@ -145,7 +145,7 @@ def test_dvc_does_not_record_code_that_was_edited_while_it_ran(finished, tmp_pat
 @pytest.mark.parametrize(("made_for", "anew"), [("{folder}/.venv", False), ("/elsewhere/.venv", True), ("", True)])
 def test_make_notices_an_environment_of_another_folder(tmp_path, made_for, anew):
     """`python3` is a stand-in that only writes down how it was called."""
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "pipeline.mk", "requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     python = tmp_path / "python3"
     python.write_text(

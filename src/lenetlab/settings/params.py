@@ -19,7 +19,11 @@ def require_project(path: Path) -> None:
     if not path.is_absolute() and not os.path.lexists(path):
         here = Path.cwd()
         project = next((folder for folder in here.parents if os.path.lexists(folder / path)), None)
-        remedy = f"cd {shlex.quote(str(project))}" if project else "cd to the folder of the project, which has it"
+        remedy = (
+            f"cd {shlex.quote(str(project))}"
+            if project
+            else "cd to the folder of the project, which has it, or make one: lenetlab init FOLDER"
+        )
         raise UserError(f"{path}: not found in {here}; remedy: {remedy}")
 
 

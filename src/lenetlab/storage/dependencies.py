@@ -13,18 +13,21 @@ from typing import Any
 
 from lenetlab.errors import UserError
 from lenetlab.settings import yaml_file
-from lenetlab.storage import paths
+from lenetlab.storage import installed, paths
 
 
 @contextmanager
 def unchanged() -> Iterator[None]:
     """UserError if a dependency of the stage that DVC runs changes while the block works.
 
-    Outside DVC it does nothing, since nothing is recorded there.
+    Outside DVC this is not checked, since nothing is recorded there. UserError also if the installed package is not the
+    recorded one, before the block or behind it.
     """
+    installed.require_recorded()
     stage = os.environ.get("DVC_STAGE")
     before = _state(stage) if stage else {}
     yield
+    installed.require_recorded()
     after = _state(stage) if stage else {}
     changed = [name for name in before | after if before.get(name) != after.get(name)]
     if changed:

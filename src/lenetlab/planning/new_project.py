@@ -37,7 +37,8 @@ def create(folder: Path) -> Iterator[str]:
     # Written elsewhere first, so that a folder with the name of the project is complete.
     with files.writing_folder(place / ".new" if exists else place) as outputs:
         for name, content in contents.items():
-            files.write_bytes(outputs / name, content)
+            (outputs / name).parent.mkdir(parents=True, exist_ok=True)
+            (outputs / name).write_bytes(content)
         files.write_json(outputs / installed.RECORD, _record(contents))
         if has_git and not repository:
             _git(outputs, "init", "--quiet")
@@ -105,7 +106,7 @@ def _repository_around(place: Path) -> Path | None:
         root = _git(parent, "rev-parse", "--show-toplevel")
     except (OSError, UserError):
         return None
-    ignored = subprocess.run(["git", "check-ignore", "--quiet", str(place)], cwd=parent, capture_output=True)
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", f"{place}/"], cwd=parent, capture_output=True)
     return None if ignored.returncode == 0 else Path(root)
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from lenetlab.errors import UserError
 from lenetlab.planning import proposal
-from lenetlab.settings import edit
 from lenetlab.storage import code, installed, paths
 
 IN_WHEEL = code.PACKAGE / "project"  # filled by setup.py
 MAKEFILE = "Makefile"
 CODE = re.compile(r"^ +- src/lenetlab/(\S+)\n", re.MULTILINE)  # a dependency of a stage
+CLAIMS = re.compile(r"^claims: \S+ +", re.MULTILINE)
 PARAMS = re.compile(r"^    params:\s*\[", re.MULTILINE)
 STAGE = re.compile(r"^(?=  [\w-]+:)", re.MULTILINE)
 HEAD = re.compile(r"^# A stage depends on the packages.*?(?=^stages:)", re.MULTILINE | re.DOTALL)
@@ -41,12 +41,15 @@ def project_files(name: str) -> dict[str, bytes]:
     contents = _originals()
     contents[MAKEFILE] = contents.pop("pipeline.mk")
     contents[str(paths.DVC_STAGES)] = pipeline(contents[str(paths.DVC_STAGES)].decode()).encode()
-    no_claims: proposal.Values = {("claims",): str(proposal.NO_CLAIMS)}
-    settings = edit.with_values(paths.PARAMS, contents[str(paths.PARAMS)].decode(), no_claims)
-    contents[str(paths.PARAMS)] = settings.encode()
+    contents[str(paths.PARAMS)] = without_claims(contents[str(paths.PARAMS)].decode()).encode()
     contents[str(paths.SENSITIVITY)] = b"{}\n"  # not measured yet
     contents["README.md"] = README.format(name=name).encode()
     return contents
+
+
+def without_claims(text: str) -> str:
+    """The text of a params.yaml that names the file without published statements; comments stay in their column."""
+    return CLAIMS.sub(lambda old: f"claims: {proposal.NO_CLAIMS} ".ljust(len(old[0])), text)
 
 
 def parts() -> set[str]:

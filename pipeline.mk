@@ -26,7 +26,7 @@ ui: setup  ## open the runs in MLflow, on this machine only
 	@lenetlab ui
 
 experiments: setup  ## list the DVC experiments, with the columns that differ
-	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|code.json|data/)"
+	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
 
 report: setup  ## render the report again from the files on disk, in seconds
 	@lenetlab report

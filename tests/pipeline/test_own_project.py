@@ -24,7 +24,7 @@ def site(tmp_path, monkeypatch) -> Path:
     offline = ("--no-deps", "--no-index")
     run(source, *PIP, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(tmp_path), ".")
     (wheel,) = tmp_path.glob("*.whl")
-    run(tmp_path, *PIP, "install", *offline, "--target", str(site), str(wheel))
+    run(tmp_path, *PIP, "install", *offline, "--no-compile", "--target", str(site), str(wheel))
     shutil.rmtree(source)
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     return site

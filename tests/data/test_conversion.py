@@ -64,6 +64,54 @@ def bits(depth: int) -> tuple[np.ndarray, bytes]:
     return values * (255 // (2**depth - 1)), content
 
 
+def sixteen_bits(colour_type: int, pixels: np.ndarray, kind: int = 0) -> bytes:
+    """A PNG file of 16-bit values (H, W, C), all rows with a filter of this kind (0: none, 2: up)."""
+    values = pixels.astype(">u2").view(np.uint8).reshape(len(pixels), -1)
+    if kind == 2:
+        values = np.diff(values, axis=0, prepend=np.zeros((1, values.shape[1]), np.uint8))
+    rows = b"".join(bytes([kind]) + line.tobytes() for line in values)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], len(pixels), 16, colour_type, 0, 0, 0)
+    return png.SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", [0, 2])
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_16_bits_that_repeat_each_byte_lose_nothing(colour_type, channels, kind):
+    """As ImageMagick writes them."""
+    values = RANDOM.integers(0, 256, (28, 28, channels)).astype(np.uint16)
+    if channels in (2, 4):
+        values[:, :, -1] = 255
+    content = sixteen_bits(colour_type, values * 257, kind)
+    expected = np.repeat(values[:, :, :1], 3, axis=2) if channels < 3 else values[:, :, :3]
+    assert np.array_equal(pillow_pixels(conversion.convert(content, COLOUR, ()).content), expected)
+    values = values * 257
+    values[5, 3, 0] ^= 1
+    with pytest.raises(conversion.Refused, match="remedy: add 8-bit to"):
+        conversion.convert(sixteen_bits(colour_type, values, kind), COLOUR, ())
+
+
+def test_16_bits_of_other_formats_need_the_switch():
+    values = RANDOM.integers(0, 65536, (28, 28, 3))
+    tags = [(256, 28), (257, 28), (258, 0), (259, 1), (262, 2), (273, 8), (277, 3), (278, 28), (279, values.size * 2)]
+    place = 8 + values.size * 2
+    tags[2] = (258, place)
+    entries = b"".join(struct.pack("<HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, x) for tag, x in tags)
+    directory = struct.pack("<HHHH", 16, 16, 16, len(tags)) + entries + bytes(4)
+    tiff = b"II*\0" + struct.pack("<I", place + 6) + values.astype("<u2").tobytes() + directory
+    for content in (tiff, b"P6 28 28 65535\n" + values.astype(">u2").tobytes()):
+        with pytest.raises(conversion.Refused, match="28×28 pixels, 16-bit RGB; remedy: add 8-bit to"):
+            conversion.convert(content, COLOUR, ())
+        found = pillow_pixels(conversion.convert(content, COLOUR, ("8-bit",)).content)
+        assert np.abs(found.astype(int) - values / 257).max() <= 1
+
+
+def test_webp_without_loss_needs_no_switch():
+    content = saved(Image.fromarray(PIXELS).convert("RGB"), "WEBP", lossless=True)
+    assert conversion.convert(content, GREY, ()).content == png.encode(PIXELS)
+    with pytest.raises(conversion.Refused, match="add jpeg to"):
+        conversion.convert(saved(Image.fromarray(PIXELS).convert("RGB"), "WEBP"), COLOUR, ())
+
+
 IMAGE = Image.fromarray(PIXELS)
 BLACK_AND_WHITE = IMAGE.point(lambda value: 255 * (value > 127)).convert("1")
 LOSSLESS = {

@@ -4,7 +4,9 @@ Pillow decodes. Rows are written without compression, so equal pixels give equal
 """
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ MAX_SIDE = 4096  # pixels; read from the header before anything is decoded
 LFS_POINTER = b"version https://git-lfs"
 LOSSLESS = ("PNG", "BMP", "GIF", "PPM", "TIFF")  # formats that keep every pixel
 FORMATS = (*LOSSLESS, "JPEG", "WEBP")
+VALUES = {0: 1, 2: 3, 4: 2, 6: 4}  # of a pixel, by the colour type of a PNG file
 MODES = {  # of Pillow
     "1": "1-bit grey",
     "L": "8-bit grey",
@@ -151,14 +154,17 @@ def _decode_file(content: bytes) -> Decoded:
         raise Refused(f"of more than {MAX_SIDE}×{MAX_SIDE} pixels", "allowed: fewer")
     if getattr(image, "n_frames", 1) > 1:
         raise Refused("animated, or several images in a file", "allowed: one image per file")
-    losses: tuple[str, ...] = () if image.format in LOSSLESS else ("jpeg",)
+    losses: tuple[str, ...] = () if image.format in LOSSLESS or content[12:16] == b"VP8L" else ("jpeg",)
     if image.mode not in MODES:
         raise Refused(f"{width}×{height} pixels of a rare kind ({image.mode})", "allowed: grey, RGB, palette")
     stored = MODES[image.mode]
     if image.format == "PNG" and content[24] != 8 and image.mode in ("L", "P", "LA", "RGB", "RGBA"):
         stored = stored.replace("8-bit", f"{content[24]}-bit")
-        if content[24] == 16:  # Pillow drops the lower bytes, so nobody knows whether they only repeat the upper ones
+        if content[24] == 16 and not _repeats_bytes(content):  # Pillow drops the lower bytes
             losses += ("8-bit",)
+    elif image.format in ("PPM", "TIFF") and image.mode == "RGB" and _has_16_bits(image):
+        stored = stored.replace("8-bit", "16-bit")
+        losses += ("8-bit",)
     if losses[:1] == ("jpeg",):
         stored = f"{image.format}, {stored}"
     image = ImageOps.exif_transpose(image)
@@ -173,6 +179,32 @@ def _decode_file(content: bytes) -> Decoded:
     plain = image.mode in ("L", "RGB") and stored in ("8-bit grey", "8-bit RGB")
     pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB"))
     return _reduced(pixels, stored, changed=not plain, losses=losses)
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether the file of an image in colour has two bytes per value, of which Pillow drops one without a word."""
+    mode, *_, last = [image.tile[0].args] * 2 if isinstance(image.tile[0].args, str) else image.tile[0].args
+    return ";16" in str(mode) or (image.format == "PPM" and isinstance(last, int) and last > 255)
+
+
+def _repeats_bytes(content: bytes) -> bool:
+    """Whether every 16-bit value of a PNG file has two equal bytes, so that one of them says all.
+
+    False if that cannot be told: of interlaced files, and those that are not as Pillow reads them.
+    """
+    width, height, _, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, len(png.SIGNATURE) + 8)
+    packed: list[bytes] = []
+    place = len(png.SIGNATURE)
+    while not interlaced and place < len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        packed += [content[place + 8 : place + 8 + length]] if kind == b"IDAT" else []
+        place += length + 12
+    width *= 2 * VALUES[colour]
+    rows = zlib.decompressobj().decompress(b"".join(packed), height * (1 + width))
+    if len(rows) != height * (1 + width):
+        return False
+    values = png.undo_any_filters(np.frombuffer(rows, np.uint8).reshape(height, 1 + width), 2 * VALUES[colour])
+    return bool(np.array_equal(values[..., ::2], values[..., 1::2]))
 
 
 def _on_black(pixels: Pixels) -> tuple[Pixels, bool]:

@@ -167,6 +167,13 @@ def undo_filters(rows: Bytes, channels: int) -> Bytes:
     return pixels
 
 
+def undo_any_filters(rows: Bytes, channels: int) -> Bytes:
+    """Bytes (H, W, channels) of one image of any shape from its filtered rows (H, 1 + channels × W)."""
+    filtered = rows[:, 1:].reshape(1, len(rows), -1, channels).copy()
+    pixels: Bytes = _undo_batch(rows[None, :, 0], filtered)[0]
+    return pixels
+
+
 def _undo_batch(filters: Bytes, pixels: Bytes) -> Bytes:
     """The pixels (N, size, size, ...) in place of the filtered ones, with the filters (N, size) of their rows."""
     above = np.zeros_like(pixels[:, 0])

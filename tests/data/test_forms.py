@@ -342,3 +342,14 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     assert "more than 1000000 bytes when unpacked" in problems_of(tmp_path / "b.tgz", tmp_path / "raw")[0]
     assert "too large; allowed: up to 100000 bytes" in problems_of(tmp_path / "c.zip", tmp_path / "raw")[0]
     assert "more data than announced" in problems_of(tmp_path / "d", tmp_path / "raw")[0]
+
+
+def test_labels_in_natural_order_may_differ_in_length():
+    assert sorted(["b", "cat10", "cat", "cat2", "a1", "a"], key=entries.natural) == [
+        "a",
+        "a1",
+        "b",
+        "cat",
+        "cat2",
+        "cat10",
+    ]

@@ -3,6 +3,7 @@
 import io
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lenetlab.data import conversion, sources
+from lenetlab.data.forms import patterns
 from lenetlab.data.forms.packing import Target
-from lenetlab.settings import schema
+from lenetlab.settings import schema, study_schema
 from tests.data.sources_of_users import (
     SIZE,
     TARGET,
@@ -51,6 +53,11 @@ FORMS: dict[str, tuple[dict[str, bytes], str, Target]] = {
         "train.csv",
         NUMBERS,
     ),
+    "pattern": (
+        {"names.zip": zip_of({path.replace("/", "-"): content for path, content in FOLDERS.items()})},
+        "names.zip",
+        replace(TARGET, pattern="{set}-{label}-{number}.png"),
+    ),
     "CSV of file names": ({**FOLDERS, "labels.csv": TABLE}, "labels.csv", TARGET),
 }
 
@@ -62,7 +69,7 @@ def check(folder: Path, files: dict[str, bytes], target: Target) -> None:
     raw.mkdir()
     lines = error_lines(lambda: sources.fetch(source, raw, target))
     assert all(line.startswith((str(source), "data.source: ", "and ")) for line in lines), lines
-    assert len(list(raw.iterdir())) == (0 if lines else 2)
+    assert len(list(raw.iterdir())) == (0 if lines else 3)
 
 
 @pytest.mark.torture
@@ -87,6 +94,22 @@ def test_a_zip_with_any_bytes_in_its_directory(tmp_path_factory, count, seed, da
     for _ in range(damages):
         content[chosen.randrange(start, len(content))] = chosen.choice([0, 1, 255, chosen.randrange(256)])
     check(tmp_path_factory.mktemp("zip"), {"all.zip": bytes(content)}, TARGET)
+    count("forms of images")
+
+
+@pytest.mark.torture
+@few_examples
+@given(
+    pattern=st.lists(st.sampled_from(["{label}", "{number}", "{set}", "{any}", "-", "_", "/", ".png", "t"])).map(
+        "".join
+    ),
+    names=st.lists(st.text("train/estcdo-_1.png{}", min_size=1, max_size=30), min_size=1, max_size=5),
+)
+def test_any_pattern_and_any_names_are_packed_or_named(tmp_path_factory, count, pattern, names):
+    if not list(study_schema.pattern_problems(pattern)):
+        packed = zip_of({f"{name}.png": FOLDERS["train/cat/3.png"] for name in names})
+        check(tmp_path_factory.mktemp("names"), {"all.zip": packed}, replace(TARGET, pattern=pattern))
+    assert patterns.guess([f"{name}.png" for name in names]).isprintable()
     count("forms of images")
 
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def test_the_outputs_have_the_documented_form(tmp_path):
             }
         },
         "duplicates": {"within": 0, "across": 0},
+        "conversions": {},
     }
     assert profile(folder / "train")["duplicates"] == {"within": 0, "across": 1}
 
@@ -450,3 +452,33 @@ def test_files_rewritten_by_pillow_give_the_same_prepared_data(tmp_path, digits_
 
     for path in prepared.glob("*/*"):
         assert (out / path.relative_to(prepared)).read_bytes() == path.read_bytes(), path
+
+
+def test_the_profile_counts_converted_images(tmp_path, digits_folder):
+    digits = tmp_path / "mine"
+    for name in ("train", "test"):
+        shutil.copytree(digits_folder / name, digits / name)
+    first, second = sorted((digits / "train").iterdir())[:2]
+    for path in (first, second):
+        path.write_bytes(pillow_png(pillow_pixels(path.read_bytes()), "RGB"))
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    sources.fetch(digits, raw)
+    sources.pack_extra(sources.NO_EXTRA_TEST, raw)
+    prepare.prepare(raw, out / "train", out / "test", data_settings())
+    changed = {"train": {"grey stored as 8-bit RGB": 2}}
+    assert json.loads((raw / "conversions.json").read_text()) == changed
+    assert json.loads((raw / "extra-conversions.json").read_text()) == {}
+    assert [profile(out / name)["conversions"] for name in ("train", "test")] == [changed, changed]
+    (raw / "conversions.json").write_text("{")
+    with pytest.raises(UserError, match=r"conversions.json: cannot be read .* dvc repro --force --single-item fetch"):
+        prepare.prepare(raw, out / "train", out / "test", data_settings())
+
+
+def test_training_does_not_see_conversions_of_the_test_set(tmp_path, raw):
+    (tmp_path / "raw").mkdir()
+    for path in raw.iterdir():
+        shutil.copy(path, tmp_path / "raw")
+    (tmp_path / "raw/conversions.json").write_text('{"test": {"grey stored as 8-bit RGB": 1}}')
+    prepare.prepare(tmp_path / "raw", tmp_path / "train", tmp_path / "test", data_settings())
+    assert profile(tmp_path / "train")["conversions"] == {}
+    assert profile(tmp_path / "test")["conversions"] == {"test": {"grey stored as 8-bit RGB": 1}}

@@ -125,6 +125,34 @@ def test_digits_stored_as_rgb_keep_study_and_catalogue(project, lenetlab):
     assert (after.variants, after.study, after.claims) == (before.variants, before.study, before.claims)
 
 
+def test_labels_in_file_names_are_guessed_and_counted(project, lenetlab):
+    write_classes(project / "animals", ANIMALS, 10, 16, 1)
+    (project / "names").mkdir()
+    for path in (project / "animals").glob("*/*.png"):
+        path.rename(project / "names" / f"{path.parent.name}-{path.name}")
+    status, out, err = lenetlab("import", "names", "--write")
+    assert (status, err) == (0, "")
+    assert "found: labels in file names, by data.pattern, 50 images of 5 classes" in out
+    assert "note: data.pattern '{label}-{number}.png' is a guess from the file names" in out
+    study = params.load(project / "params.yaml")
+    assert (study.data.pattern, study.data.classes) == ("{label}-{number}.png", ANIMALS)
+    assert duration.images_of_source(study) == 40
+    assert lenetlab("check")[0] == 0
+    assert lenetlab("import", "names")[1].endswith("suits these images already; next: make repro\n")
+    assert lenetlab("import", "animals")[0] == 1  # no images are left there
+    (project / "names/odd.png").write_bytes((project / "names/cat-1.png").read_bytes())
+    assert "does not match 1 of 51 images: 'odd.png'" in lenetlab("check")[2]
+
+
+def test_the_key_for_labels_in_file_names_is_told_where_no_pattern_is_plain(project, lenetlab):
+    (project / "names").mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(project / "names" / f"{number}.png")
+    status, _, err = lenetlab("import", "names")
+    assert status == 1
+    assert "or data.pattern (docs/own-images.md)" in err
+
+
 @pytest.mark.parametrize("source", [".", "data"])
 def test_a_folder_with_the_outputs_of_the_pipeline_is_refused(lenetlab, source):
     status, _, err = lenetlab("import", source, "--write")

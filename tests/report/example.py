@@ -152,6 +152,7 @@ def write_evaluation(
         "diverged": {str(seed): {"epoch": epoch, "step": 12} for seed, epoch in diverged.items()},
         "test_data": "7e57",
         "test_images": {"test": IMAGES},
+        "conversions": {},
         "layers": layer_table.layer_table(definition),
     }
     files.write_json(folder / "variant.json", record)

@@ -257,6 +257,21 @@ def test_extra_test_images_are_mentioned_if_there_are_any(report, folder, page, 
     assert f"- test data 7e57: {sets}\n\n</details>" in render("report.md", changed, pictures)
 
 
+def test_converted_images_are_counted(report, page, folder, pictures):
+    assert "converted images" not in page.text + (folder / "report.md").read_text()
+    first = report.variants[0]
+    changes = {
+        "train": {"grey stored as 8-bit RGB": 5000, "colour stored as BMP": 1},
+        "test": {"grey repeated as RGB": 2},
+    }
+    changed = replace(
+        report, variants=[replace(first, record=first.record | {"conversions": changes}), *report.variants[1:]]
+    )
+    text = "train: 5,000 grey stored as 8-bit RGB; train: 1 colour stored as BMP; test: 2 grey repeated as RGB"
+    assert text in rendered(changed, pictures).text
+    assert f"; converted images: {text}\n" in render("report.md", changed, pictures)
+
+
 def test_confounds_are_shown_with_the_verdict(report, page, pictures):
     confounded = replace(report.outcomes[0], confounds=["parameters 44,426 against 49,950, a factor of 1.12"])
     changed = replace(report, outcomes=[confounded])

@@ -111,6 +111,20 @@ AUGMENTATION = "variants.lenet5.regularization.augmentation"
             "0.6",
             "0, or a number from 0.05 to 0.5",
         ),
+        (
+            "  validation: 5",
+            "  pattern: '{label}{id}.png'\n  validation: 5",
+            "data.pattern",
+            "'{label}{id}.png' is not allowed (no placeholder is called {id}; no text between {label} and {id})",
+            "placeholders: {label}, {number}, {set}, {any}",
+        ),
+        (
+            "  validation: 5",
+            "  pattern: '{label}-{any}.png'\n  validation: 5",
+            "data.pattern",
+            "'{label}-{any}.png' is not allowed, because",
+            "names no image files; allowed: none",
+        ),
         ("weight_averaging: 0.0", "weight_averaging: 1", "training.weight_averaging", "1", "from 0 to below 1"),
         *(
             (

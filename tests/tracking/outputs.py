@@ -124,6 +124,7 @@ def make_prepared(outputs: Path) -> None:
     duplicates = {"within": 0, "across": 0}
     splits = {"training": pixels | {"images": 55000}, "validation": pixels | {"images": 5000}}
     kind = {"size": 28, "channels": 1, "classes": [str(number) for number in range(10)], "duplicates": duplicates}
+    kind["conversions"] = {}
     profile = {"digest": DATA, "images": 60000, "splits": splits, **kind}
     files.write_json(folder / "train" / "profile.json", profile)
     test = {"digest": sha256(b"test"), "images": 10000, "splits": {"test": pixels | {"images": 10000}}}

@@ -84,11 +84,13 @@ def test_the_run_of_the_data_set_mentions_extra_test_images(tmp_path):
     path = tmp_path / "data" / "prepared" / "test" / "profile.json"
     test = files.read_json(path)
     test["splits"]["extra"] = test["splits"]["test"] | {"images": 700}
+    test["conversions"] = {"extra": {"grey stored as 8-bit RGB": 700}}
     files.write_json(path, test)
     (run,) = content.prepare_runs(tmp_path)
     assert (run.params["test_images"], run.params["extra_images"]) == ("10000", "700")
     assert run.tags["mlflow.note.content"].startswith(
         "Images: 55000 training, 5000 validation, 10000 test, 700 extra test; 28×28 grey."
+        " Converted: 700 extra images (grey stored as 8-bit RGB)."
     )
 
 

@@ -15,12 +15,14 @@ from lenetlab.data import archive, oddities
 from lenetlab.data.image_files import Images, read_archive
 from lenetlab.errors import UserError
 from lenetlab.settings import study_schema
-from lenetlab.storage import files
+from lenetlab.storage import files, paths, stage_outputs
 from lenetlab.storage.digests import sha256
 
 SPLITS = ("training", "validation", "test", "extra")
 MAX_PROBLEMS = 50  # per error message
 BLOCK = 1000  # images whose squares are summed at a time
+
+Conversions = Mapping[str, Mapping[str, int]]  # how many images, by archive and by what was changed
 
 
 def prepare(raw: Path, out_train: Path, out_test: Path, data: study_schema.DataSettings) -> None:
@@ -57,10 +59,22 @@ def prepare(raw: Path, out_train: Path, out_test: Path, data: study_schema.DataS
     for line in oddities.find(kept, test, data.classes):
         print(f"warning: {line}", file=sys.stderr, flush=True)
     splits = split(kept, data.classes, data.validation, data.validation_seed)
+    conversions = _conversions(raw)
     test_splits = np.array(["test"] * len(test.names) + ["extra"] * len(kept_extra.names), dtype=object)
     with files.writing_folder(out_train) as train_folder, files.writing_folder(out_test) as test_folder:
-        _write(kept, data.classes, splits, int(in_both.sum()), train_folder)
-        _write(test.followed_by(kept_extra), data.classes, test_splits, int(extra_in_both.sum()), test_folder)
+        told = {"train": conversions["train"]} if "train" in conversions else {}  # training must not see the others
+        _write(kept, data.classes, splits, int(in_both.sum()), told, train_folder)
+        shown, dropped = test.followed_by(kept_extra), int(extra_in_both.sum())
+        _write(shown, data.classes, test_splits, dropped, conversions, test_folder)
+
+
+def _conversions(raw: Path) -> Conversions:
+    """How many images of each archive fetch and extra converted; none in archives that were put there by hand."""
+    found: dict[str, dict[str, int]] = {}
+    for name, stage in ((paths.CONVERSIONS, "fetch"), (paths.EXTRA_CONVERSIONS, "extra")):
+        if (raw / name).exists():
+            found |= stage_outputs.read_json_object(raw / name, stage)
+    return found
 
 
 def _places(sets: Mapping[str, Images]) -> dict[str, tuple[str, str]]:
@@ -128,7 +142,14 @@ def proportional_shares(counts: Sequence[int], total: int) -> list[int]:
     return shares
 
 
-def _write(images: Images, classes: Sequence[str], splits: NDArray[np.object_], dropped: int, folder: Path) -> None:
+def _write(
+    images: Images,
+    classes: Sequence[str],
+    splits: NDArray[np.object_],
+    dropped: int,
+    conversions: Conversions,
+    folder: Path,
+) -> None:
     columns = (values.tolist() for values in (images.numbers, images.labels, splits, images.digests))
     rows = [f"{number},{label},{part},{digest}" for number, label, part, digest in zip(*columns, strict=True)]
     index = "\n".join(["number,label,split,sha256", *rows, ""]).encode()
@@ -144,6 +165,7 @@ def _write(images: Images, classes: Sequence[str], splits: NDArray[np.object_], 
         "classes": list(classes),
         "splits": {part: _statistics(images.select(splits == part), len(classes)) for part in SPLITS if part in splits},
         "duplicates": {"within": len(images.names) - len(set(images.digests)), "across": dropped},
+        "conversions": conversions,
     }
     files.write_json(folder / "profile.json", profile)
 

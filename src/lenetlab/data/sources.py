@@ -19,6 +19,7 @@ from lenetlab.data.forms.packing import Packing, Target, class_index, numbered
 from lenetlab.errors import UserError
 from lenetlab.settings import study_schema
 from lenetlab.settings.messages import quoted
+from lenetlab.settings.study_schema import NO_PATTERN
 from lenetlab.storage import code, files, paths
 
 SETS = ("train", "test")
@@ -34,7 +35,7 @@ EXTRA_MOVED = (
 
 
 def fetch(source: Path, raw: Path, target: Target | None = None) -> None:
-    """Write `train.tar` and `test.tar` to the folder `raw`: both or neither.
+    """Write `train.tar`, `test.tar` and how many images were converted to the folder `raw`: all or nothing.
 
     Files named {number}_{label}.png are packed unchanged, ordered by number, if they are of the declared kind. Images
     in other forms are converted, and numbered by position, as are those of MNIST. UserError lists everything that is
@@ -47,18 +48,21 @@ def fetch(source: Path, raw: Path, target: Target | None = None) -> None:
         archive.write(train_tar, train)
         archive.write(test_tar, test)
         _log(packing.finish(str(source)))
+        files.write_json(raw / paths.CONVERSIONS, packing.conversions())
 
 
 def pack_extra(source: Path, raw: Path, target: Target | None = None) -> None:
-    """Write `extra.tar` to the folder `raw`: the images of a folder or archive without sets, or of its test set.
+    """Write `extra.tar`, and how many of its images were converted, to the folder `raw`.
 
-    The archive is empty if `source` is NO_EXTRA_TEST. UserError lists everything that is wrong with the source.
+    They are those of a folder or archive without sets, or of its test set; none if `source` is NO_EXTRA_TEST. UserError
+    lists everything that is wrong with the source.
     """
     packing = Packing(target or Target())
     images = _extra_images(source, packing)
     with files.writing(raw / "extra.tar") as tar:
         archive.write(tar, images)
         _log(packing.finish(str(source)))
+        files.write_json(raw / paths.EXTRA_CONVERSIONS, packing.conversions())
 
 
 def find_problems(source: Path, extra: Path, target: Target | None = None) -> list[str]:
@@ -142,18 +146,18 @@ def _extra_images(source: Path, packing: Packing) -> Iterator[tuple[str, bytes]]
     _check_place(source, name)
     mode = _mode(source, name, EXTRA_MOVED, EXTRA_MOVED)
     other_form = stat.S_ISDIR(mode) or entries.ARCHIVE_NAME.fullmatch(source.name) or source.suffix.lower() == ".csv"
-    if other_form and not _is_numbered(source):
+    if packing.target.pattern != NO_PATTERN or (other_form and not _is_numbered(source)):
         return _found_extra(source, name, packing)
     images = archive.members(source)
     if (first := next(images, None)) is None:
         raise UserError(
             f"{name} contains no images; allowed: PNG files named {{number}}_{{label}}.png, or {NO_EXTRA_TEST} for none"
         )
-    return packing.named(chain([first], images), str(source))
+    return packing.named(chain([first], images), str(source), "extra")
 
 
 def _found_extra(source: Path, name: str, packing: Packing) -> Iterator[tuple[str, bytes]]:
-    found = search.find(source)
+    found = search.find(source, packing.target.pattern)
     if found.form == BY_NUMBER and "all" not in found.sets:
         archive.members(source)  # says that subfolders are not allowed
     if len(found.sets) > 1 or not {"all", "test"} & set(found.sets):
@@ -161,16 +165,17 @@ def _found_extra(source: Path, name: str, packing: Packing) -> Iterator[tuple[st
         raise UserError(f"{name} has the sets {sets}; allowed: images without sets, or a test set alone")
     pictures = next(iter(found.sets.values()))
     if found.form == BY_NUMBER:
-        return packing.named(numbered(pictures), str(source))
-    return packing.labelled(pictures, class_index(found.form, pictures, packing.target.classes, str(source)))
+        return packing.named(numbered(pictures), str(source), "extra")
+    return packing.labelled(pictures, class_index(found.form, pictures, packing.target.classes, str(source)), "extra")
 
 
 def _from_source(source: Path, packing: Packing) -> list[Iterator[tuple[str, bytes]]]:
     """Training and test images of a folder, archive or CSV in any form."""
-    if source.is_dir() and _has_numbered_sets(source):
+    pattern = packing.target.pattern
+    if pattern == NO_PATTERN and source.is_dir() and _has_numbered_sets(source):
         pairs = zip(SETS, _from_folder(source), strict=True)
-        return [packing.named(images, name) for name, images in pairs]
-    found = search.find(source)
+        return [packing.named(images, name, name) for name, images in pairs]
+    found = search.find(source, pattern)
     sets: dict[str, Iterable[Picture]] = dict(found.sets)
     if packing.target.test_share:
         sets = held_out.with_test_set(found, source, packing.target)
@@ -188,8 +193,8 @@ def _from_source(source: Path, packing: Packing) -> list[Iterator[tuple[str, byt
     class_labels = [picture for pictures in found.sets.values() for picture in pictures]
     if found.form != BY_NUMBER:
         index = class_index(found.form, class_labels, packing.target.classes, str(source))
-        return [packing.labelled(sets[name], index) for name in SETS]
-    return [packing.named(numbered(sets[name]), str(source)) for name in SETS]
+        return [packing.labelled(sets[name], index, name) for name in SETS]
+    return [packing.named(numbered(sets[name]), str(source), name) for name in SETS]
 
 
 def _has_numbered_sets(source: Path) -> bool:
@@ -246,13 +251,16 @@ def _from_declaration(source: Path, packing: Packing) -> list[Iterator[tuple[str
     declared = declaration.read_declaration(source)
     contents = download.download_all(declared, source)
     return [
-        _as_png_files(contents[part.images.file], contents[part.labels.file], f"{source}: {name}", packing)
+        _as_png_files(contents[part.images.file], contents[part.labels.file], (source, name), packing)
         for name, part in zip(SETS, (declared.train, declared.test), strict=True)
     ]
 
 
-def _as_png_files(images: bytes, labels: bytes, place: str, packing: Packing) -> Iterator[tuple[str, bytes]]:
+def _as_png_files(
+    images: bytes, labels: bytes, part: tuple[Path, str], packing: Packing
+) -> Iterator[tuple[str, bytes]]:
     """PNG files named by position and label from two IDX files; UserError unless they are images with their labels."""
+    place = f"{part[0]}: {part[1]}"
     most = len(packing.target.classes) - 1
     try:
         classes = idx.parse(labels, f"{place}: labels", 1)
@@ -267,4 +275,4 @@ def _as_png_files(images: bytes, labels: bytes, place: str, packing: Packing) ->
     if pixels is None or len(pixels) != len(classes):
         raise UserError(f"{place}: images: not an IDX file of {len(classes)} images, one for each label")
     index = {str(label): label for label in range(most + 1)}
-    return packing.labelled(idx.pictures(pixels, classes, place), index)
+    return packing.labelled(idx.pictures(pixels, classes, place), index, part[1])

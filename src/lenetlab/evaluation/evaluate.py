@@ -216,6 +216,7 @@ def _variant_record(
         **by_seed,
         "test_data": prepared.digest,
         "test_images": {split: part["images"] for split, part in prepared.profile["splits"].items()},
+        "conversions": prepared.profile["conversions"],
         "layers": layer_table.layer_table(definition),
     }
 

@@ -1,14 +1,16 @@
 """lenetlab import: look at images, propose settings for them, and write these to params.yaml."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lenetlab.data.forms import search
+from lenetlab.data.forms import found, search
 from lenetlab.errors import UserError
 from lenetlab.planning import proposal, survey
-from lenetlab.settings import edit, params, yaml_file
+from lenetlab.settings import edit, params, study_schema, yaml_file
+from lenetlab.settings.study_schema import NO_PATTERN
 from lenetlab.storage import files, paths
 
 
@@ -27,10 +29,15 @@ def adopt(source: Path, *, write: bool) -> Iterator[str]:
         )
     if place.suffix == ".toml":
         raise UserError(f"{source}: says what to download; remedy: set data.source in {paths.PARAMS} to it")
-    found = survey.look(search.find(place), place)
-    yield from survey.summary(found)
-    values = proposal.propose(found, _as_source(place), old)
-    for note in proposal.notes(found, values):
+    images, pattern, guessed = _images(place, old)
+    looked = survey.look(images, place)
+    yield from survey.summary(looked)
+    values = proposal.propose(looked, _as_source(place), old)
+    if pattern != old.data.pattern:
+        values["data", "pattern"] = json.dumps(pattern, ensure_ascii=False) if guessed else pattern
+    if guessed:
+        yield f"note: data.pattern {pattern!r} is a guess from the file names: are the classes above what is meant?"
+    for note in proposal.notes(looked, values):
         yield f"note: {note}"
     new_text = edit.with_values(paths.PARAMS, old_text, values)
     new = params.parse(paths.PARAMS, new_text)
@@ -44,6 +51,21 @@ def adopt(source: Path, *, write: bool) -> Iterator[str]:
     if removed := [name for name in old.variants if name not in new.variants]:
         yield f"variants for other images, {'' if write else 'to be '}removed: {', '.join(removed)}"
     yield "next: make repro" if write else "next: the same command with --write, then make repro"
+
+
+def _images(place: Path, old: study_schema.Study) -> tuple[found.Found, str, bool]:
+    """The images of a source, the pattern of their names, and whether it is a guess.
+
+    A pattern in params.yaml is used if it was declared for this source. UserError as that of `search.find`.
+    """
+    if old.data.pattern != NO_PATTERN and _as_source(place) == old.data.source:
+        return search.find(place, old.data.pattern), old.data.pattern, False
+    try:
+        return search.find(place), NO_PATTERN, False
+    except UserError:
+        if pattern := search.guess_pattern(place):
+            return search.find(place, pattern), pattern, True
+        raise
 
 
 def _as_source(place: Path) -> str:

@@ -85,7 +85,7 @@ def images_of_source(study: study_schema.Study) -> int | None:
     if source.suffix == ".toml":
         return None
     try:
-        sets = search.find(source).sets
+        sets = search.find(source, study.data.pattern).sets
     except UserError:  # check reports what is wrong with the source
         return None
     kept = round(len(sets.get("all", ())) * (1 - study.data.test_share))

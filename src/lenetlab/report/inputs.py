@@ -18,6 +18,7 @@ VARIANT_KEYS = (
         "fingerprints",
         "test_data",
         "test_images/test",
+        "conversions",
         "diverged/*/epoch",
         "diverged/*/step",
     ),

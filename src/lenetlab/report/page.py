@@ -103,6 +103,7 @@ def render(template: str, report: Report, pictures: dict[str, Picture]) -> str:
         classes_shown=_classes_shown(report),
         wide_confusion=len(report.data.classes) > GRID_CLASSES,
         images_by_set=report.variants[0].record["test_images"],
+        conversions=report.variants[0].record["conversions"],
     )
     return page.replace(" %", "\N{NO-BREAK SPACE}%")
 

@@ -58,6 +58,7 @@ def parse(path: Path, text: str) -> study_schema.Study:
         *_more_seeds_than_most(study),
         *_contradictions(study),
         *_unsuitable_input(study),
+        *_unused_pattern(study.data),
     ]
     if problems:
         raise messages.file_error(path, problems)
@@ -222,6 +223,14 @@ def _unsuitable_input(study: study_schema.Study) -> Iterator[Problem]:
             if variant.model.output == "codes" and images.classes != schema.CODES:
                 text = f"'codes' is for ten digits, data.classes has {images.classes}; allowed: linear"
                 yield Problem(("variants", name, "model", "output"), text)
+
+
+def _unused_pattern(data: study_schema.DataSettings) -> Iterator[Problem]:
+    """A pattern of file names where there are none."""
+    without_files = data.source.endswith(".toml") and data.extra_test == study_schema.NO_EXTRA_TEST
+    if data.pattern != study_schema.NO_PATTERN and without_files:
+        text = f"{quoted(data.pattern)} is not allowed, because {data.source} names no image files"
+        yield Problem(("data", "pattern"), f"{text}; allowed: {study_schema.NO_PATTERN}")
 
 
 def _has_width(variant: schema.Variant) -> bool:

@@ -1,5 +1,7 @@
 """Every other key of params.yaml: which variants are trained, with which seeds and data, and how they are compared."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -90,6 +92,50 @@ def _zero_or_enough(share: float) -> float:
     )
 
 
+NO_PATTERN = "none"
+PLACEHOLDERS = ("label", "number", "set", "any")  # of a pattern of file names
+PATTERN_EXAMPLE = "'{label}-{number}.png'"
+_SUFFIX = re.compile(r"\.(png|jpe?g|bmp|gif|webp|tiff?|p[gpb]m)", re.IGNORECASE)
+
+
+def pattern_parts(pattern: str) -> list[str]:
+    """Text and placeholders of a pattern of file names in turn; the first and the last part are text."""
+    return re.split(r"\{([^{}]*)\}", pattern)
+
+
+def pattern_problems(pattern: str) -> Iterator[str]:
+    """Why it is no pattern of file names, a reason each."""
+    parts = pattern_parts(pattern)
+    texts, names = parts[::2], parts[1::2]
+    for name in dict.fromkeys(name for name in names if name not in PLACEHOLDERS):
+        yield f"no placeholder is called {{{name}}}"
+    if any(brace in text for text in texts for brace in "{}"):
+        yield "a brace without its partner"
+    if "label" not in names:
+        yield "no {label}"
+    yield from (f"{{{name}}} more than once" for name in ("label", "set") if names.count(name) > 1)
+    between = list(zip(texts[1:-1], names, names[1:], strict=False))
+    yield from (f"no text between {{{left}}} and {{{right}}}" for text, left, right in between if not text)
+    for place, name in enumerate(names):
+        if name == "number" and (texts[place][-1:].isdigit() or texts[place + 1][:1].isdigit()):
+            yield "a digit beside {number}"
+    whole = "".join(texts)
+    if "\\" in whole or not whole.isprintable() or {"", ".", ".."} & set(pattern.split("/")):
+        yield "a path with backslash, unprintable characters, '.', '..' or an empty part"
+    if not _SUFFIX.fullmatch(texts[-1][texts[-1].rfind(".") :]) and not pattern.endswith(".{any}"):
+        yield "no ending such as .png or .{any}"
+
+
+def _checked_pattern(pattern: str) -> str:
+    if pattern != NO_PATTERN and (problems := list(pattern_problems(pattern))):
+        raise ValueError(
+            f"{messages.quoted(pattern)} is not allowed ({'; '.join(problems)}); allowed: {NO_PATTERN}, or file names"
+            f" with placeholders in quotes, such as {PATTERN_EXAMPLE}; placeholders:"
+            f" {', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}"
+        )
+    return pattern
+
+
 NO_EXTRA_TEST = "data/none.txt"  # not an empty value: DVC needs the path of a file that exists
 
 
@@ -120,6 +166,11 @@ class DataSettings(layer_schema.StrictModel):
             f"0 (the source has a test set), or a number from {SMALLEST_TEST_SHARE} to {LARGEST_TEST_SHARE}"
             " (the share of its images that become the test set)"
         ),
+    )
+    pattern: Annotated[str, AfterValidator(_checked_pattern)] = Field(
+        default=NO_PATTERN,
+        max_length=200,
+        description=f"{NO_PATTERN}, or how file names carry labels, in quotes, such as {PATTERN_EXAMPLE}",
     )
     validation: int = Field(ge=0, description="a whole number from 0 (images kept out of training)")
     validation_seed: schema.Seed = Field(description="a whole number from 0 to 4294967295")

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 PARAMS, CLAIMS = Path("params.yaml"), Path("claims.yaml")
-RAW = Path("data/raw")  # train.tar and test.tar
+RAW = Path("data/raw")  # archives of images, and how many of these were converted
 PREPARED_TRAIN, PREPARED_TEST = Path("data/prepared/train"), Path("data/prepared/test")
 SAMPLES = Path("data/prepared/samples.png")  # outside PREPARED_TRAIN, so that a new picture retrains nothing
 RUNS, JOURNALS, EVALUATIONS = Path("runs"), Path("journals"), Path("evaluations")  # a folder per variant in each
@@ -13,7 +13,7 @@ REPORTS = Path("reports")
 DVC_STAGES, DVC_LOCK, DVC_RWLOCK = Path("dvc.yaml"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 # File names in these folders.
-PROFILE = "profile.json"
+CONVERSIONS, EXTRA_CONVERSIONS, PROFILE = "conversions.json", "extra-conversions.json", "profile.json"
 RUN_RECORD, JOURNAL, CURVES = "run.json", "journal.jsonl", "curves.csv"
 VARIANT_RECORD, METRICS, SEEDS = "variant.json", "metrics.json", "seeds.json"
 PREDICTIONS, MISTAKES = "predictions.npz", "mistakes.npz"

@@ -26,7 +26,7 @@ PARAMS = (  # every variant has all of them, so that MLflow compares an MLP with
     "keep_weights",
 )
 
-PROFILE_KEYS = ("digest", "splits", "duplicates", "size", "channels", "classes")
+PROFILE_KEYS = ("digest", "splits", "duplicates", "conversions", "size", "channels", "classes")
 
 NAMED_CLASSES = 50  # the most that a note names
 
@@ -84,6 +84,10 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
     counts = ", ".join(f"{split['images']} {words.get(name, name)}" for name, split in splits.items())
     size, channels, classes = (profiles["training"][key] for key in ("size", "channels", "classes"))
     kind = f"{size}×{size} {'grey' if channels == 1 else 'colour'}"
+    changes = profiles["test"]["conversions"]
+    converted = "".join(
+        f" Converted: {count} {part} images ({what})." for part, told in changes.items() for what, count in told.items()
+    )
     params = {
         **{"size": size, "channels": channels, "classes": len(classes)},
         **{f"{name}_images": split["images"] for name, split in splits.items()},
@@ -97,8 +101,8 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
             end=written,
             tags={
                 **_stage_tags("prepare", sha256_json(digests), digests["training"]),
-                "mlflow.note.content": f"Images: {counts}; {kind}. Classes: {_class_names(classes)}. `samples.png`"
-                " under *Artifacts* shows some images as a model gets them.",
+                "mlflow.note.content": f"Images: {counts}; {kind}.{converted} Classes: {_class_names(classes)}."
+                " `samples.png` under *Artifacts* shows some images as a model gets them.",
             },
             params={key: messages.setting_text(value) for key, value in params.items()},
             artifacts={

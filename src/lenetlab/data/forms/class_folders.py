@@ -9,7 +9,7 @@ from lenetlab.data.forms.problems import Grouped
 from lenetlab.errors import UserError
 
 NUMBERED_NAME = re.compile(r"[0-9]{1,9}_([0-9]{1,3})\.png")
-NEEDED = "needed: train/CLASS/NAME.png, or train/{number}_{label}.png"
+NEEDED = "needed: train/CLASS/NAME.png, train/{number}_{label}.png, or data.pattern (docs/own-images.md)"
 
 
 def find(listing: Listing) -> Found | None:

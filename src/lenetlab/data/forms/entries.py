@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ MAX_PATH = 1000  # characters
 COPY_BYTES = 2**20
 ARCHIVE_NAME = re.compile(r"(.+)\.(tar|tar\.gz|tgz|zip|tar\.bz2|tbz2|tar\.xz|txz)", re.IGNORECASE)
 IMAGE_NAME = re.compile(r".+\.(png|jpe?g|bmp|gif|webp|tiff?|p[gpb]m)", re.IGNORECASE)
+NUMBER = re.compile("[0-9]+")
 SYSTEM_FILES = {"thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
 FILES_ONLY = "allowed: regular files"
 
@@ -67,11 +68,14 @@ class Listing:
             self.entries.append(entry._replace(path=path))
 
 
-def natural(path: str) -> tuple[object, ...]:
-    """Sort key for paths: numbers in them by value, so 2.png comes before 10.png."""
-    parts = re.split("([0-9]+)", path)
-    values = [(len(part.lstrip("0")), part.lstrip("0")) if place % 2 else part for place, part in enumerate(parts)]
-    return (*values, path)
+def natural(path: str) -> tuple[str, str]:
+    """Sort key for paths: numbers in them by value, so 2.png comes before 10.png. There may be a million of these."""
+    return NUMBER.sub(_by_length, path), path
+
+
+def _by_length(number: re.Match[str]) -> str:
+    digits = number[0].lstrip("0")
+    return f"\0{chr(len(digits))}{digits}"  # before all other text, shorter numbers first
 
 
 def _ignored(path: str) -> str:
@@ -84,8 +88,8 @@ def _ignored(path: str) -> str:
     return SYSTEM_FILES.get(name.lower(), "")
 
 
-def read_source(source: Path) -> Listing:
-    """The files of a folder, archive or other file `source`, whose single outermost folder is left out.
+def read_source(source: Path, *, with_outer_folders: bool = False) -> Listing:
+    """The files of a folder, archive or other file `source`, by default without the folders that hold all of them.
 
     In a folder, archives named like train.tar.gz, or a single archive, stand for a folder with what is in them.
     UserError if it cannot be read.
@@ -97,7 +101,7 @@ def read_source(source: Path) -> Listing:
         elif ARCHIVE_NAME.fullmatch(source.name):
             _add_archive(listing, source, source.name)
         else:
-            listing.add(Entry(source.name, source.stat().st_size, partial(_read_file, source)))
+            listing.add(Entry(source.name, source.stat().st_size, partial(_read_file, str(source))))
     except OSError as error:
         raise UserError(f"{source}: cannot be read: {error.strerror or error}") from None
     except UserError as error:
@@ -105,7 +109,8 @@ def read_source(source: Path) -> Listing:
     if lines := listing.problems.lines():
         raise UserError(*(f"{source}: {line}" for line in lines))
     _check_paths(source, [entry.path for entry in listing.entries])
-    listing.entries = sorted(without_outer_folder(listing.entries), key=lambda entry: natural(entry.path))
+    found = listing.entries if with_outer_folders else without_outer_folders(listing.entries)
+    listing.entries = sorted(found, key=lambda entry: natural(entry.path))
     return listing
 
 
@@ -128,11 +133,11 @@ def _check_paths(source: Path, paths: list[str]) -> None:
         raise UserError(*(f"{source}: {line}" for line in lines))
 
 
-def without_outer_folder(entries: list[Entry], keep: Iterable[str] = ()) -> list[Entry]:
-    """The entries without the folders that hold all of them, as far as these are not named in `keep`."""
+def without_outer_folders(entries: list[Entry]) -> list[Entry]:
+    """The entries without the folders that hold all of them, up to one that is named after a set."""
     while entries:
         outer, slash, _ = entries[0].path.partition("/")
-        if not slash or set_of(outer) or outer in keep or not all(e.path.startswith(outer + "/") for e in entries):
+        if not slash or set_of(outer) or not all(e.path.startswith(outer + "/") for e in entries):
             break
         entries = [entry._replace(path=entry.path[len(outer) + 1 :]) for entry in entries]
     return entries
@@ -152,20 +157,20 @@ def set_of(name: str) -> str:
 
 def _add_folder(listing: Listing, source: Path) -> None:
     archives: list[Path] = []
-    for path, place in _walk(source, ""):
+    for path, place in _walk(str(source)):
         if reason := _ignored(path):
             listing.ignored[reason] += 1
             continue
-        status = place.lstat()
+        status = os.lstat(place)
         entry = Entry(path, status.st_size, partial(_read_file, place))
         if stat.S_ISLNK(status.st_mode):
             listing.add(*_followed(entry, place))
         elif not stat.S_ISREG(status.st_mode):
             listing.add(entry, ("not regular files", FILES_ONLY))
         elif (name := ARCHIVE_NAME.fullmatch(path)) and "/" not in path:
-            archives.append(place)
+            archives.append(Path(place))
             if set_of(name[1]):
-                _add_archive(listing, place, f"{name[1]}/")
+                _add_archive(listing, archives[-1], f"{name[1]}/")
         else:
             listing.add(entry)
     others = [place for place in archives if not set_of(ARCHIVE_NAME.sub(r"\1", place.name))]
@@ -175,24 +180,24 @@ def _add_folder(listing: Listing, source: Path) -> None:
         listing.ignored["archives that are not named after a set"] += len(others)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+def _walk(source: str) -> Iterator[tuple[str, str]]:
     """Path within the source and place of everything in a folder that is no folder, and of hidden folders."""
-    waiting = [(folder, prefix)]
+    waiting = [(source, "")]
     while waiting:
         folder, prefix = waiting.pop()
         with os.scandir(folder) as found:
             for entry in found:
                 path = prefix + entry.name
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                    waiting.append((Path(entry.path), f"{path}/"))
+                    waiting.append((entry.path, f"{path}/"))
                 else:
-                    yield path, Path(entry.path)
+                    yield path, entry.path
 
 
-def _followed(entry: Entry, place: Path) -> tuple[Entry, tuple[str, str] | None]:
+def _followed(entry: Entry, place: str) -> tuple[Entry, tuple[str, str] | None]:
     """The file that a link leads to, or why it is not allowed."""
     try:
-        target = place.stat()
+        target = Path(place).stat()
     except OSError:
         return entry, ("broken links", "remedy: dvc checkout, git annex get, or the files themselves")
     if stat.S_ISDIR(target.st_mode):
@@ -202,9 +207,9 @@ def _followed(entry: Entry, place: Path) -> tuple[Entry, tuple[str, str] | None]
     return entry._replace(size=target.st_size), None
 
 
-def _read_file(place: Path) -> bytes:
+def _read_file(place: str) -> bytes:
     try:
-        return place.read_bytes()
+        return Path(place).read_bytes()
     except OSError as error:
         raise UserError(f"{place}: cannot be read: {error.strerror}") from None
 
@@ -224,7 +229,7 @@ def _add_archive(listing: Listing, place: Path, prefix: str) -> None:
     except UserError as error:
         raise UserError(*(f"{place.name}: {problem}" for problem in error.problems)) from None
     folder = prefix if prefix.endswith("/") else ""
-    for entry in without_outer_folder(inner.entries) if folder else inner.entries:
+    for entry in without_outer_folders(inner.entries) if folder else inner.entries:
         first, _, rest = entry.path.partition("/")
         inside = rest if folder and set_of(first) == set_of(folder[:-1]) and rest else entry.path
         listing.add(entry._replace(path=folder + inside))

@@ -11,6 +11,7 @@ Content = bytes | NDArray[np.uint8]  # a file such as PNG or JPEG, or pixels (H,
 
 BY_NUMBER = "{number}_{label}.png"  # the label is the index of a class
 CLASS_FOLDERS = "class folders"
+PATTERN = "labels in file names, by data.pattern"
 IDX = "IDX files"
 PIXEL_TABLE = "CSV of pixels"
 LABEL_TABLE = "file names with labels in a CSV"

@@ -1,17 +1,17 @@
 """Pictures of any form as the files of a canonical archive; what cannot be packed is told in groups."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lenetlab.data import conversion, png
 from lenetlab.data.forms.entries import natural
-from lenetlab.data.forms.found import IDX, PIXEL_TABLE, Picture
+from lenetlab.data.forms.found import IDX, PATTERN, PIXEL_TABLE, Picture
 from lenetlab.data.forms.problems import Grouped
 from lenetlab.errors import UserError
 from lenetlab.settings import schema
 from lenetlab.settings.messages import quoted
-from lenetlab.settings.study_schema import DataSettings
+from lenetlab.settings.study_schema import NO_PATTERN, DataSettings
 
 MAX_CLASSES_SHOWN = 30
 MAX_KINDS = 3  # of images that need the same switches, in lines of their own
@@ -25,10 +25,11 @@ class Target:
     classes: tuple[str, ...] = tuple("0123456789")
     accept: tuple[str, ...] = ()
     test_share: float = 0.0  # of the images of a source without a test set
+    pattern: str = NO_PATTERN
 
     @classmethod
     def of(cls, data: DataSettings) -> "Target":
-        return cls(data.kind, data.classes, data.accept, data.test_share)
+        return cls(data.kind, data.classes, data.accept, data.test_share, data.pattern)
 
 
 @dataclass
@@ -36,17 +37,20 @@ class Packing:
     """Packs images as a target declares them, and keeps what was converted and what is wrong."""
 
     target: Target
-    changes: Counter[str] = field(default_factory=Counter)
+    changes: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by set
     problems: Grouped = field(default_factory=Grouped)
     missing: dict[tuple[str, ...], set[tuple[str, str]]] = field(default_factory=dict)  # kinds of images by switches
 
-    def labelled(self, pictures: Iterable[Picture], index: dict[str, int]) -> Iterator[tuple[str, bytes]]:
-        """Name and content of a canonical file per picture, numbered by position; `index` is that of each class."""
+    def labelled(self, pictures: Iterable[Picture], index: dict[str, int], part: str) -> Iterator[tuple[str, bytes]]:
+        """Name and content of a canonical file per picture of the set `part`, numbered by position.
+
+        `index` is that of each class.
+        """
         for number, picture in enumerate(pictures):
-            if content := self._converted(picture):
+            if content := self._converted(picture, part):
                 yield f"{number:05d}_{index[picture.label]}.png", content
 
-    def named(self, files: Iterable[tuple[str, bytes]], source: str) -> Iterator[tuple[str, bytes]]:
+    def named(self, files: Iterable[tuple[str, bytes]], source: str, part: str) -> Iterator[tuple[str, bytes]]:
         """Files named {number}_{label}.png: of the canonical kind unchanged, as are damaged ones; others converted.
 
         The stage prepare checks every name and file and says what is damaged.
@@ -63,17 +67,17 @@ class Packing:
             except conversion.Refused as problem:
                 self._note(problem, f"{source}/{name}")
             else:
-                self.changes[packed.change] += 1
+                self.changes[part][packed.change] += 1
                 yield name, packed.content
 
-    def _converted(self, picture: Picture) -> bytes:
+    def _converted(self, picture: Picture, part: str) -> bytes:
         """A canonical PNG file; empty, and the problem noted, if there is none."""
         try:
             packed = conversion.convert(picture.content(), self.target.kind, self.target.accept)
         except conversion.Refused as problem:
             self._note(problem, picture.place)
             return b""
-        self.changes[packed.change] += 1
+        self.changes[part][packed.change] += 1
         return packed.content
 
     def _note(self, problem: conversion.Refused, place: str) -> None:
@@ -96,18 +100,27 @@ class Packing:
         self._merge_kinds()
         if lines := self.problems.lines():
             raise UserError(*(f"{source}: {line}" for line in lines))
-        return [f"{count:,} images converted: {change}" for change, count in sorted(self.changes.items()) if change]
+        changes = sum(self.changes.values(), Counter[str]())
+        return [f"{count:,} images converted: {change}" for change, count in sorted(changes.items()) if change]
+
+    def conversions(self) -> dict[str, dict[str, int]]:
+        """How many images of each set were changed, and how; sets without such images are left out."""
+        changed = {
+            part: {change: count for change, count in sorted(changes.items()) if change}
+            for part, changes in self.changes.items()
+        }
+        return {part: changes for part, changes in changed.items() if changes}
 
 
 def class_index(form: str, pictures: Iterable[Picture], classes: Sequence[str], source: str) -> dict[str, int]:
     """The index of every class by its name. UserError if a picture has another label.
 
-    The numbers 0 to n - 1 in IDX files and CSV files of pixels stand for n classes with names, in their order.
+    The numbers 0 to n - 1 in IDX files, CSV files of pixels and file names stand for n classes with names.
     """
     index = {name: place for place, name in enumerate(classes)}
     counts = Counter(picture.label for picture in pictures)
     numbers = {str(place): place for place in range(len(classes))}
-    if form in (IDX, PIXEL_TABLE) and not counts.keys() & index.keys() and counts.keys() == numbers.keys():
+    if form in (IDX, PIXEL_TABLE, PATTERN) and not counts.keys() & index.keys() and counts.keys() == numbers.keys():
         return numbers
     if unknown := [label for label in counts if label not in index]:
         labels = sorted(counts, key=natural)

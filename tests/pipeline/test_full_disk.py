@@ -46,7 +46,12 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "fetch": Stage("fetch", ("digits",), ("data/raw/train.tar", "data/raw/test.tar"), "digits/train/00000_0.png"),
+    "fetch": Stage(
+        "fetch",
+        ("digits",),
+        ("data/raw/train.tar", "data/raw/test.tar", "data/raw/conversions.json"),
+        "digits/train/00000_0.png",
+    ),
     "prepare": Stage(
         "prepare",
         ("data/raw",),

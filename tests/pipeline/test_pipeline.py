@@ -31,6 +31,8 @@ def project(finished, tmp_path_factory) -> Path:
 def test_every_file_of_the_contract_is_there(project):
     expected = [f"data/raw/{name}.tar" for name in ("train", "test", "extra")]
     expected += [
+        "data/raw/conversions.json",
+        "data/raw/extra-conversions.json",
         "reports/comparison.json",
         "reports/report.html",
         "reports/report.md",

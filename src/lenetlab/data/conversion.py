@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from lenetlab.data import png
 from lenetlab.settings import layer_schema, schema
@@ -183,7 +183,10 @@ def _decode_file(content: bytes) -> Decoded:
 
 def _has_16_bits(image: Image.Image) -> bool:
     """Whether the file of an image in colour has two bytes per value, of which Pillow drops one without a word."""
-    mode, *_, last = [image.tile[0].args] * 2 if isinstance(image.tile[0].args, str) else image.tile[0].args
+    if not isinstance(image, ImageFile.ImageFile):
+        return False
+    arguments = image.tile[0].args
+    mode, *_, last = arguments if isinstance(arguments, tuple) else (arguments, None)
     return ";16" in str(mode) or (image.format == "PPM" and isinstance(last, int) and last > 255)
 
 

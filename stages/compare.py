@@ -13,7 +13,7 @@ from lenetlab.tracking import beside_stage
 
 def main() -> None:
     study = params.load(paths.PARAMS)
-    with beside_stage.publishing("compare"), files.writing_folder(paths.REPORTS) as outputs:
+    with beside_stage.publishing("compare", data=study.data.name), files.writing_folder(paths.REPORTS) as outputs:
         # Imported here: SciPy and matplotlib load while the process beside this one loads MLflow.
         from lenetlab.report import collect, declarations, headline, inputs, page
         from lenetlab.settings import claims

@@ -1,18 +1,22 @@
-"""The command line: lenetlab init, import, check, settle, sensitivity, report, sync, reproduce, verify, ui."""
+"""The command line."""
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
 from lenetlab.data import sources
 from lenetlab.data.forms import packing
 from lenetlab.errors import UserError, reporting_errors
+from lenetlab.prediction import choice, trained
 from lenetlab.settings import claims, params
 from lenetlab.storage import code, files, installed, paths
 from lenetlab.tracking import pages
 from lenetlab.tracking import sync as publishing
+from lenetlab.tracking.models import download
 
 
 @click.group(help="Train LeNet-5 and other networks, and say whether each difference is real. `dvc repro` runs it all.")
@@ -128,10 +132,82 @@ def report() -> None:
     click.echo(f"report: {paths.REPORTS / paths.REPORT_PAGE}")
 
 
+@commands.command(
+    help="Say what the trained networks see in images: files that Pillow opens, or folders of them. Images become what"
+    " the training images are like; what that loses, or what looks wrong, is said. If an image is refused, the exit"
+    " status is 1. Without --model, the variant answers that the comparisons recommend, otherwise the one with the"
+    " highest mean test accuracy."
+)
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", help="a variant, champion, id or name of a run in MLflow, or a folder with model.json")
+@click.option("--invert", is_flag=True, help="swap black and white first")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object, with the probability of every class")
+def predict(images: tuple[Path, ...], model: str | None, invert: bool, as_json: bool) -> None:
+    with ExitStack() as temporary:
+        chosen, why = _chosen_model(model, temporary)
+        from lenetlab.prediction import ensemble, predict  # imports torch
+        from lenetlab.prediction import images as image_files
+
+        found = list(image_files.find(images))
+        if not found:
+            raise UserError(f"{', '.join(map(str, images))}: no files in it; needed: images")
+        seeds = f"{len(chosen.seeds)} seed{'s' * (len(chosen.seeds) > 1)}"
+        click.echo(f"model: {chosen.variant}, {seeds}: {why}", err=True)
+        results = list(predict.predict(ensemble.Ensemble(chosen), found, invert))
+    for result in results:
+        for warning in result.warnings:
+            click.echo(f"warning: {result.file}: {warning}", err=True)
+        if result.answer is None:
+            click.echo(f"error: {result.file}: {result.refused}", err=True)
+        elif not as_json:
+            click.echo(predict.text(result))
+    if as_json:
+        click.echo(predict.as_json(chosen, results))
+    if any(result.answer is None for result in results):
+        raise SystemExit(1)
+
+
+def _chosen_model(name: str | None, temporary: ExitStack) -> tuple[trained.TrainedModel, str]:
+    """The trained networks that the user names, and why these; a folder from MLflow is kept until `temporary` ends."""
+    if name is not None and Path(name, trained.DESCRIPTION).is_file():
+        return trained.of_folder(Path(name)), f"those of {name}"
+    study = params.load(paths.PARAMS)
+    here = Path.cwd()
+    if name is None:
+        variant, why = choice.default_variant(study, here)
+        return trained.of_outputs(here, variant, study.seeds_of(variant)), why
+    if name in study.variants:
+        study.require(name)
+        return trained.of_outputs(here, name, study.seeds_of(name)), "those of runs"
+    if Path(name).is_dir():
+        return trained.of_folder(Path(name)), ""
+    folder = temporary.enter_context(TemporaryDirectory())
+    return trained.of_folder(download.fetch(name, study.data.name, Path(folder))), f"MLflow's {name}"
+
+
+@commands.command(
+    help="Write the network of one seed as an ONNX file that takes raw images (uint8) and gives probabilities; its"
+    " answers are compared with the network's first. Needs the packages of lenetlab[onnx]."
+)
+@click.argument("variant")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="default: the variant's first seed that finished")
+@click.option("--output", type=click.Path(path_type=Path), help="default: VARIANT-seed-N.onnx")
+def export(variant: str, seed: int | None, output: Path | None) -> None:
+    study = params.load(paths.PARAMS)
+    study.require(variant)
+    model = trained.of_outputs(Path.cwd(), variant, study.seeds_of(variant))
+    model = model.only(model.seeds[0] if seed is None else seed)
+    from lenetlab.prediction import onnx_export  # imports torch
+
+    path = output or Path(f"{variant}-{paths.seed_name(model.seeds[0])}.onnx")
+    difference = onnx_export.export(model, path)
+    click.echo(f"wrote {path}: its probabilities differ from the network's by {difference:.0e} at most")
+
+
 @commands.command(help="Publish to MLflow all outputs on disk that it does not have yet.")
 def sync() -> None:
     study = params.load(paths.PARAMS)
-    added = publishing.sync(study.study)
+    added = publishing.sync(study.study, study.data.name)
     new = ", ".join(f"{count} {what}" for what, count in added.items() if count)
     click.echo(f"MLflow is up to date: {new or 'nothing was new'}")
 

@@ -18,14 +18,17 @@ SILENCE_SECONDS = 60  # without a message, after which the stage gives up the pu
 
 
 @contextmanager
-def publishing(stage: str, variant: str | None = None, live: Mapping[int, Path] | None = None) -> Iterator[None]:
+def publishing(
+    stage: str, variant: str | None = None, live: Mapping[int, Path] | None = None, data: str | None = None
+) -> Iterator[None]:
     """Publish in another process what the block writes; no fault of that process stops the block.
 
     `live`: by seed, the folders whose journals grow while the block trains; their epochs are published as they finish.
+    `data` names the data set, whose champion the stage compare may change.
     If the block fails, is interrupted or killed, runs that were RUNNING end as FAILED or KILLED.
     """
     folders = [str(folder.absolute()) for folder in (live or {}).values()]
-    publisher = start_publisher(json.dumps({"stage": stage, "variant": variant, "live": folders}))
+    publisher = start_publisher(json.dumps({"stage": stage, "variant": variant, "live": folders, "data": data}))
     try:
         yield
     except BaseException as error:

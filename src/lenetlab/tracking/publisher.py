@@ -26,6 +26,7 @@ from lenetlab.tracking.connection import (
     short_message,
     store_location,
 )
+from lenetlab.tracking.models import logged, registry
 from lenetlab.tracking.store import open_store
 
 RETRY_SECONDS = 20  # after a failure while the stage still works
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str]) -> None:
                     runs = _final_runs(task, outputs)
                     store.send(*runs)
                     store.mark_removed_seeds(*runs)
+                    logged.send_seeds(store, outputs, runs)
+                    if task["stage"] == "compare":
+                        registry.send_comparison(store, outputs, task["data"], runs)
                 else:
                     store.send(*_live_runs(task, message.upper()))
             return _write_message("done")
@@ -132,8 +136,7 @@ def _final_runs(task: dict[str, Any], outputs: Path) -> list[content.RunContent]
     if task["stage"] != "compare":
         return variant_content.variant_runs(outputs, task["variant"], _experiment())
     names = sorted(path.stem for path in (outputs / paths.REPORTS / "metrics").iterdir())
-    variants = [run for name in names for run in variant_content.variant_runs(outputs, name, _experiment())]
-    return [*content.comparison_runs(outputs), *variants]
+    return [run for name in names for run in variant_content.variant_runs(outputs, name, _experiment())]
 
 
 def _experiment() -> str | None:

@@ -67,10 +67,10 @@ class Store:
 
     def __init__(self, location: StoreLocation, on_answer: OnAnswer, checks_artifacts: bool) -> None:
         self.location, self.on_answer, self.checks_artifacts = location, on_answer, checks_artifacts
-        self.sent = Counter(runs=0, points=0, artifacts=0, tags=0, ended=0)
+        self.sent = Counter(runs=0, points=0, artifacts=0, tags=0, models=0, ended=0)
         self.stored: dict[RunKey, StoredRun] = {}
         # Processes that create a database at the same time crash in its migrations, which take seconds.
-        with self._locked(on_answer if location.database else None):
+        with self.locked(on_answer if location.database else None):
             if location.database:
                 _require_writable(location.database)
             self.client = Client(location, on_answer)
@@ -145,7 +145,7 @@ class Store:
         stored.is_fresh = False
 
     def _find_or_create(self, run: RunContent) -> StoredRun:
-        with self._locked():  # so that no two processes of this folder create the same run
+        with self.locked():  # so that no two processes of this folder create the same run
             found = self._find(run)
             if not found:
                 tags, _ = user_changes.changes(self._tags(run), {}, removing=False)
@@ -259,7 +259,7 @@ class Store:
                 source = json.dumps({"uri": folder})
                 dataset = Dataset(name=folder, digest=digest[:12], source_type="local", source=source)
                 tag = InputTag("mlflow.data.context", purpose)
-                with self._locked():  # another process may send the same data set
+                with self.locked():  # another process may send the same data set
                     self.client.log_inputs(stored.id, [DatasetInput(dataset, [tag])])
                 stored.datasets.add((folder, digest[:12]))
 
@@ -313,9 +313,9 @@ class Store:
         stored.tags[key] = value
 
     @contextmanager
-    def _locked(self, while_waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    def locked(self, while_waiting: Callable[[], None] | None = None, name: str = "tracking.lock") -> Iterator[None]:
         """One process of this folder at a time. With `while_waiting`, waiting for the others does not count."""
-        with locked(self.location.folder / ".lenetlab" / "tracking.lock", while_waiting or (lambda: None)):
+        with locked(self.location.folder / ".lenetlab" / name, while_waiting or (lambda: None)):
             yield
 
 

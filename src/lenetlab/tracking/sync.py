@@ -11,22 +11,29 @@ from lenetlab.errors import UserError
 from lenetlab.storage import files, paths
 from lenetlab.tracking import content, variant_content
 from lenetlab.tracking.connection import reporting_mlflow_errors, store_location
+from lenetlab.tracking.models import logged, registry
 from lenetlab.tracking.store import Store, milliseconds, open_store
 
 CRASHED_SECONDS = 600  # without progress, after which a RUNNING run was left by a crash
 
 
-def sync(variants: Sequence[str]) -> dict[str, int]:
-    """Send what MLflow lacks of the outputs; returns how many runs, points, artifacts and tags, and how many ended."""
+def sync(variants: Sequence[str], data: str | None = None) -> dict[str, int]:
+    """Send what MLflow lacks of the outputs; returns what was sent and how often.
+
+    `data` names the data set, whose champion the comparison may change; None: it changes none.
+    """
     outputs, resume = Path.cwd(), paths.resume_folder()  # the block below works in the folder of the store
     with reporting_mlflow_errors(), open_store(store_location(), checks_artifacts=True) as store:
         store.send(*content.prepare_runs(outputs))
+        of_variants: list[content.RunContent] = []
         for variant in variants:
             experiment = variant_content.experiment_of(outputs, variant)
             runs = variant_content.variant_runs(outputs, variant, experiment)
             store.send(*runs)
             store.mark_removed_seeds(*runs)
-        store.send(*content.comparison_runs(outputs))
+            logged.send_seeds(store, outputs, runs)
+            of_variants += runs
+        registry.send_comparison(store, outputs, data, of_variants)
         _end_crashed_runs(store, resume)
         return dict(store.sent)
 

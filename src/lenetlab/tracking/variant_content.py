@@ -267,7 +267,7 @@ def _verdict(outputs: Path, variant: str) -> str | None:
         pair = entry["candidate"], entry["baseline"]
         if variant not in pair:
             continue
-        if not _is_current(entry, outputs / paths.EVALUATIONS):
+        if not is_current(entry, outputs / paths.EVALUATIONS):
             return None
         side = pair.index(variant)
         texts = content.VERDICTS.get(entry["verdict"], (f"{entry['verdict']} against",) * 2)
@@ -276,7 +276,7 @@ def _verdict(outputs: Path, variant: str) -> str | None:
     return "; ".join(verdicts) or "not compared"
 
 
-def _is_current(entry: Mapping[str, Any], evaluations: Path) -> bool:
+def is_current(entry: Mapping[str, Any], evaluations: Path) -> bool:
     """Whether an entry of comparison.json is about the present trainings and test results of its first seeds."""
     means: list[float | None] = []
     for name in (entry["candidate"], entry["baseline"]):

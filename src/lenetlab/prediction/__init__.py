@@ -1,0 +1,1 @@
+"""Answers of trained networks about any image."""

@@ -1,0 +1,1 @@
+"""Trained networks as logged models of MLflow, and the registered champion."""

@@ -37,7 +37,9 @@ def make_folder(folder: Path, name: str = "lenet5", seeds: int = 2, images: sche
     return folder
 
 
-def make_outputs(outputs: Path, name: str, seeds: int = 2, data: str = "d" * 64, diverged: tuple[int, ...] = ()) -> None:
+def make_outputs(
+    outputs: Path, name: str, seeds: int = 2, data: str = "d" * 64, diverged: tuple[int, ...] = ()
+) -> None:
     """`runs` of a variant, and the profile of its data, with new networks as weights."""
     definition = changed_variant(name)
     identity = {

@@ -72,7 +72,9 @@ def test_other_data_are_refused(tmp_path):
 def test_damaged_weights_are_refused(tmp_path):
     networks.make_outputs(tmp_path, "mlp")
     (tmp_path / "runs/mlp/seed-1/epoch-02.safetensors").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"seed-1/epoch-02\.safetensors: cannot be read .* remedy: dvc checkout --force"):
+    with pytest.raises(
+        UserError, match=r"seed-1/epoch-02\.safetensors: cannot be read .* remedy: dvc checkout --force"
+    ):
         trained.of_outputs(tmp_path, "mlp", [0, 1])
 
 

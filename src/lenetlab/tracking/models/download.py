@@ -20,5 +20,7 @@ def fetch(name: str, data: str, folder: Path) -> Path:
             if not found:
                 raise UserError(f"MLflow's run {name!r} has no model; lenetlab sync logs those of the present outputs")
             model = found[-1].model_id
-        artifacts = store.client.mlflow.artifacts.download_artifacts(f"models:/{model}", dst_path=str(folder))
+        artifacts = store.client.mlflow.artifacts.download_artifacts(
+            f"{registry.SOURCE}{model}", dst_path=str(folder), tracking_uri=store.location.uri
+        )
     return Path(artifacts) / "artifacts" / "model"

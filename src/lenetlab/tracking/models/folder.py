@@ -1,6 +1,7 @@
 """The folder of a logged model: MLflow's description, the code that it runs, and the trained networks."""
 
 import io
+import warnings
 import zipfile
 from functools import cache
 from importlib.metadata import version
@@ -24,31 +25,39 @@ def write(model: trained.TrainedModel, ids: dict[str, str], outputs: Path, folde
 
     `outputs` has the prepared images of which some are its input example.
     """
-    from mlflow import pyfunc
-    from mlflow.models import Model, ModelSignature
+    with TemporaryDirectory() as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
+        from mlflow import pyfunc
+        from mlflow.models import Model
+
+        content = Path(temporary) / "model"
+        trained.write(model, content)
+        (content / CODE).write_bytes(_packed_code())
+        shape = (-1, model.size, model.size) if model.channels == 1 else (-1, model.size, model.size, 3)
+        pyfunc.save_model(
+            str(folder),
+            mlflow_model=Model(**ids),
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={"model": str(content)},
+            signature=_signature(shape),
+            input_example=_example(outputs, shape),
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        )
+
+
+def _signature(shape: tuple[int, ...]) -> Any:
+    """Raw images to a row each."""
+    from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import Array
 
-    shape = (-1, model.size, model.size) if model.channels == 1 else (-1, model.size, model.size, 3)
     columns = [
         ColSpec(DataType.string, "label"),
         ColSpec(DataType.double, "probability"),
         ColSpec(DataType.long, "agree"),
         ColSpec(Array(DataType.double), "probabilities"),
     ]
-    with TemporaryDirectory() as temporary:
-        content = Path(temporary) / "model"
-        trained.write(model, content)
-        (content / CODE).write_bytes(_packed_code())
-        pyfunc.save_model(
-            str(folder),
-            mlflow_model=Model(**ids),
-            python_model=str(Path(__file__).with_name("served.py")),
-            artifacts={"model": str(content)},
-            signature=ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), shape)]), Schema(columns)),
-            input_example=_example(outputs, shape),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-        )
+    return ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), shape)]), Schema(columns))
 
 
 def _example(outputs: Path, shape: tuple[int, ...]) -> Any:

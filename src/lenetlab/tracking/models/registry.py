@@ -14,6 +14,7 @@ from lenetlab.tracking.models import champion, logged
 from lenetlab.tracking.store import GONE, Store
 
 ALIAS = "champion"
+SOURCE = "models:/"  # of a version: this, and the id of a logged model
 DESCRIPTION = (
     "The networks of all seeds of the variant that won: `models:/{name}@champion` answers with their mean probability."
     " The alias moves only when a comparison of test accuracy says that another variant is better than the champion,"
@@ -82,10 +83,15 @@ def _champion(store: Store, name: str) -> champion.Champion | None:
     )
 
 
+def model_of(version: Any) -> str:
+    """The id of the logged model that a version was made from; MLflow leaves `model_id` empty when it is read."""
+    return str(version.source).removeprefix(SOURCE)
+
+
 def champion_model(store: Store, name: str) -> str:
     """The id of the champion's logged model. UserError if there is no champion."""
     try:
-        return str(store.client.get_model_version_by_alias(name, ALIAS).model_id)
+        return model_of(store.client.get_model_version_by_alias(name, ALIAS))
     except store.client.mlflow.exceptions.MlflowException as error:
         if error.error_code not in GONE:
             raise
@@ -112,7 +118,7 @@ def _register(
             raise
     version = _version_of(store, name, model_id) or store.client.create_model_version(
         name,
-        source=f"models:/{model_id}",
+        source=SOURCE + model_id,
         run_id=store.stored[parent.key].id,
         model_id=model_id,
         tags={
@@ -129,4 +135,4 @@ def _register(
 def _version_of(store: Store, name: str, model_id: str) -> Any:
     """The version of this model, if there is one: a process may have been killed before it moved the alias."""
     found = store.client.search_model_versions(f"name = '{name}'")
-    return next((version for version in found if version.model_id == model_id), None)
+    return next((version for version in found if model_of(version) == model_id), None)

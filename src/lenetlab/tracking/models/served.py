@@ -4,6 +4,7 @@ The model's folder holds the code of the networks too, so this file needs no ins
 """
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 PACKAGE = "lenetlab"
+# MLflow would take type hints of `predict` for a signature, and warns that there are none.
+warnings.filterwarnings("ignore", message=r"[^A]*Add type hints to the `predict` method")
 
 
 class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -27,7 +30,6 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
             self.ensemble = ensemble.Ensemble(trained.of_folder(folder))
             self.answers = answers.answers
 
-    # Without type hints, which MLflow would take for a signature.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """A row per image; `model_input` is uint8 of shape (N, size, size), in colour (N, size, size, 3)."""
         model = self.ensemble.model

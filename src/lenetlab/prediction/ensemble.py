@@ -45,8 +45,9 @@ class Ensemble:
         self.model = model
         definition = model.definition()
         self.networks = []
+        weights = [path.absolute() for path in model.weights]
         with chdir(model.root):  # a class of the user is found from there
-            for path in model.weights:
+            for path in weights:
                 network = build.build_network(definition, seed=0)
                 checkpoint.load_weights(network, path)
                 self.networks.append(FromPixels(network, definition, model).eval())

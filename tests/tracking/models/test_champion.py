@@ -14,16 +14,21 @@ def present(variant: str, fingerprint: str | None = None, data: str = "digits") 
 @pytest.mark.parametrize(
     ("before", "wins", "variant", "reason"),
     [
-        (None, ["ab"], "a", "a is champion: better than b"),
-        (None, ["ab", "ca", "cb"], "c", "c is champion: better than a, b"),
+        (None, ["ab"], "a", "a is better than b"),
+        (None, ["ab", "ca", "cb"], "c", "c is better than a, b"),
         (None, [], None, "no champion: no comparison of test accuracy says better"),
         (None, ["ab", "cb"], None, "no champion: a, c won, and no verdict is between them"),
-        (present("b"), ["ab"], "a", "a is champion: better than b"),
-        (present("a"), ["ab"], None, "a stays champion: no variant is better, by a verdict"),
-        (present("b"), [], None, "b stays champion: no variant is better, by a verdict"),
-        (present("b"), ["ac"], None, "b stays champion: no variant is better, by a verdict"),  # not about b
-        (present("b"), ["ab", "cb"], None, "b stays champion: a, c won, and no verdict is between them"),
-        (present("b"), ["ab", "cb", "ca"], "c", "c is champion: better than b"),
+        (present("b"), ["ab"], "a", "a is better than b"),
+        (present("a"), ["ab"], None, "a is champion (version 1): no verdict says that another variant is better"),
+        (present("b"), [], None, "b is champion (version 1): no verdict says that another variant is better"),
+        (
+            present("b"),
+            ["ac"],
+            None,
+            "b is champion (version 1): no verdict says that another variant is better",
+        ),  # not about b
+        (present("b"), ["ab", "cb"], None, "b is champion (version 1): a, c won, and no verdict is between them"),
+        (present("b"), ["ab", "cb", "ca"], "c", "c is better than b"),
     ],
 )
 def test_only_a_verdict_about_the_champion_moves_it(before, wins, variant, reason):
@@ -35,9 +40,18 @@ def test_only_a_verdict_about_the_champion_moves_it(before, wins, variant, reaso
 @pytest.mark.parametrize(
     ("before", "reason"),
     [
-        (present("b", data="letters"), "b stays champion: it was trained on other data, so no verdict is about it; "),
-        (present("b", "before"), "b stays champion: its training is no longer in the study, so no verdict is about it"),
-        (present("d"), "d stays champion: its training is no longer in the study, so no verdict is about it; "),
+        (
+            present("b", data="letters"),
+            "b is champion (version 1): it was trained on other data, so no verdict is about it; ",
+        ),
+        (
+            present("b", "before"),
+            "b is champion (version 1): its training is no longer in the study, so no verdict is about it",
+        ),
+        (
+            present("d"),
+            "d is champion (version 1): its training is no longer in the study, so no verdict is about it; ",
+        ),
     ],
 )
 def test_a_champion_that_the_study_does_not_compare_stays(before, reason):

@@ -22,6 +22,7 @@ pytestmark = [
 ]
 VARIANTS = ["lenet5", "mlp", "lenet5-regularized"]
 NAME = "lenetlab-digits"
+STAYS = "lenet5 is champion (version 1): no verdict says that another variant is better"
 
 
 def synced() -> dict[str, int]:
@@ -133,7 +134,8 @@ def test_the_winner_becomes_champion(logged_study):
     assert version.tags["seeds"] == "0 1"
     assert version.source == f"models:/{models(logged_study)['lenet5-all-seeds'].model_id}"
     assert version.run_id == runs_by_name(logged_study)["lenet5"].info.run_id
-    assert reason(logged_study) == "lenet5 is champion: better than mlp"
+    assert version.description == "lenet5 is better than mlp. The mean probability of 2 networks."
+    assert reason(logged_study) == STAYS
 
 
 @pytest.mark.parametrize("verdict", ["equivalent", "inconclusive", "worse"])
@@ -141,7 +143,7 @@ def test_without_a_verdict_the_champion_stays_and_the_comparison_says_why(logged
     set_verdict(logged_study, "lenet5-regularized", verdict)
     synced()
     assert champion(logged_study).version == 1
-    assert reason(logged_study) == "lenet5 stays champion: no variant is better, by a verdict"
+    assert reason(logged_study) == STAYS
 
 
 def test_a_verdict_moves_the_champion_and_earlier_versions_stay(logged_study):

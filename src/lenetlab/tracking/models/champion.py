@@ -31,14 +31,18 @@ def decide(
     if champion is None:
         found = verdicts.undefeated(wins)
         return _only(found, dict.fromkeys(found, wins), "no champion: no comparison of test accuracy says better")
-    name = f"{champion.variant} stays champion"
+    name = f"{champion.variant} is champion (version {champion.version})"
     if champion.data != data:
         return Decision(None, f"{name}: it was trained on other data, so no verdict is about it; {BY_HAND}")
     if trained.get(champion.variant) != champion.fingerprint:
         return Decision(None, f"{name}: its training is no longer in the study, so no verdict is about it; {BY_HAND}")
     better = {winner for winner, loser in wins if loser == champion.variant}
     best = sorted(better - {loser for winner, loser in wins if winner in better})
-    return _only(best, {one: [(one, champion.variant)] for one in best}, f"{name}: no variant is better, by a verdict")
+    return _only(
+        best,
+        {one: [(one, champion.variant)] for one in best},
+        f"{name}: no verdict says that another variant is better",
+    )
 
 
 BY_HAND = "to let the next winner take its place, delete the alias champion in MLflow"
@@ -50,4 +54,4 @@ def _only(found: list[str], wins: Mapping[str, Collection[tuple[str, str]]], oth
     if not found:
         return Decision(None, otherwise)
     beaten = sorted({loser for winner, loser in wins[found[0]] if winner == found[0]})
-    return Decision(found[0], f"{found[0]} is champion: better than {', '.join(beaten)}")
+    return Decision(found[0], f"{found[0]} is better than {', '.join(beaten)}")

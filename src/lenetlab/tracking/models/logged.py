@@ -35,9 +35,8 @@ class ModelContent:
 
     @property
     def made_from(self) -> str:
-        return sha256_json([FORMAT, self.trained.description(), [sha256_file(path) for path in self.trained.weights]])[
-            :16
-        ]
+        weights = [sha256_file(path) for path in self.trained.weights]
+        return sha256_json([FORMAT, self.trained.description(), weights])[:16]
 
 
 def send_seeds(store: Store, outputs: Path, runs: Sequence[RunContent]) -> None:
@@ -46,17 +45,10 @@ def send_seeds(store: Store, outputs: Path, runs: Sequence[RunContent]) -> None:
     for run in runs:
         if "seed" in run.tags and any(name.startswith("test") for name, _ in run.metrics):
             by_variant.setdefault(run.tags["variant"], []).append(run)
-    for variant, seeds in by_variant.items():
-        model = of_outputs(outputs, variant, seeds)
-        if model:
-            send(
-                store,
-                outputs,
-                [
-                    ModelContent(f"{variant}-seed-{seed}", run, model.only(seed))
-                    for seed, run in ((int(run.tags["seed"]), run) for run in seeds)
-                ],
-            )
+    for variant, tested in by_variant.items():
+        if model := of_outputs(outputs, variant, tested):
+            seeds = [(int(run.tags["seed"]), run) for run in tested]
+            send(store, outputs, [ModelContent(f"{variant}-seed-{seed}", run, model.only(seed)) for seed, run in seeds])
 
 
 def of_outputs(outputs: Path, variant: str, runs: Sequence[RunContent]) -> trained.TrainedModel | None:

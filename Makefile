@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/installed
 SHELL := /bin/bash
+NEW_RESULTS := new results: keep them with git add params.yaml dvc.lock reports && git commit; then every experiment has a way back
 # Run a command, then sync: DVC restores outputs from its cache without running the stage that sends them to MLflow.
 # The exit status is that of the command. Without the trap, bash would sync after Ctrl-C.
 define with_sync
-trap 'exit 130' INT; $(1); status=$$?; lenetlab sync; exit $$status
+trap 'exit 130' INT; $(1); status=$$?; lenetlab sync; \
+  test -z "$$(git status --porcelain -- dvc.lock reports 2>/dev/null)" || echo "$(NEW_RESULTS)"; exit $$status
 endef
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 

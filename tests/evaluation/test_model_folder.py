@@ -7,12 +7,13 @@ import pytest
 
 from lenetlab.errors import UserError
 from lenetlab.evaluation import model_folder
-from lenetlab.settings import study_schema
+from lenetlab.settings import params
 from lenetlab.storage import files, manifests
 from lenetlab.storage.digests import sha256
+from tests.settings import example
 
-DATA = study_schema.DataSettings(
-    source="images", size=20, channels=3, classes=["cat", "dog"], validation=0, validation_seed=0, duplicates="error"
+DATA = params.parse(Path("params.yaml"), example.PARAMS).data.model_copy(
+    update={"size": 20, "channels": 3, "classes": ("cat", "dog")}
 )
 FIRST, LAST = b"weights of epoch 99", b"weights of epoch 100"
 SETTINGS = {"input": {"size": 20}, "model": {"name": "mlp", "hidden": [3]}}

@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/installed
 SHELL := /bin/bash
-NEW_RESULTS := new results: keep them with git add params.yaml dvc.lock reports && git commit; then every experiment has a way back
+# On another machine the results differ, at least in times. DVC restores only what a commit's dvc.lock names.
+NEW_RESULTS := new results: to keep them, git add params.yaml dvc.lock reports && git commit
 # Run a command, then sync: DVC restores outputs from its cache without running the stage that sends them to MLflow.
 # The exit status is that of the command. Without the trap, bash would sync after Ctrl-C.
 define with_sync
@@ -13,7 +14,7 @@ endef
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro settle test mutants ui experiments page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
+.PHONY: help setup repro settle test mutants ui experiments plots page report sensitivity sync check study torture audit bench bench-attempts bench-record bench-simulation bench-tuning lint format lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ ui: setup  ## open the runs in MLflow, on this machine only
 
 experiments: setup  ## list the DVC experiments, with the columns that differ
 	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
+
+plots: setup  ## draw curves and confusion matrices of HEAD and of this folder; the page loads Vega from the network
+	@dvc plots diff
 
 report: setup  ## render the report again from the files on disk, in seconds
 	@lenetlab report

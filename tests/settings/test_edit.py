@@ -188,7 +188,8 @@ VALUES = {
     ("data", "source"): "images",
     ("data", "size"): "64",
     ("data", "classes"): "[cat, dog]",
-    ("study",): "\n  - small",
+    ("study",): "\n- small",
+    ("data", "accept"): "\n- grey\n- jpeg",
     ("seeds",): "[1, 2]",
 }
 SETTINGS = """\
@@ -215,13 +216,16 @@ def test_values_are_written_and_comments_of_other_lines_stay():
         == """\
 seeds: [1, 2]       # a number
 study:              # names
-  - small
+- small
 
 # about data
 data:
   source: images           # a path
   classes: [cat, dog]
   validation: 5  # images
+  accept:
+  - grey
+  - jpeg
   size: 64
 
 # the end
@@ -235,8 +239,8 @@ def test_equal_values_stay_as_they_are_written():
 
 
 def test_values_in_braces_are_written():
-    values = {("data", "size"): "3", ("data", "source"): "b"}
-    assert edit.with_values(FILE, "data: {source: a}  # c\n", values) == "data: {size: 3, source: b}  # c\n"
+    values = {("data", "size"): "\n- 3\n- 4", ("data", "source"): "b"}
+    assert edit.with_values(FILE, "data: {source: a}  # c\n", values) == "data: {size: [3, 4], source: b}  # c\n"
 
 
 @pytest.mark.parametrize(

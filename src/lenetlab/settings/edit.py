@@ -39,9 +39,10 @@ def with_seeds(path: Path, text: str, seeds: Mapping[str, tuple[int, ...]]) -> s
 def with_values(path: Path, text: str, values: Mapping[tuple[str, ...], str]) -> str:
     """The text with these values, YAML by the path of their key; a missing key is added at the end of its block.
 
-    A value that begins with a line end consists of indented lines of its own, and replaces such lines with their
-    comments. Values that are equal already stay as they are written. UserError, which names `path`, if the layout does
-    not allow that: an alias, a merge, a comment within a list, or a block that does not exist.
+    A value that begins with a line end consists of lines of its own, and replaces such lines with their comments; a
+    list gets the indent of its block. Values that are equal already stay as they are written. UserError, which names
+    `path`, if the layout does not allow that: an alias, a merge, a comment within a list, or a block that does not
+    exist.
     """
     content = yaml_file.parse(path, text)
     new = {keys: yaml_file.parse(path, f"value: {value}\n")["value"] for keys, value in values.items()}
@@ -130,6 +131,7 @@ def _value_edit(path: Path, text: str, keys: tuple[str, ...], value: str) -> Edi
     if key not in entries:
         return _addition(text, entries, key, value)
     entry = entries[key]
+    value = _fitted(text, entry, value)
     colon = text.index(":", entry.key_end) + 1
     if value.startswith("\n") or "\n" in text[colon : entry.value_start]:
         line_end = _line_end(text, colon)
@@ -149,11 +151,24 @@ def _addition(text: str, entries: Mapping[str, yaml_file.Entry], key: str, value
     if not entries:
         return None
     last = max(entries.values(), key=lambda entry: entry.key_start)
+    value = _fitted(text, last, value)
     if last.in_braces:
         return last.key_start, last.key_start, f"{key}: {value}, "
     line_start = text.rfind("\n", 0, last.key_start) + 1
     end = _line_end(text, max(last.key_end, last.value_end))
-    return end, end, f"\n{text[line_start : last.key_start]}{key}: {value}"
+    space = "" if value.startswith("\n") else " "
+    return end, end, f"\n{text[line_start : last.key_start]}{key}:{space}{value}"
+
+
+def _fitted(text: str, entry: yaml_file.Entry, value: str) -> str:
+    """The value for the block of this entry: a list in lines gets the block's indent, or brackets within braces."""
+    lines = [line.strip() for line in value.strip().splitlines()]
+    if not value.startswith("\n") or not all(line.startswith("- ") for line in lines):
+        return value
+    if entry.in_braces:
+        return f"[{', '.join(line[2:] for line in lines)}]"
+    indent = text[text.rfind("\n", 0, entry.key_start) + 1 : entry.key_start]
+    return "".join(f"\n{indent}{line}" for line in lines)
 
 
 def _with_comment_in_place(text: str, edit: Edit) -> Edit:

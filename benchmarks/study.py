@@ -1,7 +1,7 @@
 """The study of docs/study: the whole catalogue, run as a DVC experiment. Its tables are in git.
 
 `make study` takes about two hours; finished trainings are not repeated. It changes params.yaml, dvc.lock and reports,
-as every `dvc exp run --set-param` does: `git checkout params.yaml dvc.lock reports && dvc checkout` leads back in seconds.
+as every `dvc exp run --set-param` does: `git checkout params.yaml dvc.lock reports && dvc checkout` leads back.
 `python -m benchmarks.study write` writes the pages again from the tables.
 """
 

@@ -77,11 +77,11 @@ def _confusion(variants: Sequence[VariantSummary], classes: Sequence[str]) -> st
     """CSV for `dvc plots show`: how many test images of each class were taken for which, over all seeds, without 0."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("variant", "actual", "predicted", "answers", "share"))
+    writer.writerow(("variant", "actual", "predicted", "place", "answers", "share"))
     for variant in variants:
         totals = variant.confusion.sum(axis=1)
         for actual, predicted in zip(*variant.confusion.nonzero(), strict=True):
             answers = variant.confusion[actual, predicted]
             share = round(float(100 * answers / totals[actual]), PLACES)
-            writer.writerow((variant.name, classes[actual], classes[predicted], answers, share))
+            writer.writerow((variant.name, classes[actual], classes[predicted], predicted, answers, share))
     return table.getvalue()

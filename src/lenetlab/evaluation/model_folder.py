@@ -43,5 +43,6 @@ def write(folder: Path, variant: str, reason: str, data: study_schema.DataSettin
 def _last_weights(variant: str, seed: str) -> bytes:
     run = paths.RUNS / variant / paths.seed_name(seed)
     with stage_outputs.reporting_damage(run, f"train@{variant}"):
-        names = [name for name in manifests.read_manifest(run / paths.RUN_RECORD)["files"] if name != paths.CURVES]
+        files_of_run: dict[str, str] = manifests.read_manifest(run / paths.RUN_RECORD)["files"]
+        names = [name for name in files_of_run if name != paths.CURVES]
         return (run / max(names, key=lambda name: (len(name), name))).read_bytes()

@@ -59,7 +59,7 @@ ui: setup  ## open the runs in MLflow, on this machine only
 	@lenetlab ui
 
 experiments: setup  ## list the DVC experiments, with the columns that differ
-	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
+	@dvc exp show --only-changed --drop ".*(runs|journals|evaluations|src/|stages/|data/|docs/|networks|costs)"
 
 plots: setup  ## draw curves and confusion matrices of HEAD and of this folder; the page loads Vega from the network
 	@dvc plots diff

@@ -1,14 +1,17 @@
 # The commands of a study. The Makefile of lenetlab's repository includes this file, and adds `setup`, which installs everything;
 # in a project that `lenetlab init` made it is the Makefile, and needs dvc and lenetlab on the PATH.
 SHELL := /bin/bash
+# On another machine the results differ, at least in times. DVC restores only what a commit's dvc.lock names.
+NEW_RESULTS := new results: to keep them, git add params.yaml dvc.lock reports && git commit
 # Run a command, then sync: DVC restores outputs from its cache without running the stage that sends them to MLflow.
 # The exit status is that of the command. Without the trap, bash would sync after Ctrl-C.
 define with_sync
-trap 'exit 130' INT; $(1); status=$$?; lenetlab sync; exit $$status
+trap 'exit 130' INT; $(1); status=$$?; lenetlab sync; \
+  test -z "$$(git status --porcelain -- dvc.lock reports 2>/dev/null)" || echo "$(NEW_RESULTS)"; exit $$status
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro settle ui experiments report sensitivity sync
+.PHONY: help setup check repro settle ui experiments plots report sensitivity sync
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(wildcard pipeline.mk) Makefile
@@ -26,7 +29,10 @@ ui: setup  ## open the runs in MLflow, on this machine only
 	@lenetlab ui
 
 experiments: setup  ## list the DVC experiments, with the columns that differ
-	@dvc exp show --only-changed --drop ".*(parameters|_sd|_loss|runs|journals|evaluations|src|stages|data/)"
+	@dvc exp show --only-changed --drop ".*(runs|journals|evaluations|src/|stages|data/|docs/|networks|costs)"
+
+plots: setup  ## draw curves and confusion matrices of HEAD and of this folder; the page loads Vega from the network
+	@dvc plots diff
 
 report: setup  ## render the report again from the files on disk, in seconds
 	@lenetlab report

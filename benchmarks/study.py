@@ -1,7 +1,7 @@
 """The study of docs/study: the whole catalogue, run as a DVC experiment. Its tables are in git.
 
-`make study` takes about two hours; finished trainings are not repeated. It changes params.yaml, as every
-`dvc exp run --set-param` does: `git checkout params.yaml && make repro` restores the default study in seconds.
+`make study` takes about two hours; finished trainings are not repeated. It changes params.yaml, dvc.lock and reports,
+as every `dvc exp run --set-param` does: `git checkout params.yaml dvc.lock reports && dvc checkout` leads back.
 `python -m benchmarks.study write` writes the pages again from the tables.
 """
 
@@ -65,7 +65,7 @@ def run() -> None:
     subprocess.run(["lenetlab", "settle"], cwd=ROOT, check=True, env={**os.environ, "DVC_EXP_NAME": experiment or ""})
     keep_tables(ROOT, TABLES)
     write_pages()
-    click.echo("tables: docs/study; back to the default study: git checkout params.yaml && make repro")
+    click.echo("tables: docs/study; back: git checkout params.yaml dvc.lock reports && dvc checkout")
 
 
 @commands.command(name="keep", help="Keep the tables of a study that was run in another folder, and write the pages.")

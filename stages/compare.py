@@ -6,32 +6,32 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's code, whichever is installed
 
 from lenetlab.errors import reporting_errors
-from lenetlab.settings import command_line, params
-from lenetlab.storage import dependencies, files, paths
+from lenetlab.settings import claims, command_line, params
+from lenetlab.storage import dependencies, files, paths, provenance
 from lenetlab.tracking import beside_stage
 
 
 def main() -> None:
-    study = params.load(paths.PARAMS)
+    statements = claims.load(Path((study := params.load(paths.PARAMS)).claims), study)
     with beside_stage.publishing("compare", data=study.data.name), files.writing_folder(paths.REPORTS) as outputs:
         # Imported here: SciPy and matplotlib load while the process beside this one loads MLflow.
+        from lenetlab.evaluation import model_folder
         from lenetlab.report import collect, declarations, headline, inputs, page
-        from lenetlab.settings import claims
         from lenetlab.statistics import comparison
         from lenetlab.statistics.claims import answers
-        from lenetlab.storage import provenance
 
-        statements = claims.load(Path(study.claims), study)
         predictions = inputs.read_predictions(paths.EVALUATIONS, study.study, len(study.data.classes))
         diverged = inputs.read_diverged_seeds(paths.EVALUATIONS, study.study)
         costs = inputs.read_costs(paths.COSTS, study.study)["variants"]
         trained = inputs.read_parent_fingerprints(paths.EVALUATIONS, study.study)
         previous = declarations.read_record(record := declarations.record_path())
-        outcomes = comparison.compare(study, predictions, diverged)
-        outcomes = declarations.with_changes(outcomes, study, trained, previous)
+        made = comparison.compare(study, predictions, diverged)
+        outcomes = declarations.with_changes(made, study, trained, previous)
         answered = answers.decide(statements, study, outcomes, paths.EVALUATIONS, costs)
         report = collect.collect(study, inputs.PROJECT_OUTPUTS, outcomes, answered, provenance.origin())
         page.write_report(report, outputs)
+        chosen = comparison.recommended(outcomes, {one.name: one.mean_accuracy for one in report.variants})
+        model_folder.write(paths.MODEL, *chosen, study.data)
         declarations.write_record(record, outcomes, previous)
     print("\n".join([*headline.summary(report), f"report: {paths.REPORTS / paths.REPORT_PAGE}"]))
 

@@ -57,7 +57,7 @@ def test_results_are_about_both_sets(finished, project):
             "extra": pytest.approx(correct[:, 360:].mean()),
         }
     assert entry["difference"] == pytest.approx(means["lenet5"] - means["mlp"])
-    assert "test_accuracy_by_set.extra" in run(project, "dvc", "metrics", "show", "--md")
+    assert "test_accuracy_by_set.extra" in run(project, "dvc", "metrics", "show", "--md", "reports/metrics/mlp.json")
     assert "360 test images and 100 extra ones (data.extra_test) together" in (
         project / "reports" / "report.md"
     ).read_text().replace("\N{NO-BREAK SPACE}", " ")

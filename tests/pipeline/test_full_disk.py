@@ -70,7 +70,10 @@ STAGES = {
     ),
     "cost": Stage("cost", ("data/prepared",), ("costs.json",), "data/prepared/train/index.csv"),
     "compare": Stage(
-        "compare", ("evaluations", "journals", "costs.json"), ("reports",), "evaluations/mlp/predictions.npz"
+        "compare",
+        ("runs", "evaluations", "journals", "costs.json"),
+        ("reports", "model"),
+        "evaluations/mlp/predictions.npz",
     ),
 }
 VARIES = ("costs.json", "journals")  # contain times; everything else repeats bit for bit

@@ -56,6 +56,25 @@ def test_mlflow_is_completed_after_dvc(folder, target, command):
     assert calls(folder)[-2:] == [command, "lenetlab sync"]
 
 
+def test_new_results_are_to_be_committed(folder):
+    """Only then `git checkout .` and `dvc checkout` lead back from an experiment to them."""
+
+    def printed() -> str:
+        return subprocess.run(["make", "repro"], cwd=folder, capture_output=True, text=True, timeout=60).stdout
+
+    def git(*words: str) -> None:
+        user = ("-c", "user.name=Maxi", "-c", "user.email=maxi@example.org")
+        subprocess.run(["git", *user, *words], cwd=folder, check=True, capture_output=True)
+
+    git("init")
+    (folder / "dvc.lock").write_text("old")
+    git("add", "dvc.lock")
+    git("commit", "--message", "old")
+    assert "git commit" not in printed()
+    write_program(folder, "dvc", "echo new > dvc.lock")
+    assert "new results: to keep them, git add params.yaml dvc.lock reports && git commit" in printed()
+
+
 def test_a_server_that_is_down_does_not_fail_make_repro(folder, count):
     write_program(folder, "lenetlab", '[ "$1" != sync ]')
     assert make(folder, "repro") == 0

@@ -1,5 +1,6 @@
 """What lenetlab import says about images, from pictures made here."""
 
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,11 @@ def proposed(found: survey.Survey) -> dict[str, str]:
     return {".".join(keys): value for keys, value in values.items()}
 
 
+def in_lines(*words: str) -> str:
+    """A list as DVC writes it."""
+    return "".join(f"\n  - {word}" for word in words)
+
+
 def test_a_summary_names_form_sets_classes_sizes_and_kinds():
     found = look(train=pictures(cat=colour(3), dog=colour(5)), test=pictures(cat=colour(1), dog=colour(2)))
     assert list(survey.summary(found))[:6] == [
@@ -61,7 +67,7 @@ def test_a_summary_names_form_sets_classes_sizes_and_kinds():
 
 def test_colour_images_with_named_classes_and_no_test_set():
     values = proposed(look(all=pictures(**{name: colour(40) for name in ("cat", "dog", "no", "big owl", "12")})))
-    assert values["data.classes"] == "[12, big owl, cat, dog, no]"
+    assert values["data.classes"] == in_lines("12", "big owl", "cat", "dog", "no")
     assert (values["data.size"], values["data.channels"], values["data.accept"]) == ("64", "3", "[]")
     assert (values["data.test_share"], values["data.validation"]) == ("0.2", "16")  # of 5 × 32 images
     assert values["sensitivity.variant"] == "lenet5"
@@ -80,7 +86,9 @@ def test_labels_that_are_an_index_count_from_zero():
     assert (
         proposed(look(BY_NUMBER, all=pictures(**{"0": grey(5), "2": grey(5), "10": grey(5)})))["data.classes"] == "11"
     )
-    assert proposed(look(all=pictures(**{"1": grey(5), "10": grey(5), "9": grey(5)})))["data.classes"] == "[1, 9, 10]"
+    assert proposed(look(all=pictures(**{"1": grey(5), "10": grey(5), "9": grey(5)})))["data.classes"] == in_lines(
+        "1", "9", "10"
+    )
 
 
 def test_the_study_stays_for_images_of_the_declared_kind():
@@ -93,9 +101,9 @@ def test_the_study_stays_for_images_of_the_declared_kind():
 @pytest.mark.parametrize(
     ("sizes", "size", "accept"),
     [
-        ([(20, 20), (20, 20), (24, 24)], "20", "[resize]"),
-        ([(40, 30), (40, 30)], "40", "[resize]"),
-        ([(400, 300), (300, 400)], "64", "[resize]"),
+        ([(20, 20), (20, 20), (24, 24)], "20", "\n  - resize"),
+        ([(40, 30), (40, 30)], "40", "\n  - resize"),
+        ([(400, 300), (300, 400)], "64", "\n  - resize"),
         ([(512, 512)], "512", "[]"),
     ],
 )
@@ -183,4 +191,4 @@ def test_transposed_images_of_emnist_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = list(adoption.adopt(Path("emnist"), write=False))
     assert any("transposed" in line for line in lines)
-    assert "+  classes: [1, 2]" in lines
+    assert [line for line in lines if re.match(r"\+  (classes|- \d)", line)] == ["+  classes:", "+  - 1", "+  - 2"]

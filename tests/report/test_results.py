@@ -1,10 +1,11 @@
-"""The files in `reports/` for other programs: unrounded, valid JSON, read again as they were written."""
+"""The files in `reports/` for other programs and for DVC: valid, and read again as they were written."""
 
 import csv
 import json
 import math
 import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -33,13 +34,38 @@ def test_metrics_are_copies_of_those_of_the_evaluations(input_paths, folder):
         assert copy.read_bytes() == (input_paths.evaluations / name / "metrics.json").read_bytes()
 
 
-def test_mean_curves_are_means_over_seeds(report, folder):
-    with (folder / "curves.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    expected = [(name, str(epoch)) for name in example.ACCURACIES for epoch in (1, 2, 3)]
-    assert [(row["variant"], row["epoch"]) for row in rows] == expected
-    last = {row["variant"]: float(row["test_accuracy"]) for row in rows if row["epoch"] == "3"}
-    assert last == pytest.approx({variant.name: variant.mean_accuracy for variant in report.variants})
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_dvc_gets_one_short_number_per_variant_in_per_cent(report, folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics) == list(example.ACCURACIES)
+    for variant in report.variants:
+        assert metrics[variant.name] == {"accuracy": pytest.approx(100 * variant.mean_accuracy, abs=0.0005)}
+        assert len(str(metrics[variant.name]["accuracy"])) <= 6
+
+
+def test_curves_are_those_of_every_seed(report, folder):
+    found = rows(folder / "curves.csv")
+    expected = [
+        (name, str(seed), str(epoch)) for name in example.ACCURACIES for seed in example.SEEDS for epoch in (1, 2, 3)
+    ]
+    assert [(row["variant"], row["seed"], row["epoch"]) for row in found] == expected
+    last = {(row["variant"], int(row["seed"])): float(row["test_accuracy"]) for row in found if row["epoch"] == "3"}
+    assert last == {(one.name, seed): value for one in report.variants for seed, value in one.accuracies.items()}
+
+
+def test_the_confusion_table_counts_the_answers_of_all_seeds(report, folder):
+    found = rows(folder / "confusion.csv")
+    for variant in report.variants:
+        own = [row for row in found if row["variant"] == variant.name]
+        counts = {(int(row["actual"]), int(row["predicted"])): int(row["answers"]) for row in own}
+        assert sum(counts.values()) == len(example.SEEDS) * report.test_images
+        assert all(count == variant.confusion[place] > 0 for place, count in counts.items())
+        shares = [float(row["share"]) for row in own if row["actual"] == "3"]
+        assert sum(shares) == pytest.approx(100, abs=0.01)
 
 
 def test_files_are_valid_if_seeds_diverged(diverged_folder):
@@ -47,18 +73,21 @@ def test_files_are_valid_if_seeds_diverged(diverged_folder):
         assert not re.search(r"\b(NaN|Infinity)\b", path.read_text())
     metrics = files.read_json(diverged_folder / "metrics" / "mlp.json")
     assert metrics == {"parameters": 61_075, "test_accuracy": None, "test_accuracy_sd": None, "test_loss": None}
-    with (diverged_folder / "curves.csv").open(newline="") as stream:
-        assert [row["variant"] for row in csv.DictReader(stream)] == ["lenet5"] * 3 + ["lenet5-regularized"] * 3
+    assert {row["variant"] for row in rows(diverged_folder / "curves.csv")} == {"lenet5", "lenet5-regularized"}
+    assert len(rows(diverged_folder / "curves.csv")) == example.EPOCHS * (6 + 4)  # finished seeds
+    assert "mlp" not in {row["variant"] for row in rows(diverged_folder / "confusion.csv")}
+    assert files.read_json(diverged_folder / "metrics.json")["mlp"] == {"accuracy": None}
     assert results.read_results(diverged_folder)[0][0].difference is None
 
 
-def test_an_epoch_without_a_mean_is_an_empty_cell(report, tmp_path):
+def test_an_epoch_without_a_value_is_an_empty_cell(report, tmp_path):
     """Not NaN, which charts would not leave out."""
     first = report.variants[0]
     curve = first.curves["test_loss"]
-    gaps = {**first.curves, "test_loss": replace(curve, mean=[math.nan, *curve.mean[1:]])}
+    seed = next(iter(curve.seeds))
+    seeds = {**curve.seeds, seed: [math.nan, *curve.seeds[seed][1:]]}
+    gaps = {**first.curves, "test_loss": replace(curve, seeds=seeds)}
     results.write_results(replace(report, variants=[replace(first, curves=gaps)]), tmp_path)
-    with (tmp_path / "curves.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    assert [row["test_loss"] for row in rows] == ["", *map(str, curve.mean[1:])]
-    assert all(row["test_accuracy"] for row in rows)
+    found = [row for row in rows(tmp_path / "curves.csv") if row["seed"] == str(seed)]
+    assert [row["test_loss"] for row in found] == ["", *map(str, curve.seeds[seed][1:])]
+    assert all(row["test_accuracy"] for row in found)

@@ -15,6 +15,7 @@ FILE = Path("params.yaml")
 ROOT = Path(__file__).parents[2]
 INPUT = "    input: {size: 32, resize: pad, normalize: true}\n"  # the first line of a block of the example
 MLP = f"  mlp:\n{INPUT}"
+LIST = "    - 0\n    - 5\n    - 1\n"
 
 
 def edited(text: str, **seeds: int | tuple[int, ...]) -> str:
@@ -44,18 +45,24 @@ def test_new_seeds_are_the_smallest_that_are_not_there(seeds, number, more):
     ("before", "seeds", "after"),
     [
         (MLP, 9, f"  mlp:\n    seeds: 9\n{INPUT}"),
-        (MLP, (5, 7, 0), f"  mlp:\n    seeds: [5, 7, 0]\n{INPUT}"),
-        (MLP, (1, 0), f"  mlp:\n    seeds: [1, 0]\n{INPUT}"),  # the order is a part of them
+        (MLP, (5, 7, 0), f"  mlp:\n    seeds:\n    - 5\n    - 7\n    - 0\n{INPUT}"),
+        (MLP, (1, 0), f"  mlp:\n    seeds:\n    - 1\n    - 0\n{INPUT}"),  # the order is a part of them
         (f"  mlp:  # {{\n\n    # why\n{INPUT}", 9, f"  mlp:  # {{\n\n    # why\n    seeds: 9\n{INPUT}"),
         (f"{MLP}    seeds: 6  # six\n", 9, f"{MLP}    seeds: 9  # six\n"),
         (f"{MLP}    seeds: [0, 1]   # two\n", 3, f"{MLP}    seeds: 3   # two\n"),
-        (f"{MLP}    'seeds'  : [0, 5]\n", (0, 5, 1), f"{MLP}    'seeds'  : [0, 5, 1]\n"),
-        (f"{MLP}    seeds: [0,\n      5]\n", (0, 5, 1), f"{MLP}    seeds: [0, 5, 1]\n"),
+        (f"{MLP}    'seeds'  : [0, 5]\n", (0, 5, 1), f"{MLP}    'seeds'  :\n    - 0\n    - 5\n    - 1\n"),
+        (f"{MLP}    seeds: [0,\n      5]  # two\n", (0, 5, 1), f"{MLP}    seeds:  # two\n{LIST}"),
         (f"{MLP}    seeds:\n      - 0\n      - 1  # one\n\n", 3, f"{MLP}    seeds: 3  # one\n\n"),
-        (f"{MLP}    seeds:\n    - 0\n    - 5\n", (0, 5, 1), f"{MLP}    seeds: [0, 5, 1]\n"),
+        (f"{MLP}    seeds:\n    - 0\n    - 5\n", (0, 5, 1), f"{MLP}    seeds:\n{LIST}"),
+        (
+            f"{MLP}    seeds:  # a\n      - 0\n      - 5  # b\n",
+            (7, 0),
+            f"{MLP}    seeds:  # a\n      - 7\n      - 0  # b\n",
+        ),
         (f"{MLP}    seeds:\n      [0, 1]\n", 3, f"{MLP}    seeds: 3\n"),
         (f"  mlp:\n    seeds:  # none\n{INPUT}", 3, f"  mlp:\n    seeds: 3  # none\n{INPUT}"),
         (f"{MLP}    seeds: null\n", 3, f"{MLP}    seeds: 3\n"),
+        (f"  mlp:\n    seeds:  # none\n{INPUT}", (0, 5, 1), f"  mlp:\n    seeds:  # none\n{LIST}{INPUT}"),
     ],
 )
 def test_only_the_seeds_of_a_block_change(before, seeds, after):
@@ -88,7 +95,7 @@ def test_several_variants_at_once():
     text = example.PARAMS.replace(INPUT, "    seeds: 6\n" + INPUT)
     assert edited(text, **{"mlp": 9, "lenet5-regularized": (3, 4)}) == (
         text[: text.index(MLP[:7])]
-        + text[text.index(MLP[:7]) :].replace("seeds: 6", "seeds: 9", 1).replace("seeds: 6", "seeds: [3, 4]")
+        + text[text.index(MLP[:7]) :].replace("seeds: 6", "seeds: 9", 1).replace("seeds: 6", "seeds:\n    - 3\n    - 4")
     )
 
 
@@ -168,7 +175,9 @@ def test_whatever_the_layout_only_these_seeds_change(forms, comments, first, lin
         assert new.seeds_of(name) == wanted.get(name, old.seeds_of(name))
 
     def others(lines: str) -> list[str]:
-        return [line for line in lines.split(line_end) if not re.match(r" {4,6}(\"?seeds|- [0-9]$|- [0-9] |1\])", line)]
+        return [
+            line for line in lines.split(line_end) if not re.match(r" {4,6}(\"?seeds|- [0-9]+$|- [0-9]+ |1\])", line)
+        ]
 
     assert others(changed) == others(text)
     assert all(changed.count(comment) == text.count(comment) for comment in filter(None, comments))
@@ -179,7 +188,8 @@ VALUES = {
     ("data", "source"): "images",
     ("data", "size"): "64",
     ("data", "classes"): "[cat, dog]",
-    ("study",): "\n  - small",
+    ("study",): "\n- small",
+    ("data", "accept"): "\n- grey\n- jpeg",
     ("seeds",): "[1, 2]",
 }
 SETTINGS = """\
@@ -206,13 +216,16 @@ def test_values_are_written_and_comments_of_other_lines_stay():
         == """\
 seeds: [1, 2]       # a number
 study:              # names
-  - small
+- small
 
 # about data
 data:
   source: images           # a path
   classes: [cat, dog]
   validation: 5  # images
+  accept:
+  - grey
+  - jpeg
   size: 64
 
 # the end
@@ -226,8 +239,8 @@ def test_equal_values_stay_as_they_are_written():
 
 
 def test_values_in_braces_are_written():
-    values = {("data", "size"): "3", ("data", "source"): "b"}
-    assert edit.with_values(FILE, "data: {source: a}  # c\n", values) == "data: {size: 3, source: b}  # c\n"
+    values = {("data", "size"): "\n- 3\n- 4", ("data", "source"): "b"}
+    assert edit.with_values(FILE, "data: {source: a}  # c\n", values) == "data: {size: [3, 4], source: b}  # c\n"
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,13 @@ def test_the_run_of_colour_images_names_the_classes(tmp_path, names, shown):
     assert f"; 64×64 colour. Classes: {shown} `samples.png`" in run.tags["mlflow.note.content"]
 
 
+def test_results_that_only_git_has_are_no_run(tmp_path):
+    """As in a new clone: DVC has not made or restored the rest of the report."""
+    make_all(tmp_path)
+    (tmp_path / "reports" / "origin.json").unlink()
+    assert content.comparison_runs(tmp_path) == []
+
+
 def test_the_run_of_the_comparison(tmp_path):
     make_all(tmp_path)
     (run,) = content.comparison_runs(tmp_path)
@@ -241,9 +248,10 @@ def test_an_evaluation_of_an_earlier_training_is_ignored(tmp_path):
 )
 def test_a_damaged_file_raises_a_user_error_with_a_remedy(tmp_path, file, stage):
     make_all(tmp_path)
+    restore = "git checkout" if stage == "compare" else "dvc checkout --force"
     for damaged in ("", "{", "[{}]", "{}\n", "5"):
         files.write_text(tmp_path / file, damaged)
-        with pytest.raises(UserError, match=f"{file}: cannot be read .*dvc checkout --force .*--single-item {stage}$"):
+        with pytest.raises(UserError, match=f"{file}: cannot be read .*; remedy: {restore} .*--single-item {stage}$"):
             variant_content.variant_runs(tmp_path, "mlp", None)
 
 

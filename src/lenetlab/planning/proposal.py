@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -21,24 +21,43 @@ VALIDATION_SHARE, MOST_VALIDATION = 0.1, 5000
 REDUCED_SIZE = 64  # pixels per side of images that are not square, or too large
 BATCH_SIZES = {6400: 64, 1600: 32, 0: 16}  # by the smallest number of training images
 FEWEST_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2000, 10, 50
-LINE = 110  # characters
 
 NO_CLAIMS = Path("data/no-claims.yaml")
-STUDY = "\n  - lenet5\n  - mlp\n  - lenet5-regularized"
+STUDY = "\n- lenet5\n- mlp\n- lenet5-regularized"
 COMPARISONS = """
   headline:
-    - {candidate: lenet5, baseline: mlp}
-    - {candidate: lenet5-regularized, baseline: lenet5}
-    - {candidate: lenet5-regularized, baseline: lenet5, measure: test_loss}
-    - {candidate: lenet5-regularized, baseline: lenet5, measure: gap}"""
-PLAIN = "batch_norm: false, dropout: 0.0, weight_decay: 0.0, label_smoothing: 0.0, augmentation: none"
-REGULARIZED = "batch_norm: true, dropout: 0.5, weight_decay: 0.0, label_smoothing: 0.0, augmentation: none"
-LENET5 = "name: lenet5, channels: [6, 16], hidden: [120, 84], pooling: max, activation: relu"
-VARIANTS = {  # model and regularization
-    "lenet5": (LENET5, PLAIN),
-    "mlp": ("name: mlp, match_parameters: lenet5, activation: relu", PLAIN),
-    "lenet5-regularized": (LENET5, REGULARIZED),
-}
+  - candidate: lenet5
+    baseline: mlp
+  - candidate: lenet5-regularized
+    baseline: lenet5
+  - candidate: lenet5-regularized
+    baseline: lenet5
+    measure: test_loss
+  - candidate: lenet5-regularized
+    baseline: lenet5
+    measure: gap"""
+LENET5 = """
+      name: lenet5
+      channels:
+      - 6
+      - 16
+      hidden:
+      - 120
+      - 84
+      pooling: max
+      activation: relu"""
+MLP = """
+      name: mlp
+      match_parameters: lenet5
+      activation: relu"""
+REGULARIZATION = """
+      batch_norm: {}
+      dropout: {}
+      weight_decay: 0.0
+      label_smoothing: 0.0
+      augmentation: none"""
+PLAIN, REGULARIZED = REGULARIZATION.format("false", 0.0), REGULARIZATION.format("true", 0.5)
+VARIANTS = {"lenet5": (LENET5, PLAIN), "mlp": (MLP, PLAIN), "lenet5-regularized": (LENET5, REGULARIZED)}
 
 
 def propose(survey: Survey, source: str, study: study_schema.Study) -> Values:
@@ -57,7 +76,7 @@ def propose(survey: Survey, source: str, study: study_schema.Study) -> Values:
         ("data", "size"): str(size),
         ("data", "channels"): str(kind.channels),
         ("data", "classes"): _classes_as_yaml(classes),
-        ("data", "accept"): f"[{', '.join(_losses(survey, size))}]",
+        ("data", "accept"): list_as_yaml(_losses(survey, size)),
         ("data", "test_share"): "0" if survey.has_test_set else str(TEST_SHARE),
         ("data", "validation"): str(validation),
     }
@@ -72,7 +91,7 @@ def propose(survey: Survey, source: str, study: study_schema.Study) -> Values:
         if NO_CLAIMS.exists():
             values["claims",] = str(NO_CLAIMS)
         values["sensitivity", "variant"] = "lenet5"
-        values["variants",] = _variants(kind)
+        values["variants",] = variants_as_yaml(kind)
     return values
 
 
@@ -89,13 +108,12 @@ def _classes(survey: Survey) -> list[str]:
 def _classes_as_yaml(classes: list[str]) -> str:
     if classes == [str(number) for number in range(len(classes))]:
         return str(len(classes))
-    lines = ["["]
-    for place, name in enumerate(classes):
-        word = _as_yaml(name) + (", " if place < len(classes) - 1 else "]")
-        if len(lines[-1]) + len(word) > LINE - len("  classes: "):
-            lines.append("")
-        lines[-1] += word
-    return "\n    ".join(line.rstrip() for line in lines)
+    return list_as_yaml(map(_as_yaml, classes))
+
+
+def list_as_yaml(words: Iterable[str]) -> str:
+    """A list in block `data`, in lines of its own, as DVC writes it."""
+    return "".join(f"\n  - {word}" for word in words) or "[]"
 
 
 def _as_yaml(text: str) -> str:
@@ -154,13 +172,11 @@ def input_size(size: int) -> int:
     return max(schema.SMALLEST_LENET5, math.ceil(wanted / 4) * 4)
 
 
-def _variants(kind: schema.ImageKind) -> str:
+def variants_as_yaml(kind: schema.ImageKind) -> str:
     size, blocks = input_size(kind.size), []
     form = f"size: {size}, resize: pad, normalize: true"
     for name, (model, regularization) in VARIANTS.items():
-        blocks.append(
-            f"\n\n  {name}:\n    input: {{{form}}}\n    model: {{{model}}}\n    regularization: {{{regularization}}}"
-        )
+        blocks.append(f"\n\n  {name}:\n    input: {{{form}}}\n    model:{model}\n    regularization:{regularization}")
     return "".join(blocks)
 
 

@@ -1,4 +1,4 @@
-"""Results in `reports/` for other programs: comparison.json, claims.json, origin.json, curves.csv, metrics/."""
+"""Results in `reports/` for other programs: JSON of comparisons and statements, metrics and curves for DVC."""
 
 import csv
 import io
@@ -16,15 +16,18 @@ from lenetlab.statistics.significance import McNemar
 from lenetlab.statistics.verdict import Look
 from lenetlab.storage import files, paths, stage_outputs
 
+PLACES = 3  # after the point, of per cents
 ORIGIN_KEYS = ("commit", "dirty", "python", "numpy", "lenetlab")
 
 
 def write_results(report: Report, folder: Path) -> None:
-    """Write them all; numbers are not rounded."""
+    """Write them all; only metrics.json is rounded."""
     files.write_json(folder / paths.COMPARISON, [asdict(outcome) for outcome in report.outcomes])
     files.write_json(folder / paths.ANSWERS, [asdict(answer) for answer in report.answers])
     files.write_json(folder / paths.ORIGIN, report.origin)
-    files.write_text(folder / paths.CURVES, _mean_curves(report.variants))
+    files.write_text(folder / paths.CURVES, _curves(report.variants))
+    files.write_text(folder / paths.CONFUSION, _confusion(report.variants, report.data.classes))
+    files.write_json(folder / paths.METRICS, {variant.name: _short_metrics(variant) for variant in report.variants})
     for variant in report.variants:
         files.write_json(folder / "metrics" / f"{variant.name}.json", variant.metrics)
 
@@ -50,14 +53,35 @@ def _with_python_types(comparison: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mean_curves(variants: Sequence[VariantSummary]) -> str:
-    """CSV for `dvc plots show`: a row per variant and epoch, means over seeds. No rows if no seed finished."""
+def _short_metrics(variant: VariantSummary) -> dict[str, float | None]:
+    """One number in per cent, so that a row of `dvc metrics show` and `dvc exp show` fits a screen."""
+    mean = variant.mean_accuracy
+    return {"accuracy": None if mean is None else round(100 * mean, PLACES)}
+
+
+def _curves(variants: Sequence[VariantSummary]) -> str:
+    """CSV for `dvc plots show`: a row per variant, seed and epoch. No rows if no seed finished."""
     table = io.StringIO()
-    writer = csv.DictWriter(table, ("variant", "epoch", *curves.MEASURES), lineterminator="\n")
+    writer = csv.DictWriter(table, ("variant", "seed", "epoch", *curves.MEASURES), lineterminator="\n")
     writer.writeheader()
     for variant in variants:
-        epochs = variant.curves["test_loss"].epochs if variant.curves else []
-        for row, epoch in enumerate(epochs):
-            means = {name: curve.mean[row] for name, curve in variant.curves.items() if not math.isnan(curve.mean[row])}
-            writer.writerow({"variant": variant.name, "epoch": epoch, **means})
+        for seed in variant.accuracies:
+            for row, epoch in enumerate(variant.curves["test_loss"].epochs):
+                values = {measure: curve.seeds[seed][row] for measure, curve in variant.curves.items()}
+                known = {measure: value for measure, value in values.items() if not math.isnan(value)}
+                writer.writerow({"variant": variant.name, "seed": seed, "epoch": epoch, **known})
+    return table.getvalue()
+
+
+def _confusion(variants: Sequence[VariantSummary], classes: Sequence[str]) -> str:
+    """CSV for `dvc plots show`: how many test images of each class were taken for which, over all seeds, without 0."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("variant", "actual", "predicted", "place", "answers", "share"))
+    for variant in variants:
+        totals = variant.confusion.sum(axis=1)
+        for actual, predicted in zip(*variant.confusion.nonzero(), strict=True):
+            answers = variant.confusion[actual, predicted]
+            share = round(float(100 * answers / totals[actual]), PLACES)
+            writer.writerow((variant.name, classes[actual], classes[predicted], predicted, answers, share))
     return table.getvalue()

@@ -39,9 +39,10 @@ def with_seeds(path: Path, text: str, seeds: Mapping[str, tuple[int, ...]]) -> s
 def with_values(path: Path, text: str, values: Mapping[tuple[str, ...], str]) -> str:
     """The text with these values, YAML by the path of their key; a missing key is added at the end of its block.
 
-    A value that begins with a line end consists of indented lines of its own, and replaces such lines with their
-    comments. Values that are equal already stay as they are written. UserError, which names `path`, if the layout does
-    not allow that: an alias, a merge, a comment within a list, or a block that does not exist.
+    A value that begins with a line end consists of lines of its own, and replaces such lines with their comments; a
+    list gets the indent of its block. Values that are equal already stay as they are written. UserError, which names
+    `path`, if the layout does not allow that: an alias, a merge, a comment within a list, or a block that does not
+    exist.
     """
     content = yaml_file.parse(path, text)
     new = {keys: yaml_file.parse(path, f"value: {value}\n")["value"] for keys, value in values.items()}
@@ -83,16 +84,45 @@ def _edit(path: Path, text: str, variant: str, seeds: tuple[int, ...]) -> Edit |
     """None if there is no place for it."""
     entries, value = yaml_file.entries(path, text, "variants", variant), _as_yaml(seeds)
     if "seeds" in entries:
-        return _replacement(text, entries["seeds"], value)
+        entry = entries["seeds"]
+        if entry.in_braces or seeds == _first(len(seeds)):
+            return _replacement(text, entry, value)
+        return _list_replacement(text, entry, seeds)
     if not entries:
         return None
     first = min(entries.values(), key=lambda entry: entry.key_start)
     start = first.key_start
     if first.in_braces:
         return start, start, f"seeds: {value}, "
+    next_line = _line_end_and_indent(text, start)
+    new = f" {value}" if seeds == _first(len(seeds)) else _lines(seeds, next_line)
+    return start, start, f"seeds:{new}{next_line}"
+
+
+def _list_replacement(text: str, entry: yaml_file.Entry, seeds: tuple[int, ...]) -> Edit | None:
+    """A list in lines of its own, as DVC writes it. None if the old value has comments, which would be lost."""
+    colon = text.index(":", entry.key_end) + 1
+    if "#" in text[entry.value_start : entry.value_end]:
+        return None
+    if text.startswith("-", entry.value_start):  # such a list
+        new = _lines(seeds, _line_end_and_indent(text, entry.value_start)).lstrip()
+        return entry.value_start, entry.value_end, new
+    old_end = colon if entry.value_start == entry.value_end else entry.value_end  # without a value: right after the key
+    end = _line_end(text, old_end)
+    rest = text[old_end:end].rstrip("\r")  # a comment
+    carriage_return = "\r" if text.endswith("\r", 0, end) else ""
+    return colon, end, rest + _lines(seeds, _line_end_and_indent(text, entry.key_start)) + carriage_return
+
+
+def _line_end_and_indent(text: str, start: int) -> str:
+    """What lies between a line of the block and a new one; the block's first line begins its text at `start`."""
     line_start = text.rfind("\n", 0, start) + 1
     line_end = "\r\n" if text[:line_start].endswith("\r\n") else "\n"
-    return start, start, f"seeds: {value}{line_end}{text[line_start:start]}"
+    return line_end + text[line_start:start]
+
+
+def _lines(seeds: tuple[int, ...], next_line: str) -> str:
+    return "".join(f"{next_line}- {seed}" for seed in seeds)
 
 
 def _value_edit(path: Path, text: str, keys: tuple[str, ...], value: str) -> Edit | None:
@@ -101,6 +131,7 @@ def _value_edit(path: Path, text: str, keys: tuple[str, ...], value: str) -> Edi
     if key not in entries:
         return _addition(text, entries, key, value)
     entry = entries[key]
+    value = _fitted(text, entry, value)
     colon = text.index(":", entry.key_end) + 1
     if value.startswith("\n") or "\n" in text[colon : entry.value_start]:
         line_end = _line_end(text, colon)
@@ -120,11 +151,24 @@ def _addition(text: str, entries: Mapping[str, yaml_file.Entry], key: str, value
     if not entries:
         return None
     last = max(entries.values(), key=lambda entry: entry.key_start)
+    value = _fitted(text, last, value)
     if last.in_braces:
         return last.key_start, last.key_start, f"{key}: {value}, "
     line_start = text.rfind("\n", 0, last.key_start) + 1
     end = _line_end(text, max(last.key_end, last.value_end))
-    return end, end, f"\n{text[line_start : last.key_start]}{key}: {value}"
+    space = "" if value.startswith("\n") else " "
+    return end, end, f"\n{text[line_start : last.key_start]}{key}:{space}{value}"
+
+
+def _fitted(text: str, entry: yaml_file.Entry, value: str) -> str:
+    """The value for the block of this entry: a list in lines gets the block's indent, or brackets within braces."""
+    lines = [line.strip() for line in value.strip().splitlines()]
+    if not value.startswith("\n") or not all(line.startswith("- ") for line in lines):
+        return value
+    if entry.in_braces:
+        return f"[{', '.join(line[2:] for line in lines)}]"
+    indent = text[text.rfind("\n", 0, entry.key_start) + 1 : entry.key_start]
+    return "".join(f"\n{indent}{line}" for line in lines)
 
 
 def _with_comment_in_place(text: str, edit: Edit) -> Edit:
@@ -188,4 +232,8 @@ def _differs_in_seeds(path: Path, text: str, old: study_schema.Study, seeds: Map
 
 
 def _as_yaml(seeds: tuple[int, ...]) -> str:
-    return str(len(seeds)) if seeds == tuple(range(len(seeds))) else str(list(seeds))
+    return str(len(seeds)) if seeds == _first(len(seeds)) else str(list(seeds))
+
+
+def _first(number: int) -> tuple[int, ...]:
+    return tuple(range(number))

@@ -1,6 +1,6 @@
 """Every comparison that params.yaml declares: its numbers and its verdict, as comparison.json holds them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,27 @@ def compare(
         decisions = decide(evidence, [MEASURES[pair.declared.measure].lower_is_better for pair in pairs])
         outcomes += [_outcome(study, family, *one) for one in zip(pairs, evidence, decisions, strict=True)]
     return outcomes
+
+
+def recommended(outcomes: Iterable[Outcome], accuracies: Mapping[str, float | None]) -> tuple[str, str]:
+    """A variant and why: of those that a verdict on test accuracy calls better, and none worse, the most accurate.
+
+    `accuracies` are the means of all variants. Without such a verdict it is the variant with the highest mean.
+    """
+    decided = [one for one in outcomes if one.measure == "test_accuracy" and one.verdict in ("better", "worse")]
+    pairs = [
+        (one.candidate, one.baseline) if one.verdict == "better" else (one.baseline, one.candidate) for one in decided
+    ]
+    undefeated = {winner for winner, _ in pairs} - {loser for _, loser in pairs}
+
+    def most_accurate(names: Iterable[str]) -> str:
+        return max(names, key=lambda name: -1.0 if (mean := accuracies[name]) is None else mean)
+
+    if not undefeated:
+        return most_accurate(accuracies), "it has the highest mean test accuracy; no verdict recommends a variant"
+    best = most_accurate(name for name in accuracies if name in undefeated)
+    beaten = " and ".join(dict.fromkeys(loser for winner, loser in pairs if winner == best))
+    return best, f"its test accuracy is better than that of {beaten}, by a verdict, and worse than that of none"
 
 
 def confounds(study: study_schema.Study, pair: study_schema.DeclaredComparison) -> list[str]:

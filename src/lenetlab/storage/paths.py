@@ -10,6 +10,7 @@ SAMPLES = Path("data/prepared/samples.png")  # outside PREPARED_TRAIN, so that a
 RUNS, JOURNALS, EVALUATIONS = Path("runs"), Path("journals"), Path("evaluations")  # a folder per variant in each
 COSTS, SENSITIVITY = Path("costs.json"), Path("docs/sensitivity.json")
 REPORTS = Path("reports")
+MODEL = Path("model")  # the recommended one
 DVC_STAGES, DVC_LOCK, DVC_RWLOCK = Path("dvc.yaml"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 # File names in these folders.
@@ -18,6 +19,8 @@ RUN_RECORD, JOURNAL, CURVES = "run.json", "journal.jsonl", "curves.csv"
 VARIANT_RECORD, METRICS, SEEDS = "variant.json", "metrics.json", "seeds.json"
 PREDICTIONS, MISTAKES = "predictions.npz", "mistakes.npz"
 COMPARISON, ANSWERS, ORIGIN = "comparison.json", "claims.json", "origin.json"
+CONFUSION = "confusion.csv"
+MODEL_RECORD, MODEL_WEIGHTS = "model.json", "weights.safetensors"
 REPORT_PAGE, REPORT_TEXT = "report.html", "report.md"
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lenetlab.settings import schema, study_schema
-from lenetlab.storage import code
+from lenetlab.storage import code, paths
 from lenetlab.storage.digests import sha256_json
+
+PIPELINE_FILES = tuple(f":(exclude){path}" for path in (paths.DVC_LOCK, paths.REPORTS))  # in git; for `git status`
 
 
 def identity(
@@ -78,10 +80,10 @@ def origin() -> dict[str, Any]:
 
 
 def _git() -> dict[str, str | bool | None]:
-    """The commit, and whether any file except `dvc.lock`, which the pipeline itself writes, differs from it."""
+    """The commit, and whether any file differs from it, except those that the pipeline itself writes."""
     try:
         commit = code.command_output("git", "rev-parse", "HEAD")
-        changed = code.command_output("git", "status", "--porcelain", "--", ".", ":(exclude)dvc.lock")
+        changed = code.command_output("git", "status", "--porcelain", "--", ".", *PIPELINE_FILES)
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": bool(changed)}

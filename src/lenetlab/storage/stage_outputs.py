@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lenetlab.errors import UserError
-from lenetlab.storage import files
+from lenetlab.storage import files, paths
+
+IN_GIT = (paths.COMPARISON, paths.ANSWERS, paths.REPORT_TEXT)  # what git keeps of the stage compare
 
 NOT_KEPT = "-"  # in place of the SHA-256 of weights that `training.keep_weights` has removed
 
@@ -32,6 +34,8 @@ def reporting_damage(path: Path, made_by: str) -> Iterator[None]:
         restore, remake = f"dvc checkout --force {name}", f"dvc repro --force --single-item {made_by}"
         if " " in made_by:
             restore, remake = f"git checkout {name}", made_by
+        elif made_by == "compare" and path.name in IN_GIT:
+            restore = f"git checkout {name}"
         raise UserError(
             f"{name}: cannot be read ({_reason(error)}); remedy: {restore}, or, if that does not help, {remake}"
         ) from None

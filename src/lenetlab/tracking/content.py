@@ -115,13 +115,13 @@ def prepare_runs(outputs: Path) -> list[RunContent]:
 
 
 def comparison_runs(outputs: Path) -> list[RunContent]:
-    """The run `comparison`: verdicts and report; no run if nothing has been compared yet.
+    """The run `comparison`: verdicts and report; no run if nothing was compared here, though git has results.
 
     Its fingerprint is that of the results, so a report that is only rendered again belongs to the same run.
     """
     folder = outputs / paths.REPORTS
     entries = read_comparison(folder)
-    if entries is None:
+    if entries is None or not (folder / paths.ORIGIN).exists():
         return []
     written = (folder / paths.COMPARISON).stat().st_mtime
     verdicts = Counter(entry["verdict"] for entry in entries)

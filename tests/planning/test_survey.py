@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from lenetlab.data import png, prepare
 from lenetlab.data.forms.found import BY_NUMBER, CLASS_FOLDERS, Found, Picture
 from lenetlab.errors import UserError
 from lenetlab.planning import adoption, proposal, survey
-from lenetlab.settings import edit, params
+from lenetlab.settings import edit, params, study_schema
 from tests.settings import example
 
 RANDOM = np.random.default_rng(0)
@@ -94,8 +95,24 @@ def test_labels_that_are_an_index_count_from_zero():
 def test_the_study_stays_for_images_of_the_declared_kind():
     digits = {str(digit): grey(4) for digit in range(10)}
     values = proposed(look(train=pictures(**digits), test=pictures(**digits)))
-    assert not {"study", "variants", "comparisons", "claims"} & set(values)
+    assert not {"study", "variants", "comparisons"} & set(values)
+    assert values["claims"] == "data/no-claims.yaml"  # the statements so far are about other images
     assert values["data.duplicates"] == "drop"
+
+
+def test_of_many_sizes_the_range_is_told():
+    images = [RANDOM.integers(0, 255, (height, height + 40), dtype=np.uint8) for height in range(70, 84)]
+    lines = list(survey.summary(look(all=pictures(cat=images[:4], dog=images[4:]))))
+    assert lines[3] == "sizes: 14 different ones, 110 to 123 wide and 70 to 83 high"
+
+
+def test_every_accepted_loss_is_explained():
+    assert set(proposal.LOSSES) == set(get_args(study_schema.Loss))
+    found = look(all=pictures(cat=colour(2, 64) + colour(1, 32), dog=colour(2)))
+    values = proposal.propose(found, "images", params.parse(Path("params.yaml"), example.PARAMS))
+    assert next(proposal.notes(found, values)) == (
+        "data.accept allows resize for 1 image: scaled to 64×64 pixels, with a black border where not square"
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,14 @@ VALIDATION_SHARE, MOST_VALIDATION = 0.1, 5000
 REDUCED_SIZE = 64  # pixels per side of images that are not square, or too large
 BATCH_SIZES = {6400: 64, 1600: 32, 0: 16}  # by the smallest number of training images
 FEWEST_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2000, 10, 50
+LINE = 110  # characters
+LOSSES = {  # what the switches of data.accept do
+    "resize": "scaled to {size}×{size} pixels, with a black border where not square",
+    "grey": "colours become grey",
+    "8-bit": "16 bits are cut to 8",
+    "jpeg": "JPEG and WebP files keep pixels only approximately",
+    "alpha": "transparent parts become black",
+}
 
 NO_CLAIMS = Path("data/no-claims.yaml")
 STUDY = "\n- lenet5\n- mlp\n- lenet5-regularized"
@@ -63,7 +71,7 @@ VARIANTS = {"lenet5": (LENET5, PLAIN), "mlp": (MLP, PLAIN), "lenet5-regularized"
 def propose(survey: Survey, source: str, study: study_schema.Study) -> Values:
     """Settings for the images of `source`, in place of those of `study`.
 
-    The study, its comparisons and statements stay if the images are of the kind that `study` declares; training and
+    The study and its comparisons stay if the images are of the kind that `study` declares; statements, training and
     extra test images stay if they are from the same source. UserError if the number of classes is not allowed.
     """
     classes = _classes(survey)
@@ -86,10 +94,10 @@ def propose(survey: Survey, source: str, study: study_schema.Study) -> Values:
         batch_size, epochs = _training(sum(counts) - validation)
         values["data", "extra_test"] = study_schema.NO_EXTRA_TEST
         values["training", "batch_size"], values["training", "epochs"] = str(batch_size), str(epochs)
+        if NO_CLAIMS.exists():  # the statements so far are about other images
+            values["claims",] = str(NO_CLAIMS)
     if kind != study.data.kind:
         values["study",], values["comparisons",] = STUDY, COMPARISONS
-        if NO_CLAIMS.exists():
-            values["claims",] = str(NO_CLAIMS)
         values["sensitivity", "variant"] = "lenet5"
         values["variants",] = variants_as_yaml(kind)
     return values
@@ -186,11 +194,10 @@ def notes(survey: Survey, values: Values) -> Iterator[str]:
     size = int(values["data", "size"])
     if resized := sum(count for pair, count in survey.sizes.items() if pair != (size, size)):
         losses["resize"] = resized
-    if losses:
-        shown = ", ".join(f"{loss} ({count:,} images)" for loss, count in losses.items())
-        yield f"data.accept allows conversions that lose something: {shown}"
+    for loss, count in losses.items():
+        yield f"data.accept allows {loss} for {count:,} image{'s' if count > 1 else ''}: {LOSSES[loss].format(size=size)}"
     if not survey.has_test_set:
         yield (
-            f"no test set: data.test_share {values['data', 'test_share']} makes one of the same images, in each class"
-            " the same share, always the same images. Results then hold for images like these, not for other sources"
+            f"no test set, so data.test_share {values['data', 'test_share']} makes one: this share of the images of each"
+            " class, always the same images. Results then hold for images like these, not for other sources"
         )

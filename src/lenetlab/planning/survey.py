@@ -173,6 +173,13 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
 
 
+def _sizes(sizes: Counter[tuple[int, int]]) -> str:
+    if len(sizes) <= MOST_NAMES:
+        return ", ".join(f"{width}×{height} ({count:,})" for (width, height), count in sizes.most_common())
+    widths, heights = zip(*sizes, strict=True)
+    return f"{len(sizes):,} different ones, {min(widths)} to {max(widths)} wide and {min(heights)} to {max(heights)} high"
+
+
 def summary(survey: Survey) -> Iterator[str]:
     """What was found, as lines for the user."""
     yield f"found: {survey.form}, {survey.images:,} images of {len(survey.labels):,} classes"
@@ -182,7 +189,7 @@ def summary(survey: Survey) -> Iterator[str]:
         yield f"  {name}: {counts.total():,} images, {each} per class"
     total = sum(survey.per_class.values(), Counter[str]())
     yield f"classes: {_names([f'{label} ({total[label]:,})' for label in survey.labels])}"
-    yield f"sizes: {_names([f'{width}×{height} ({count:,})' for (width, height), count in survey.sizes.most_common()])}"
+    yield f"sizes: {_sizes(survey.sizes)}"
     colour = {0: "all grey in content", survey.images: "all in colour"}.get(
         survey.coloured, f"{survey.coloured:,} in colour, the others grey in content"
     )

@@ -100,6 +100,13 @@ def test_the_study_stays_for_images_of_the_declared_kind():
     assert values["data.duplicates"] == "drop"
 
 
+@pytest.mark.parametrize(("size", "rate"), [(28, "0.01"), (32, "0.01"), (64, "0.003"), (96, "0.001"), (200, "0.0003")])
+def test_large_colour_images_get_a_smaller_learning_rate(size, rate):
+    """With 0.01 an MLP of 64×64 pixels in colour reaches a loss of 10**16."""
+    images = proposed(look(all=pictures(cat=colour(2, size), dog=colour(2, size))))
+    assert images["training.learning_rate"] == rate
+
+
 def test_of_many_sizes_the_range_is_told():
     images = [RANDOM.integers(0, 255, (height, height + 40), dtype=np.uint8) for height in range(70, 84)]
     lines = list(survey.summary(look(all=pictures(cat=images[:4], dog=images[4:]))))

@@ -30,7 +30,9 @@ def _outlook(study: study_schema.Study, family: variances.Family) -> str:
     cannot = _no_verdict(seeds, most, len(family))
     if all(pair.measure != "test_accuracy" for pair in family):
         return cannot or f"no comparison of test accuracy; what {seeds} seeds each can find is known after training"
-    components, source = variances.expected(study, family)
+    if (expected := variances.expected(study, family)) is None:  # 60 test images are not the 10,000 of MNIST
+        return cannot or f"what {seeds} seeds each can find on these images is known after training"
+    components, source = expected
     found = [] if cannot else [f"{_detectable(study, family, components, seeds)} with {seeds} seeds each"]
     if most > seeds and power.can_decide(sequential.Plan.of(most, most), len(family)):
         found.append(f"{_detectable(study, family, components, most)} with {most} seeds each (`make settle`)")

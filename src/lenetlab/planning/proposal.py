@@ -20,6 +20,9 @@ TEST_SHARE = 0.2  # of a source without a test set
 VALIDATION_SHARE, MOST_VALIDATION = 0.1, 5000
 REDUCED_SIZE = 64  # pixels per side of images that are not square, or too large
 BATCH_SIZES = {6400: 64, 1600: 32, 0: 16}  # by the smallest number of training images
+# By the smallest number of values that a network reads of an image: many alike inputs make steps large, so with
+# 0.01, the rate for the 1,024 of MNIST, an MLP of large colour images diverges.
+LEARNING_RATES = {40_000: "0.0003", 12_500: "0.001", 3_500: "0.003", 0: "0.01"}
 FEWEST_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2000, 10, 50
 LINE = 110  # characters
 LOSSES = {  # what the switches of data.accept do
@@ -98,6 +101,8 @@ def propose(survey: Survey, source: str, study: study_schema.Study) -> Values:
             values["claims",] = str(NO_CLAIMS)
     if kind != study.data.kind:
         values["study",], values["comparisons",] = STUDY, COMPARISONS
+        if study.training.optimizer.name == "sgd":
+            values["training", "learning_rate"] = _learning_rate(kind)
         values["sensitivity", "variant"] = "lenet5"
         values["variants",] = variants_as_yaml(kind)
     return values
@@ -170,6 +175,11 @@ def _training(images: int) -> tuple[int, int]:
     return batch_size, max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / max(1, steps))))
 
 
+def _learning_rate(kind: schema.ImageKind) -> str:
+    inputs = input_size(kind.size) ** 2 * kind.channels
+    return next(rate for fewest, rate in LEARNING_RATES.items() if inputs >= fewest)
+
+
 def input_size(size: int) -> int:
     """Pixels per side at which LeNet-5 reads images of `size`.
 
@@ -195,9 +205,10 @@ def notes(survey: Survey, values: Values) -> Iterator[str]:
     if resized := sum(count for pair, count in survey.sizes.items() if pair != (size, size)):
         losses["resize"] = resized
     for loss, count in losses.items():
-        yield f"data.accept allows {loss} for {count:,} image{'s' if count > 1 else ''}: {LOSSES[loss].format(size=size)}"
+        images = f"{count:,} image{'s' if count > 1 else ''}"
+        yield f"data.accept allows {loss} for {images}: {LOSSES[loss].format(size=size)}"
     if not survey.has_test_set:
         yield (
-            f"no test set, so data.test_share {values['data', 'test_share']} makes one: this share of the images of each"
-            " class, always the same images. Results then hold for images like these, not for other sources"
+            f"no test set, so data.test_share {values['data', 'test_share']} makes one: this share of the images of"
+            " each class, always the same images. Results then hold for images like these, not for other sources"
         )

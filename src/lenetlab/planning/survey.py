@@ -177,7 +177,9 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
     if len(sizes) <= MOST_NAMES:
         return ", ".join(f"{width}×{height} ({count:,})" for (width, height), count in sizes.most_common())
     widths, heights = zip(*sizes, strict=True)
-    return f"{len(sizes):,} different ones, {min(widths)} to {max(widths)} wide and {min(heights)} to {max(heights)} high"
+    return (
+        f"{len(sizes):,} different ones, {min(widths)} to {max(widths)} wide and {min(heights)} to {max(heights)} high"
+    )
 
 
 def summary(survey: Survey) -> Iterator[str]:

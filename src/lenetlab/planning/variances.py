@@ -14,8 +14,8 @@ Family = tuple[study_schema.DeclaredComparison, ...]
 MNIST = "mnist"  # what `data.name` calls it
 
 
-def expected(study: study_schema.Study, family: Family) -> tuple[VarianceComponents, str]:
-    """Components of a comparison of test accuracy, and where they are from, in words.
+def expected(study: study_schema.Study, family: Family) -> tuple[VarianceComponents, str] | None:
+    """Components of a comparison of test accuracy, and where they are from, in words; None if nobody knows yet.
 
     Medians over those comparisons of the family whose variants were evaluated with the present settings and data.
     """
@@ -27,7 +27,7 @@ def expected(study: study_schema.Study, family: Family) -> tuple[VarianceCompone
         return VarianceComponents((seeds[0], seeds[1]), images, measured[0].image_count), "of the last evaluation"
     if study.data.name == MNIST:
         return power.TYPICAL, "usual on MNIST"
-    return power.TYPICAL, "usual on MNIST, other data may differ"
+    return None
 
 
 def _measured(study: study_schema.Study, candidate: str, baseline: str) -> VarianceComponents | None:

@@ -254,3 +254,10 @@ def test_values_in_braces_are_written():
 def test_values_without_a_place_of_their_own_are_refused(text):
     with pytest.raises(UserError, match=r"params.yaml: data.size: 64 cannot be written"):
         edit.with_values(FILE, text, {("data", "size"): "64"})
+
+
+def test_a_value_on_the_line_after_its_key_in_braces_is_replaced():
+    """As YAML writers wrap long blocks."""
+    text = "training: {epochs: 1, learning_rate:\n    0.01, momentum: 0.9}\n"
+    changed = edit.with_values(Path("params.yaml"), text, {("training", "learning_rate"): "0.003"})
+    assert changed == "training: {epochs: 1, learning_rate: 0.003, momentum: 0.9}\n"

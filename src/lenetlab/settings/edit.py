@@ -133,7 +133,7 @@ def _value_edit(path: Path, text: str, keys: tuple[str, ...], value: str) -> Edi
     entry = entries[key]
     value = _fitted(text, entry, value)
     colon = text.index(":", entry.key_end) + 1
-    if value.startswith("\n") or "\n" in text[colon : entry.value_start]:
+    if value.startswith("\n") or ("\n" in text[colon : entry.value_start] and not entry.in_braces):
         line_end = _line_end(text, colon)
         comment = re.search(r"\s+#[^\n]*$", text[colon:line_end])
         new = _text(comment) + value if value.startswith("\n") else f" {value}{_text(comment)}"

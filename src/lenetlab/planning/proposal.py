@@ -24,7 +24,6 @@ BATCH_SIZES = {6400: 64, 1600: 32, 0: 16}  # by the smallest number of training 
 # 0.01, the rate for the 1,024 of MNIST, an MLP of large colour images diverges.
 LEARNING_RATES = {40_000: "0.0003", 12_500: "0.001", 3_500: "0.003", 0: "0.01"}
 FEWEST_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2000, 10, 50
-LINE = 110  # characters
 LOSSES = {  # what the switches of data.accept do
     "resize": "scaled to {size}×{size} pixels, with a black border where not square",
     "grey": "colours become grey",

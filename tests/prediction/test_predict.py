@@ -119,9 +119,9 @@ def test_the_recommended_variant_answers_and_without_one_that_with_the_highest_a
     for variant, accuracy in (("lenet5", 0.98), ("mlp", 0.99)):
         files.write_json(tmp_path / "evaluations" / variant / "metrics.json", {"test_accuracy": accuracy})
     assert choice.default_variant(study, tmp_path)[0] == "mlp"
-    entry = {"candidate": "lenet5", "baseline": "mlp", "measure": "test_accuracy", "verdict": "better"}
-    files.write_json(tmp_path / "reports" / "comparison.json", [entry])
-    assert choice.default_variant(study, tmp_path) == ("lenet5", "the comparisons recommend it")
+    record = {"variant": "lenet5", "recommended": "a verdict recommends it"}
+    files.write_json(tmp_path / "model" / "model.json", record)
+    assert choice.default_variant(study, tmp_path) == ("lenet5", "a verdict recommends it")
 
 
 def test_a_missing_package_of_the_extra_is_named(tmp_path, monkeypatch):

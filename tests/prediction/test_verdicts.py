@@ -1,4 +1,4 @@
-"""Which variant comparisons recommend."""
+"""Which variants comparisons call better."""
 
 import pytest
 
@@ -14,16 +14,16 @@ def entries(*texts: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("compared", "expected"),
     [
-        (["a better b"], "a"),
-        (["a worse b"], "b"),
-        (["a better b", "c better a"], "c"),
-        (["a better b", "c equivalent a", "d inconclusive a"], "a"),
-        (["a better b", "c better d"], None),  # two, and no verdict between them
-        (["a equivalent b"], None),
-        (["a better b test_loss"], None),
-        (["a better b", "b better a"], None),
-        ([], None),
+        (["a better b"], ["a"]),
+        (["a worse b"], ["b"]),
+        (["a better b", "c better a"], ["c"]),
+        (["a better b", "c equivalent a", "d inconclusive a"], ["a"]),
+        (["a better b", "c better d"], ["a", "c"]),
+        (["a equivalent b"], []),
+        (["a better b test_loss"], []),
+        (["a better b", "b better a"], []),
+        ([], []),
     ],
 )
-def test_the_recommended_variant_won_and_never_lost(compared, expected):
-    assert verdicts.recommended(entries(*compared)) == expected
+def test_undefeated_variants_won_and_never_lost(compared, expected):
+    assert verdicts.undefeated(verdicts.wins(entries(*compared))) == expected

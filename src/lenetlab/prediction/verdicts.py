@@ -1,4 +1,4 @@
-"""Which variant the comparisons of test accuracy recommend, from comparison.json."""
+"""Which variants comparisons of test accuracy call better, from comparison.json."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,9 +18,3 @@ def undefeated(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """The variants that are better than another one and worse than none, sorted."""
     pairs = set(pairs)
     return sorted({winner for winner, _ in pairs} - {loser for _, loser in pairs})
-
-
-def recommended(entries: Iterable[Mapping[str, Any]]) -> str | None:
-    """The one variant that is better than another one and worse than none; None if there is none, or several."""
-    found = undefeated(wins(entries))
-    return found[0] if len(found) == 1 else None

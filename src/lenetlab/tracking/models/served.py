@@ -4,7 +4,6 @@ The model's folder holds the code of the networks too, so this file needs no ins
 """
 
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +14,9 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 PACKAGE = "lenetlab"
-# MLflow would take type hints of `predict` for a signature, and warns that there are none.
-warnings.filterwarnings("ignore", message=r"[^A]*Add type hints to the `predict` method")
 
 
-class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Networks:
     """The networks of one or more seeds, in evaluation mode."""
 
     def load_context(self, context: Any) -> None:
@@ -36,6 +33,10 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         found = self.answers(self.ensemble.probabilities(np.asarray(model_input)), model.classes)
         rows = {key: [getattr(answer, key) for answer in found] for key in ("label", "probability", "agree")}
         return pd.DataFrame({**rows, "probabilities": [list(answer.probabilities.values()) for answer in found]})
+
+
+class Classifier(Networks, mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """MLflow's form of it. Of a `predict` that is defined here, MLflow would ask for type hints, with a warning."""
 
 
 @contextmanager

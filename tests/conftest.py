@@ -129,7 +129,7 @@ def finished(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             shutil.rmtree(project, ignore_errors=True)
             project.mkdir()
             projects.clone(project, digits_folder)
-            (project / "log").write_text(projects.run(project, "dvc", "repro"))
+            (project / "log").write_text(projects.run(project, "dvc", "repro", forked=False))
     return project
 
 

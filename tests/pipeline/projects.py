@@ -1,14 +1,20 @@
 """Clones of this project with a small study, run as a user does."""
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from lenetlab.tracking.connection import SETTINGS
+from tests.pipeline import fork_server
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -20,15 +26,52 @@ AUTHOR = ("Maxi Mustermann", "maxi@example.org")
 def environment(project: Path = ROOT) -> dict[str, str]:
     """That of a user of a project: its code, and the python of this environment."""
     search = os.pathsep.join([str(project / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
+    removed = ("DVC", "MLFLOW", "GIT", "PYTEST", "PYTHONDONTWRITEBYTECODE")  # compiling the code takes half a second
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(removed)}
     path = f"{BIN}:{os.environ['PATH']}"
     return {**kept, **USER, "PATH": path, "PYTHONPATH": search, "DVC_NO_ANALYTICS": "1"}
 
 
-def run(folder: Path, *command: str, status: int = 0) -> str:
-    """What a command prints, both streams."""
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(command, cwd=folder, env=environment(folder), timeout=600, **streams)
+# In place of a program of this environment. It imports built-in modules alone, so it starts in a hundredth of a second.
+PROGRAMS = ("python", "dvc", "lenetlab")
+STAND_IN = """\
+#!{python} -ISB
+import _socket, os, sys
+
+words = ["{name}", os.getcwd(), *sys.argv[1:]]
+content = os.fsencode("\\0".join(words) + "\\0\\0\\0" + "\\0".join(map("=".join, os.environ.items())))
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+server.connect("{address}")
+server.sendmsg([len(content).to_bytes(8, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+server.sendall(content)
+os._exit(int(server.recv(4) or 255))
+"""
+
+
+@cache
+def stand_ins() -> Path:
+    """The folder of programs that start as forks; the first call starts the server, which ends with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="stand-ins-"))
+    atexit.register(shutil.rmtree, folder)
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | SETTINGS
+    words = [sys.executable, fork_server.__file__, folder]
+    server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+    atexit.register(server.communicate)
+    assert server.stdout.readline() == b"ready\n"
+    for name in PROGRAMS:
+        program = folder / name
+        program.write_text(STAND_IN.format(python=sys.executable, name=name, address=folder / "address"))
+        program.chmod(0o755)
+    return folder
+
+
+def run(folder: Path, *command: str, status: int = 0, forked: bool = True) -> str:
+    """What a command prints, both streams. Unless it is `forked`, it starts as a user starts it."""
+    environ, streams = environment(folder), {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    if forked and command[0] in PROGRAMS and sys.platform == "linux":
+        environ["PATH"] = f"{stand_ins()}:{environ['PATH']}"
+    done = subprocess.run(command, cwd=folder, env=environ, timeout=600, **streams)
     assert done.returncode == status, done.stdout
     return done.stdout
 

@@ -11,7 +11,6 @@ import re
 import shutil
 import socket
 import sqlite3
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +129,7 @@ print(json.dumps([
 
 def stored(project: Path) -> list[dict]:
     """All runs in the project's MLflow store."""
-    return json.loads(run(project, sys.executable, "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
+    return json.loads(run(project, "python", "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

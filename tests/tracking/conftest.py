@@ -11,7 +11,7 @@ from tests.tracking import forked, stores
 from tests.tracking.outputs import VARIANTS, make_all
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def published(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished study with all of it in MLflow. Tests only read it."""
     folder = tmp_path_factory.mktemp("published") / "study"

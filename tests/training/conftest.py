@@ -1,19 +1,13 @@
 """Fixtures of this folder."""
 
-import os
-
 import pytest
 
 from lenetlab.training import devices
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _deterministic_and_without_fsync():
-    """fsync takes half of the time of a small training. Only tests of power cuts need it, and these replace it too."""
+def _deterministic():
     devices.make_deterministic()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture

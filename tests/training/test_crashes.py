@@ -126,10 +126,9 @@ def choose_cases(operations: list[faults.Operation], large: bool) -> list[tuple[
 
 
 def test_after_a_fault_at_any_operation_the_bits_are_those_of_an_undisturbed_training(
-    work_in, plan, tmp_path, monkeypatch, large, count, capfd
+    work_in, plan, tmp_path, large, count, capfd
 ):
     operations = faults.record_operations(work_in(tmp_path / "undisturbed"), tmp_path / "undisturbed")
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # recording has restored it; the resumed training needs none
     undisturbed, epochs = outputs(tmp_path / "undisturbed"), plan.jobs[0].training.epochs
     assert len(undisturbed) == len(plan.jobs) * (epochs + 2)
     for at, fault in choose_cases(operations, large):
@@ -151,10 +150,9 @@ def test_after_a_fault_at_any_operation_the_bits_are_those_of_an_undisturbed_tra
         capfd.readouterr()  # otherwise a failure shows a thousand progress bars
 
 
-def test_a_kill_does_not_let_a_seed_diverge(work_in, unstable, tmp_path, monkeypatch, count, capfd):
+def test_a_kill_does_not_let_a_seed_diverge(work_in, unstable, tmp_path, count, capfd):
     """Killed before every file gets its name."""
     operations = faults.record_operations(work_in(tmp_path / "undisturbed"), tmp_path / "undisturbed")
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # recording has restored it
     undisturbed = outputs(tmp_path / "undisturbed")
     ends = [json.loads(path.read_text())["diverged"] for path in (tmp_path / "undisturbed").glob("runs/*/run.json")]
     assert (len(ends), ends.count(None)) == (len(unstable.jobs), 1)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import rounding
 from lenetlab.storage import files
 
+ROOT = Path(__file__).parents[2]
 GOLDEN = files.read_json(Path(__file__).with_name("golden.json"))
 
 # Prints a line per set of environment variables: processor family and losses. It imports torch once, for both forks,
@@ -33,12 +34,12 @@ for variables in json.loads(sys.argv[1]):
 TRAIN_WITH = """
 import json, os, sys, tempfile
 from pathlib import Path
-import torch
+import pydantic, ruamel.yaml, torch
 for variables in json.loads(sys.argv[1]):
     child = os.fork()
     if not child:
         os.environ.update(variables)
-        from tests.training import jobs
+        from tests.training import jobs  # sets variables too, so it comes after those of the case
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(jobs.fingerprint_and_weights(Path(sys.argv[2]), Path(folder))), flush=True)
         os._exit(0)
@@ -87,41 +88,46 @@ def test_the_losses_are_golden_with_fewer_instructions_too():
     """As older processors compute them."""
     variables = [rounding.INSTRUCTIONS[name] for name in ("AVX2", "plain")]
     command = [sys.executable, "-c", SCRIPT, json.dumps(variables)]
-    root = Path(__file__).parents[2]
-    output = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout
     results = [json.loads(line) for line in output.splitlines()]
     assert [family.rpartition("only ")[2] for family, _ in results] == ["AVX2", "plain"]
     for family, found in results:
         check(family, found)
 
 
-@pytest.mark.slow
-def test_an_environment_variable_changes_no_bits_without_changing_the_fingerprint(prepared, count):
-    """Set before torch computes anything; torch is imported already."""
-    root, cases = Path(__file__).parents[2], [{}, *WITHOUT_EFFECT, *OTHER_KERNELS]
+def train_with(cases: list[dict[str, str]], prepared: Path, **environ: str) -> list[list[str]]:
+    """Fingerprint and weights with each set of variables, in forks of a new process."""
     command = [sys.executable, "-c", TRAIN_WITH, json.dumps(cases), str(prepared)]
-    output = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout
-    usual, *results = map(json.loads, output.splitlines())
-    for variables, (fingerprint, weights) in zip(cases[1:], results, strict=True):
+    output = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environ, check=True, stdout=subprocess.PIPE, text=True, timeout=300
+    ).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def results(prepared) -> list[list[str]]:
+    """Those of a usual training, then of those with each set of variables."""
+    return train_with([{}, *WITHOUT_EFFECT, *OTHER_KERNELS], prepared)
+
+
+@pytest.mark.slow
+def test_an_environment_variable_changes_no_bits_without_changing_the_fingerprint(results, count):
+    """Set before torch computes anything; torch is imported already."""
+    usual, *changed = results
+    for variables, found in zip([*WITHOUT_EFFECT, *OTHER_KERNELS], changed, strict=True):
         if variables in OTHER_KERNELS:
-            assert fingerprint != usual[0], variables
+            assert found[0] != usual[0], variables
         else:
-            assert [fingerprint, weights] == usual, variables
+            assert found == usual, variables
         count("environment variables")
 
 
 @pytest.mark.slow
-def test_variables_that_are_set_before_python_starts_change_no_bits(prepared):
-    command, together = [sys.executable, "-c", TRAIN_WITH, "[{}]", str(prepared)], {}
+def test_variables_that_are_set_before_python_starts_change_no_bits(results, prepared):
+    together: dict[str, str] = {}
     for variables in WITHOUT_EFFECT:
-        together |= {name: value for name, value in variables.items() if name not in together}
-    outputs = [
-        subprocess.run(
-            command, cwd=Path(__file__).parents[2], env=os.environ | more, check=True, stdout=subprocess.PIPE
-        )
-        for more in ({}, together)
-    ]
-    assert outputs[0].stdout == outputs[1].stdout
+        together = variables | together
+    assert train_with([{}], prepared, **together) == results[:1]
 
 
 def test_the_same_process_gives_the_same_bits_again(losses):

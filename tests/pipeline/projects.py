@@ -66,11 +66,17 @@ def stand_ins() -> Path:
     return folder
 
 
-def run(folder: Path, *command: str, status: int = 0, forked: bool = True) -> str:
-    """What a command prints, both streams. Unless it is `forked`, it starts as a user starts it."""
-    environ, streams = environment(folder), {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    if forked and command[0] in PROGRAMS and sys.platform == "linux":
-        environ["PATH"] = f"{stand_ins()}:{environ['PATH']}"
+def forked(environ: dict[str, str]) -> dict[str, str]:
+    """The environment in which programs start as forks, where that is possible."""
+    if sys.platform != "linux" or " " in sys.executable:  # it stands in the first line of a stand-in
+        return environ
+    return environ | {"PATH": f"{stand_ins()}:{environ['PATH']}"}
+
+
+def run(folder: Path, *command: str, status: int = 0, environ: dict[str, str] | None = None) -> str:
+    """What a command prints, both streams. It starts as a fork, unless another environment is given."""
+    environ = environ or (forked(environment(folder)) if command[0] in PROGRAMS else environment(folder))
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     done = subprocess.run(command, cwd=folder, env=environ, timeout=600, **streams)
     assert done.returncode == status, done.stdout
     return done.stdout

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from lenetlab.training import devices
-from tests.pipeline.projects import edit, environment
+from tests.pipeline.projects import edit, environment, forked
 
 PAGE = resource.getpagesize()
 MOST = 60_000_000  # bytes, the size of the small disk
@@ -42,7 +42,7 @@ class Stage(NamedTuple):
     @property
     def words(self) -> list[str]:
         program, *arguments = self.command.split()
-        return [sys.executable, f"stages/{program}.py", *arguments]
+        return ["python", f"stages/{program}.py", *arguments]
 
 
 STAGES = {
@@ -90,7 +90,7 @@ def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory, alone: dict[
     """A project in which nothing failed; as in the tests, it is no git repository, so reports name no commit."""
     folder = tmp_path_factory.mktemp("whole") / "project"
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "mlruns", "mlflow.db"))
-    done = run(STAGES["compare"].words, folder, alone)
+    done = run(STAGES["compare"].words, folder, forked(alone))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -143,8 +143,8 @@ def only_message(done: subprocess.CompletedProcess) -> str:
     return found[0]
 
 
-def check_continues(stage: Stage, words: list[str], folder: Path, whole: Path, alone: dict[str, str]) -> None:
-    done = run(words, folder, alone)
+def check_continues(stage: Stage, folder: Path, whole: Path, alone: dict[str, str]) -> None:
+    done = run(stage.words, folder, forked(alone))
     assert done.returncode == 0, done.stderr
     check_outputs(stage, folder, whole, all_of_them=True)
 
@@ -225,8 +225,10 @@ def test_a_full_disk_is_reported_and_the_stage_continues_once_there_is_room(whol
                 assert found, line
                 check_named(stage, found[1], disk)
                 check_outputs(stage, disk.project, whole, all_of_them=False)
+                # With room: outside, where the stage starts as a fork.
+                continued = shutil.copytree(disk.project, tmp_path / f"{stage.name}-{step}")
+                check_continues(stage, continued, whole, alone)
                 disk.clear()
-                check_continues(stage, disk.inside("", *stage.words), disk.project, whole, alone)
                 count("full disk")
 
     side_by_side(check, STAGES.values())
@@ -301,7 +303,7 @@ def test_a_folder_without_permission_is_reported_and_the_stage_continues_with_it
             path.chmod(0o755)
         assert re.fullmatch(r"error: \S+: Permission denied; remedy: give yourself permission for it", line), line
         check_outputs(stage, folder, whole, all_of_them=False)
-        check_continues(stage, unprivileged(stage.words), folder, whole, alone)
+        check_continues(stage, folder, whole, alone)
         count("no permission")
 
     side_by_side(check, some(large, "fetch"))
@@ -381,7 +383,7 @@ def test_a_killed_worker_is_reported_and_the_next_run_continues(name, whole, tmp
     assert "process died" in line
     assert "out of memory?" in line
     assert not any((folder / name).exists() for name in stage.makes)  # what it was writing is cleared by the next run
-    check_continues(stage, stage.words, folder, whole, alone)
+    check_continues(stage, folder, whole, alone)
     count("no memory")
 
 

@@ -7,7 +7,17 @@ import pytest
 
 from lenetlab.errors import UserError
 from lenetlab.storage import dependencies
-from tests.pipeline.projects import ROOT, copy_of, edit, environment, make_small, read_yaml, run, write_yaml
+from tests.pipeline.projects import (
+    ROOT,
+    copy_of,
+    edit,
+    environment,
+    forked,
+    make_small,
+    read_yaml,
+    run,
+    write_yaml,
+)
 
 SAY_WHERE = "import sys\nprint('code of', __file__, file=sys.stderr)\n"
 
@@ -24,10 +34,7 @@ def copied(finished, tmp_path) -> Path:
 
 def run_with_installed_code(folder: Path, *command: str, status: int = 0) -> str:
     """Like `run`, but the code that is installed is not that of the folder."""
-    other = environment(ROOT)
-    done = subprocess.run(command, cwd=folder, env=other, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == status, done.stdout
-    return done.stdout
+    return run(folder, *command, status=status, environ=forked(environment(ROOT)))
 
 
 @pytest.mark.slow

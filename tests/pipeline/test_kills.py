@@ -22,7 +22,7 @@ from tests.pipeline.projects import ROOT, clone, copy_of, edit, environment, mak
 
 pytestmark = pytest.mark.slow
 
-VARIANT, EPOCHS = "lenet5-regularized", 40
+VARIANT, EPOCHS = "lenet5-regularized", 20
 TARGET = f"evaluate@{VARIANT}"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     quick = [item for item in items if item.path not in slow_files and item.path.stem != "test_pipeline"]
     half = max(0, len(items) // 2 - len(first))
     items[:] = [*first, *quick[:half], *second, *quick[half:]]
+
+
+def pytest_collection_finish() -> None:
+    """Workers share the cores: a second thread of torch would only wait, and waits busily."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -26,7 +26,7 @@ BIN = Path(sys.executable).parent
 # What stages, their publishers, `lenetlab` and `dvc` import, also what they import only when they need it.
 PACKAGES = (
     *("torch", "scipy.stats", "scipy.special", "matplotlib.figure", "matplotlib.backends.backend_svg"),
-    *("matplotlib.backends.backend_agg", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "alembic.command"),
+    *("matplotlib.backends.backend_agg", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "alembic.command"),
     *("pydantic", "ruamel.yaml", "jinja2", "PIL.Image", "requests", "safetensors.torch", "tqdm", "filelock", "click"),
     *("dvc.cli.parser", "dvc.repo", "dvc.scm", "dvc.data_cloud", "dvc.dirs", "dvc.lock", "dvc.rwlock", "dvc.render"),
     *("dvc_render", "networkx", "pygit2", "rich.json", "scmrepo.git"),

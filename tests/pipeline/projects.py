@@ -75,7 +75,7 @@ def forked(environ: dict[str, str]) -> dict[str, str]:
 
 def run(folder: Path, *command: str, status: int = 0, environ: dict[str, str] | None = None) -> str:
     """What a command prints, both streams. It starts as a fork, unless another environment is given."""
-    environ = environ or (forked(environment(folder)) if command[0] in PROGRAMS else environment(folder))
+    environ = environ or (forked(environment(folder)) if command[0] in (*PROGRAMS, "make") else environment(folder))
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     done = subprocess.run(command, cwd=folder, env=environ, timeout=600, **streams)
     assert done.returncode == status, done.stdout

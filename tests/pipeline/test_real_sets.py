@@ -106,7 +106,7 @@ print(json.dumps([
 
 def check_mlflow(project: Path, expected: Expected) -> None:
     """Runs of everything; that of the data names the classes, and all that trained name the data."""
-    runs = json.loads(run(project, sys.executable, "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
+    runs = json.loads(run(project, "python", "-W", "ignore", "-c", READ_STORE).splitlines()[-1])
     by_name = {found["name"]: found for found in runs}
     assert {found["status"] for found in runs} == {"FINISHED"}
     seeds = [f"{variant} seed {seed}" for variant in VARIANTS for seed in (0, 1)]

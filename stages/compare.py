@@ -8,12 +8,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # this project's cod
 from lenetlab.errors import reporting_errors
 from lenetlab.settings import claims, command_line, params
 from lenetlab.storage import dependencies, files, paths, provenance
-from lenetlab.tracking import beside_stage
+from lenetlab.tracking.beside_stage import publishing
 
 
 def main() -> None:
     statements = claims.load(Path((study := params.load(paths.PARAMS)).claims), study)
-    with beside_stage.publishing("compare", data=study.data.name), files.writing_folder(paths.REPORTS) as outputs:
+    with publishing("compare", study=study.study, data=study.data.name), files.writing_folder(paths.REPORTS) as outputs:
         # Imported here: SciPy and matplotlib load while the process beside this one loads MLflow.
         from lenetlab.evaluation import model_folder
         from lenetlab.report import collect, declarations, headline, inputs, page

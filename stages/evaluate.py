@@ -9,13 +9,13 @@ from lenetlab.errors import reporting_errors
 from lenetlab.evaluation import divergence
 from lenetlab.settings import command_line, params
 from lenetlab.storage import dependencies, files, paths
-from lenetlab.tracking import beside_stage
+from lenetlab.tracking.beside_stage import publishing
 
 
 def main(variant: str) -> None:
     study = params.load(paths.PARAMS)
     study.require(variant)  # before anything is written
-    with beside_stage.publishing("evaluate", variant), files.writing_folder(paths.EVALUATIONS / variant) as outputs:
+    with publishing("evaluate", variant, study.study), files.writing_folder(paths.EVALUATIONS / variant) as outputs:
         # Imported here: torch and matplotlib load while the process beside this one loads MLflow.
         from lenetlab.evaluation import curves, evaluate, mistakes
         from lenetlab.report import figures, style

@@ -19,7 +19,7 @@ def main(variant: str) -> None:
     from lenetlab.training import execution
 
     plan = execution.plan_training(study, variant, dataset.load(paths.PREPARED_TRAIN))
-    with beside_stage.publishing("train", variant, live=plan.folders):
+    with beside_stage.publishing("train", variant, study.study, live=plan.folders):
         execution.train_variant(plan, paths.RUNS / variant, paths.JOURNALS / variant)
 
 

@@ -210,6 +210,7 @@ def sync() -> None:
     added = publishing.sync(study.study, study.data.name)
     new = ", ".join(f"{count} {what}" for what, count in added.items() if count)
     click.echo(f"MLflow is up to date: {new or 'nothing was new'}")
+    click.echo(pages.how_to_open())
 
 
 @commands.command(

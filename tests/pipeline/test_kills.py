@@ -154,7 +154,7 @@ from mlflow import MlflowClient
 client, found = MlflowClient("sqlite:///mlflow.db"), {}
 for run in client.search_runs([client.get_experiment_by_name("lenetlab").experiment_id]):
     assert run.info.run_name not in found, f"{run.info.run_name} twice"
-    steps = [point.step for point in client.get_metric_history(run.info.run_id, "train_loss")]
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "3 curves/train loss")]
     found[run.info.run_name] = (run.info.status, steps)
 print(json.dumps(found))
 """

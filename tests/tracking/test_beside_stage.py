@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lenetlab.tracking import beside_stage, store, sync
+from lenetlab.tracking.metrics import names
 from tests.tracking.outputs import VARIANTS, journal, make_all, make_training, write_journal
 from tests.tracking.stores import read_content, runs_by_name, statuses, wait_for, working_in
 
@@ -39,21 +40,21 @@ def test_runs_are_published_during_training_and_continue_after_a_failure(study, 
         wait_for(lambda: statuses(study)["mlp seed 0"] == "RUNNING")
         raise KeyboardInterrupt
 
-    with pytest.raises(RuntimeError), beside_stage.publishing("train", "mlp", resume):
+    with pytest.raises(RuntimeError), beside_stage.publishing("train", "mlp", live=resume):
         fail_in_the_second_epoch()
     assert set(statuses(study).values()) == {"FAILED"}
 
     first = runs_by_name(study)["mlp seed 0"].info.run_id
-    with pytest.raises(KeyboardInterrupt), beside_stage.publishing("train", "mlp", resume):
+    with pytest.raises(KeyboardInterrupt), beside_stage.publishing("train", "mlp", live=resume):
         interrupt()
     wait_for(lambda: set(statuses(study).values()) == {"KILLED"})  # after Ctrl-C the stage does not wait for this
 
-    with beside_stage.publishing("train", "mlp", resume):
+    with beside_stage.publishing("train", "mlp", live=resume):
         make_training(study, "mlp")
     found = read_content(study)
     assert {run["status"][0] for run in found.values()} == {"FINISHED"}
     assert runs_by_name(study)["mlp seed 0"].info.run_id == first
-    assert [point[1] for point in found["mlp seed 0"]["metrics"] if point[0] == "train_loss"] == [1, 2, 3]
+    assert [point[1] for point in found["mlp seed 0"]["metrics"] if point[0] == names.TRAIN_LOSS] == [1, 2, 3]
     assert "checkpoints/epoch-03.safetensors" in found["mlp seed 1"]["artifacts"]
     assert capfd.readouterr().err == ""
 
@@ -63,9 +64,9 @@ def test_every_stage_is_published(study, capfd):
     make_all(study)
     with beside_stage.publishing("prepare"):
         pass
-    with beside_stage.publishing("evaluate", "lenet5-regularized"):
+    with beside_stage.publishing("evaluate", "lenet5-regularized", list(VARIANTS)):
         pass
-    with beside_stage.publishing("compare"):
+    with beside_stage.publishing("compare", study=list(VARIANTS)):
         pass
     assert len(statuses(study)) == 11
     assert set(sync.sync(list(VARIANTS)).values()) == {0}
@@ -76,7 +77,7 @@ def test_a_killed_stage_leaves_no_run_running(study, resume):
     write_journal(resume[0] / "journal.jsonl", journal("mlp", 0, 3, until=1, end=None))
     script = (
         "import sys, time; from pathlib import Path; from lenetlab.tracking import beside_stage\n"
-        "with beside_stage.publishing('train', 'mlp', {0: Path(sys.argv[1])}): time.sleep(100)"
+        "with beside_stage.publishing('train', 'mlp', live={0: Path(sys.argv[1])}): time.sleep(100)"
     )
     stage = subprocess.Popen([sys.executable, "-c", script, str(resume[0])], cwd=study)
     try:
@@ -114,7 +115,7 @@ def test_processes_that_publish_the_same_runs_do_not_create_them_twice(study, re
         write_journal(folder / "journal.jsonl", journal("mlp", seed, 3, until=1, end=None))
     with ExitStack() as stack:
         for _ in range(2):
-            stack.enter_context(beside_stage.publishing("train", "mlp", resume))
+            stack.enter_context(beside_stage.publishing("train", "mlp", live=resume))
         wait_for(lambda: "mlp seed 1" in statuses(study))
         make_training(study, "mlp")
     assert statuses(study) == {"mlp": "FINISHED", "mlp seed 0": "FINISHED", "mlp seed 1": "FINISHED"}

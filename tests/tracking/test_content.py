@@ -7,7 +7,8 @@ from scipy import stats
 
 from lenetlab.errors import UserError
 from lenetlab.storage import files
-from lenetlab.tracking import content, variant_content
+from lenetlab.tracking import content, user_changes, variant_content
+from lenetlab.tracking.metrics import names
 from tests.tracking.outputs import (
     VARIANTS,
     diverged_journal,
@@ -28,6 +29,10 @@ def metric_names(run):
     return {name for name, _ in run.metrics}
 
 
+def names_of_tests(run):
+    return {name for name in metric_names(run) if "test" in name}
+
+
 def test_an_epoch_without_weights_has_no_test_metrics_and_a_dash_in_the_tag(tmp_path):
     """Of three epochs, seed 0 keeps the first and the last one, seed 1 the last one."""
     make_training(tmp_path, "mlp")
@@ -45,13 +50,16 @@ def test_an_epoch_without_weights_has_no_test_metrics_and_a_dash_in_the_tag(tmp_
         files.write_json(folder / "run.json", record)
     table.write_text("".join(lines))
     parent, first, second = variant_content.variant_runs(tmp_path, "mlp", None)
-    steps = [{step for name, step in run.metrics if name == "test_accuracy"} for run in (first, second, parent)]
+    steps = [
+        {step for name, step in run.metrics if name == names.TEST_CURVES["test_accuracy"]}
+        for run in (first, second, parent)
+    ]
     assert steps == [{1, 3}, {3}, {3}]
-    assert [[digest == "-" for digest in run.tags["weights"].split()] for run in (first, second)] == [
+    assert [[digest == "-" for digest in run.tags[user_changes.WEIGHTS].split()] for run in (first, second)] == [
         [False, True, False],
         [True, True, False],
     ]
-    assert {step for name, step in parent.metrics if name == "train_loss"} == {1, 2, 3}
+    assert {step for name, step in parent.metrics if name == names.TRAIN_LOSS} == {1, 2, 3}
 
 
 # The data set and the comparison.
@@ -142,12 +150,15 @@ def test_a_parent_run_has_the_means_of_its_seeds(tmp_path):
     parent, *children = variant_content.variant_runs(tmp_path, "lenet5", None)
     assert [child.name for child in children] == ["lenet5 seed 0", "lenet5 seed 1"]
     assert {child.parent for child in children} == {parent.fingerprint}
-    for key in ("train_loss", "validation_accuracy", "test_loss", "train_seconds"):
+    curves = (names.JOURNAL["train_loss"], names.JOURNAL["validation_accuracy"], names.TEST_CURVES["test_loss"])
+    for key in (*curves, names.JOURNAL["seconds"]):
         expected = (children[0].metrics[key, 2][0] + children[1].metrics[key, 2][0]) / 2
         assert parent.metrics[key, 2][0] == pytest.approx(expected), key
     final = files.read_json(tmp_path / "evaluations" / "lenet5" / "metrics.json")
-    assert parent.metrics["test_accuracy", 3][0] == final["test_accuracy"]
-    assert len(metric_names(parent)) < 15  # MLflow's page is hard to read with more
+    assert parent.metrics[names.TEST_ACCURACY, 0][0] == pytest.approx(100 * final["test_accuracy"], abs=1e-4)
+    assert parent.metrics[names.TEST_ERROR, 0][0] == pytest.approx(100 - 100 * final["test_accuracy"], abs=1e-4)
+    assert parent.metrics[names.TEST_LOSS, 0][0] == final["test_loss"]
+    assert len(metric_names(parent)) < 20  # MLflow's page is hard to read with more
 
 
 def test_all_variants_have_the_same_params_and_metrics(tmp_path):
@@ -165,12 +176,12 @@ def test_costs_are_metrics_of_the_parent_run(tmp_path):
     measured |= {"device_memory_bytes": [None, None], "on_processor": [1.0, 1.0]}
     files.write_json(tmp_path / "costs.json", {"variants": {"mlp": measured}})
     parent, *children = variant_content.variant_runs(tmp_path, "mlp", None)
-    assert {key: value for key, (value, _) in parent.metrics.items() if key[0].startswith("cost_")} == {
-        ("cost_multiply_accumulates", 3): 61006,
-        ("cost_seconds_per_epoch", 3): pytest.approx(0.6),
+    assert {key: value for key, (value, _) in parent.metrics.items() if key[0].startswith("cost/")} == {
+        ("cost/multiply-accumulates", 0): 61006,
+        ("cost/seconds per epoch", 0): 0.6,
     }
     others = [*children, *variant_content.variant_runs(tmp_path, "lenet5", None)]
-    assert not [name for run in others for name in metric_names(run) if name.startswith("cost_")]
+    assert not [name for run in others for name in metric_names(run) if name.startswith("cost/")]
 
 
 def test_the_interval_is_that_of_students_t(tmp_path):
@@ -179,8 +190,8 @@ def test_the_interval_is_that_of_students_t(tmp_path):
     final = files.read_json(tmp_path / "evaluations" / "mlp" / "metrics.json")
     error = final["test_accuracy_sd"] / math.sqrt(4)
     low, high = stats.t.interval(0.95, 3, final["test_accuracy"], error)
-    assert parent.metrics["test_accuracy_low", 3][0] == pytest.approx(low)
-    assert parent.metrics["test_accuracy_high", 3][0] == pytest.approx(high)
+    assert parent.metrics[names.LOW, 0][0] == pytest.approx(100 * low, abs=1e-4)
+    assert parent.metrics[names.HIGH, 0][0] == pytest.approx(100 * high, abs=1e-4)
     assert parent.tags["interval"] == f"{100 * low:.2f}–{100 * high:.2f} %"
 
 
@@ -189,7 +200,7 @@ def test_one_seed_has_no_interval(tmp_path):
     make_evaluation(tmp_path, "mlp", seeds=1)
     parent = parent_run(tmp_path, "mlp")
     assert parent.tags["interval"] == "needs two seeds"
-    assert "test_accuracy_low" not in metric_names(parent)
+    assert names.LOW not in metric_names(parent)
 
 
 def test_candidate_and_baseline_have_a_verdict(tmp_path):
@@ -231,7 +242,7 @@ def test_an_evaluation_of_an_earlier_training_is_ignored(tmp_path):
     make_training(tmp_path, "mlp", epochs=2)
     for run in variant_content.variant_runs(tmp_path, "mlp", None):
         assert "accuracy" not in run.tags
-        assert not any(name.startswith("test_") for name in metric_names(run))
+        assert not names_of_tests(run)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +300,10 @@ def test_without_validation_images_there_are_no_validation_metrics():
     events = journal("mlp", 0, 1)
     events[1]["validation_loss"] = events[1]["validation_accuracy"] = None
     _, run = variant_content.training_runs([events], 1, "KILLED", None)
-    assert metric_names(run) == {"train_loss", "train_accuracy", "train_seconds", "train_peak_memory_bytes"}
+    assert metric_names(run) == {
+        *(names.JOURNAL[key] for key in ("train_loss", "train_accuracy", "seconds", "peak_memory_bytes"))
+    }
+    assert set(run.datasets) == {"training"}
 
 
 # Seeds that diverged.
@@ -306,17 +320,17 @@ def test_a_diverged_seed_keeps_its_curves_and_weights_and_is_in_no_mean(tmp_path
         ("FAILED", "epoch 1, batch 12"),
     ]
     diverged = children[1]
-    assert {step for name, step in diverged.metrics if name == "train_loss"} == {1, 2}
+    assert {step for name, step in diverged.metrics if name == names.TRAIN_LOSS} == {1, 2}
     assert {"checkpoints/epoch-01.safetensors", "checkpoints/epoch-02.safetensors"} <= set(diverged.artifacts)
-    assert not [name for run in (diverged, children[3]) for name in metric_names(run) if name.startswith("test_")]
+    assert not [name for run in (diverged, children[3]) for name in names_of_tests(run)]
     assert "accuracy" not in diverged.tags
     assert (parent.status, parent.tags["diverged"], parent.tags["seeds"]) == ("FAILED", "seeds 1, 3", "0 1 2 3")
     note = parent.tags["mlflow.note.content"]
     assert note.startswith("**2 of 4 seeds diverged** (1 in epoch 3, batch 12; 3 in epoch 1, batch 12)")
     assert "Test accuracy" in note
-    expected = (children[0].metrics["train_loss", 3][0] + children[2].metrics["train_loss", 3][0]) / 2
-    assert parent.metrics["train_loss", 3][0] == pytest.approx(expected)
-    assert parent.metrics["test_accuracy_sd", 3][0] > 0  # of the two that finished
+    expected = (children[0].metrics[names.TRAIN_LOSS, 3][0] + children[2].metrics[names.TRAIN_LOSS, 3][0]) / 2
+    assert parent.metrics[names.TRAIN_LOSS, 3][0] == pytest.approx(expected)
+    assert parent.metrics[names.DEVIATION, 0][0] > 0  # of the two that finished
 
 
 def test_if_all_seeds_diverged_the_parent_run_has_no_results(tmp_path):
@@ -330,9 +344,7 @@ def test_if_all_seeds_diverged_the_parent_run_has_no_results(tmp_path):
     assert parent.tags["accuracy"] == "diverged"
     assert "Test accuracy" not in parent.tags["mlflow.note.content"]
     assert parent.tags["verdict"] == "worse than lenet5"  # as in the made-up comparison
-    assert {key: value for key, (value, _) in parent.metrics.items()} == {
-        ("cost_seconds_per_epoch", 0): pytest.approx(0.6)
-    }
+    assert {key: value for key, (value, _) in parent.metrics.items()} == {("cost/seconds per epoch", 0): 0.6}
     assert all(math.isfinite(value) for run in (parent, *children) for value, _ in run.metrics.values())
 
 
@@ -341,7 +353,7 @@ def test_if_a_seed_diverges_during_training_the_others_go_on():
     journals = [running, diverged_journal("mlp", 1, 3, 2)]
     parent, first, second = variant_content.training_runs(journals, 2, "RUNNING", None)
     assert [run.status for run in (parent, first, second)] == ["RUNNING", "RUNNING", "FAILED"]
-    assert parent.metrics["train_loss", 2] == first.metrics["train_loss", 2]
+    assert parent.metrics[names.TRAIN_LOSS, 2] == first.metrics[names.TRAIN_LOSS, 2]
     assert parent.tags["diverged"] == "seed 1"
     parent, *_ = variant_content.training_runs([diverged_journal("mlp", 0, 3, 1), []], 2, "RUNNING", None)
     assert (parent.status, parent.metrics) == ("RUNNING", {})

@@ -12,8 +12,9 @@ import pytest
 from lenetlab.errors import UserError
 from lenetlab.storage import files
 from lenetlab.storage.digests import sha256, sha256_file
-from lenetlab.tracking import sync, variant_content
+from lenetlab.tracking import content, sync, user_changes, variant_content
 from lenetlab.tracking.connection import store_location
+from lenetlab.tracking.metrics import names
 from lenetlab.tracking.store import open_store
 from tests.tracking.outputs import (
     DATA,
@@ -62,13 +63,17 @@ def test_everything_published_is_read_back(published):
     assert seed["status"][1:] == (1000 * (START + 100), 1000 * (START + 100) + 18500)
     assert seed["tags"]["mlflow.parentRunId"] == "mlp"
     assert seed["tags"]["fingerprint"] == journal("mlp", 1, 3)[0]["fingerprint"]
-    assert [point[1:] for point in seed["metrics"] if point[0] == "train_loss"] == [
+    assert [point[1:] for point in seed["metrics"] if point[0] == names.TRAIN_LOSS] == [
         (epoch, epoch_event("mlp", 1, epoch)["train_loss"], 1000 * (START + 100) + 6000 * epoch) for epoch in (1, 2, 3)
     ]
-    assert [point[2] for point in seed["metrics"] if point[0] == "test_accuracy"] == [
-        evaluation_row("mlp", 1, epoch)["test_accuracy"] for epoch in (1, 2, 3)
+    assert [point[2] for point in seed["metrics"] if point[0] == names.TEST_CURVES["test_accuracy"]] == [
+        names.per_cent(evaluation_row("mlp", 1, epoch)["test_accuracy"]) for epoch in (1, 2, 3)
     ]
-    assert seed["datasets"] == [("data/prepared/test", sha256(b"test")[:12]), ("data/prepared/train", DATA[:12])]
+    assert seed["datasets"] == [
+        ("data/prepared/test", sha256(b"test")[:12]),
+        ("data/prepared/train", DATA[:12]),
+        ("data/prepared/train (validation)", DATA[:12]),
+    ]
     assert seed["artifacts"] == {
         **digests(published / "evaluations/mlp/seed-1"),
         **{name: sha256_file(published / "runs/mlp/seed-1" / name) for name in ("curves.csv", "run.json")},
@@ -135,7 +140,7 @@ def test_a_seed_can_be_added(study):
     after = runs_by_name(study)
     assert after["mlp"].info.run_id == before["mlp"].info.run_id
     losses = [epoch_event("mlp", seed, 3)["train_loss"] for seed in range(3)]
-    assert after["mlp"].data.metrics["train_loss"] == pytest.approx(np.mean(losses))
+    assert after["mlp"].data.metrics[names.TRAIN_LOSS] == pytest.approx(np.mean(losses))
     assert after["mlp"].data.tags["seeds"] == "0 1 2"
     assert sync_adds_nothing()
 
@@ -144,7 +149,7 @@ def test_a_new_evaluation_replaces_the_metrics(published_study):
     path = published_study / "evaluations/mlp/metrics.json"
     files.write_json(path, files.read_json(path) | {"test_accuracy": 0.1})
     sync.sync(list(VARIANTS))
-    assert runs_by_name(published_study)["mlp"].data.metrics["test_accuracy"] == 0.1
+    assert runs_by_name(published_study)["mlp"].data.metrics[names.TEST_ACCURACY] == 10
     assert sync_adds_nothing()
 
 
@@ -167,10 +172,10 @@ def test_a_file_of_the_same_size_is_replaced(published_study, count, made_by):
         sync.sync(["mlp"])
     else:
         with open_store(store_location()) as store:
-            store.send(*variant_content.variant_runs(published_study, "mlp", None))
+            store.send(*content.coloured(variant_content.variant_runs(published_study, "mlp", None), list(VARIANTS)))
     assert (published_study / stored / "checkpoints/epoch-02.safetensors").read_bytes() == b"mlp 0 X"
     assert (published_study / stored / "run.json").read_bytes() == (folder / "run.json").read_bytes()
-    assert sha256(b"mlp 0 X")[:7] in runs_by_name(published_study)["mlp seed 0"].data.tags["weights"]
+    assert sha256(b"mlp 0 X")[:7] in runs_by_name(published_study)["mlp seed 0"].data.tags[user_changes.WEIGHTS]
     count("outputs that change back")
 
 

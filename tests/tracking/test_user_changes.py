@@ -11,7 +11,9 @@ import pytest
 from lenetlab.storage import files
 from lenetlab.tracking import beside_stage, content, experiment, sync, variant_content
 from lenetlab.tracking.connection import StoreLocation, store_location
+from lenetlab.tracking.metrics import names
 from lenetlab.tracking.store import Store, open_store
+from lenetlab.tracking.user_changes import IDENTITY, WEIGHTS
 from tests.tracking.outputs import VARIANTS, journal, make_all, make_evaluation, make_training
 from tests.tracking.stores import find_runs, open_client, read_content, runs_by_name, statuses
 
@@ -88,11 +90,11 @@ def test_a_note_written_while_a_training_runs_stays(study, count):
 
 def test_tags_that_reproduce_reads_are_restored(published_study, count):
     client, run = open_client(published_study), runs_by_name(published_study)["mlp seed 0"]
-    client.set_tag(run.info.run_id, "weights", "0000000")
-    client.delete_tag(run.info.run_id, "identity")
+    client.set_tag(run.info.run_id, WEIGHTS, "0000000")
+    client.delete_tag(run.info.run_id, IDENTITY)
     sync.sync(EVERYTHING)
     after = client.get_run(run.info.run_id).data.tags
-    assert (after["weights"], after["identity"]) == (run.data.tags["weights"], run.data.tags["identity"])
+    assert (after[WEIGHTS], after[IDENTITY]) == (run.data.tags[WEIGHTS], run.data.tags[IDENTITY])
     count(KIND)
 
 
@@ -204,7 +206,7 @@ def test_two_publishers_at_once_leave_no_duplicates(study, monkeypatch, count, n
     parents = {runs[name].data.tags["mlflow.parentRunId"] for name in ("mlp seed 0", "mlp seed 1")}
     assert parents == {runs["mlp"].info.run_id}
     for name in ("mlp seed 0", "mlp seed 1"):
-        assert len(one.metric_history(runs[name], "train_loss")) == 3
+        assert len(one.metric_history(runs[name], names.TRAIN_LOSS)) == 3
     count("two publishers without a common lock")
 
 
@@ -242,7 +244,7 @@ def test_a_removed_seed_is_marked_until_it_returns(study, count):
     }
     parent = removed["mlp"]["tags"]
     assert (parent["seeds"], parent["interval"]) == ("0", "needs two seeds")
-    assert parent["not_in_outputs"] == "test_accuracy_high test_accuracy_low test_accuracy_sd"
+    assert parent["not_in_outputs"] == " ".join(sorted((names.HIGH, names.LOW, names.DEVIATION)))
     assert set(sync.sync(["mlp"]).values()) == {0}
     for make in (make_training, make_evaluation):
         make(study, "mlp", seeds=3)
@@ -252,7 +254,9 @@ def test_a_removed_seed_is_marked_until_it_returns(study, count):
     assert after["mlp seed 2"]["tags"][NOTE] == "the best one"
     assert after["mlp"]["tags"]["accuracy"] == before["mlp"]["tags"]["accuracy"]
     metrics = runs_by_name(study)["mlp"].data.metrics
-    assert metrics["test_accuracy"] == files.read_json(study / "evaluations/mlp/metrics.json")["test_accuracy"]
+    assert metrics[names.TEST_ACCURACY] == names.per_cent(
+        files.read_json(study / "evaluations/mlp/metrics.json")["test_accuracy"]
+    )
     count("outputs that change back")
 
 
@@ -260,7 +264,7 @@ def test_the_newest_value_of_a_metric_wins_also_if_it_is_an_old_one(published_st
     for accuracy in (0.3, 0.9, 0.3, 0.2, 0.9):
         set_accuracy(published_study, accuracy)
         sync.sync(EVERYTHING)
-        assert runs_by_name(published_study)["mlp"].data.metrics["test_accuracy"] == accuracy
+        assert runs_by_name(published_study)["mlp"].data.metrics[names.TEST_ACCURACY] == 100 * accuracy
         assert set(sync.sync(EVERYTHING).values()) == {0}
     count("outputs that change back")
 

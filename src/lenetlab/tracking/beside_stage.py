@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,16 +19,22 @@ SILENCE_SECONDS = 60  # without a message, after which the stage gives up the pu
 
 @contextmanager
 def publishing(
-    stage: str, variant: str | None = None, live: Mapping[int, Path] | None = None, data: str | None = None
+    stage: str,
+    variant: str | None = None,
+    study: Sequence[str] = (),
+    live: Mapping[int, Path] | None = None,
+    data: str | None = None,
 ) -> Iterator[None]:
     """Publish in another process what the block writes; no fault of that process stops the block.
 
+    `study`: all its variants, since their places in it decide the colours.
     `live`: by seed, the folders whose journals grow while the block trains; their epochs are published as they finish.
     `data` names the data set, whose champion the stage compare may change.
     If the block fails, is interrupted or killed, runs that were RUNNING end as FAILED or KILLED.
     """
     folders = [str(folder.absolute()) for folder in (live or {}).values()]
-    publisher = start_publisher(json.dumps({"stage": stage, "variant": variant, "live": folders, "data": data}))
+    task = {"stage": stage, "variant": variant, "study": [*study], "live": folders, "data": data}
+    publisher = start_publisher(json.dumps(task))
     try:
         yield
     except BaseException as error:

@@ -14,6 +14,7 @@ from typing import Any
 from lenetlab.settings import messages
 from lenetlab.storage import paths, stage_outputs
 from lenetlab.storage.digests import sha256_json
+from lenetlab.tracking import user_changes
 
 RunKey = tuple[str, str | None]  # what a run is known by: its fingerprint and its DVC experiment
 Event = dict[str, Any]  # a line of a journal: a start, an epoch or an end
@@ -157,6 +158,17 @@ def read_comparison(reports: Path) -> list[dict[str, Any]] | None:
     return stage_outputs.read_json_list(path, "compare", *keys)
 
 
+def coloured(runs: Sequence[RunContent], study: Sequence[str]) -> Sequence[RunContent]:
+    """The same runs, with the colours that the report gives to the variants of a study; others are grey."""
+    from lenetlab.report import style  # imports matplotlib
+
+    for run in runs:
+        variant = run.tags.get("variant")
+        colour = style.variant_mark(study.index(variant)).colour if variant in study else style.INK
+        run.tags["mlflow.runColor"] = colour
+    return runs
+
+
 def training_tags(start: Event) -> dict[str, str]:
     """The tags of a seed's run, from the start event of its journal. `lenetlab reproduce` needs identity and origin."""
     return {
@@ -164,8 +176,8 @@ def training_tags(start: Event) -> dict[str, str]:
         "variant": start["variant"],
         "seed": str(start["seed"]),
         **_origin_tags(start["provenance"]),
-        "identity": json.dumps(start["identity"]),
-        "origin": json.dumps(start["provenance"]),
+        user_changes.IDENTITY: json.dumps(start["identity"]),
+        user_changes.ORIGIN: json.dumps(start["provenance"]),
     }
 
 

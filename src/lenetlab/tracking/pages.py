@@ -55,6 +55,16 @@ def ui(port: int) -> None:
         server.wait()
 
 
+def how_to_open() -> str:
+    """What to open and what to press, for someone who sees MLflow for the first time."""
+    uri = store_location().uri
+    place = without_password(uri).rstrip("/") if uri.startswith("http") else "after mlflow ui, http://127.0.0.1:5000"
+    return (
+        "To see the runs: lenetlab ui prints the address of the prepared table;"
+        f'\nor {place}: press "Model training" at the top left, then {experiment.NAME}'
+    )
+
+
 def accepts_connections(port: int) -> bool:
     """Whether a server on this machine listens at the port."""
     with socket.socket() as probe:

@@ -26,6 +26,7 @@ from lenetlab.tracking.connection import (
     short_message,
     store_location,
 )
+from lenetlab.tracking.metrics import system_load
 from lenetlab.tracking.models import logged, registry
 from lenetlab.tracking.store import open_store
 
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
     A failure before that message does not matter if publishing works later: servers are restarted.
     """
     task = json.loads(arguments[0])
-    outputs = Path.cwd()
+    outputs, resume = Path.cwd(), paths.resume_folder()  # open_store changes the working folder
+    if task["live"]:
+        system_load.measure([Path(folder) for folder in task["live"]], lambda: bool(select.select([0], [], [], 0)[0]))
     limit: WaitLimit | None = None
     message: str | None = None
     sys.stdout = sys.stderr  # output of MLflow is no message to the stage
@@ -51,17 +54,17 @@ def main(arguments: Sequence[str]) -> None:
             with open_store(location, limit.on_answer) as store:
                 gc.enable()
                 while not (message := message or _read_message(seconds=0)):
-                    store.send(*_live_runs(task, "RUNNING"))
+                    store.send(*_live_runs(task, "RUNNING", resume))
                     message = _read_message(seconds=1)
                 if message == "done":
-                    runs = _final_runs(task, outputs)
+                    runs = _final_runs(task, outputs, resume)
                     store.send(*runs)
                     store.mark_removed_seeds(*runs)
                     logged.send_seeds(store, outputs, runs)
                     if task["stage"] == "compare":
                         registry.send_comparison(store, outputs, task["data"], runs)
                 else:
-                    store.send(*_live_runs(task, message.upper()))
+                    store.send(*_live_runs(task, message.upper(), resume))
             return _write_message("done")
         except Exception as error:
             message = message or _read_message(seconds=0)
@@ -74,6 +77,8 @@ def _limit_waiting(location: StoreLocation) -> "WaitLimit":
     """Import everything that takes seconds first, so that a slow disk does not count as waiting."""
     import_mlflow()
     import scipy.special  # noqa: F401
+
+    import lenetlab.report.style  # noqa: F401  with matplotlib
 
     if location.database:
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
@@ -125,18 +130,19 @@ def _waits_for_machine(thread: int) -> bool:
         return False
 
 
-def _live_runs(task: dict[str, Any], unfinished_status: str) -> list[content.RunContent]:
+def _live_runs(task: dict[str, Any], unfinished_status: str, resume: Path) -> Sequence[content.RunContent]:
     journals = [files.read_json_lines(Path(folder) / paths.JOURNAL) for folder in task["live"]]
-    return variant_content.training_runs(journals, len(journals), unfinished_status, _experiment())
+    runs = variant_content.training_runs(journals, len(journals), unfinished_status, _experiment(), resume)
+    return content.coloured(runs, task["study"])
 
 
-def _final_runs(task: dict[str, Any], outputs: Path) -> list[content.RunContent]:
+def _final_runs(task: dict[str, Any], outputs: Path, resume: Path) -> Sequence[content.RunContent]:
+    runs: list[content.RunContent] = []
     if task["stage"] == "prepare":
-        return content.prepare_runs(outputs)
-    if task["stage"] != "compare":
-        return variant_content.variant_runs(outputs, task["variant"], _experiment())
-    names = sorted(path.stem for path in (outputs / paths.REPORTS / "metrics").iterdir())
-    return [run for name in names for run in variant_content.variant_runs(outputs, name, _experiment())]
+        runs = content.prepare_runs(outputs)
+    for variant in task["study"] if task["stage"] == "compare" else filter(None, [task["variant"]]):
+        runs += variant_content.variant_runs(outputs, variant, _experiment(), resume)
+    return content.coloured(runs, task["study"])
 
 
 def _experiment() -> str | None:

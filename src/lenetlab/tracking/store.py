@@ -22,17 +22,15 @@ from lenetlab.storage.locks import locked
 from lenetlab.tracking import experiment, user_changes
 from lenetlab.tracking.connection import FREE_WAIT_SECONDS, MAX_WAIT_SECONDS, Client, OnAnswer, StoreLocation
 from lenetlab.tracking.content import RunContent, RunKey
+from lenetlab.tracking.metrics import names
+from lenetlab.tracking.user_changes import SENT_ARTIFACTS, SENT_METRICS
 
 UPLOAD_RATE = 250_000  # bytes per second that a healthy server accepts
 BATCH = 500  # metrics per request; MLflow accepts 1,000 values
 DIGESTS = "digests.json"  # the artifact with the SHA-256 of all others; it is uploaded last
 # Tags of a run.
-SENT_METRICS = "sent_metrics"  # digest of the metrics that were sent; empty while they are being sent
-SENT_ARTIFACTS = "artifacts"  # digest of DIGESTS; empty while artifacts are being replaced
 DUPLICATE = "duplicate_of"  # id of the run that is used instead of this one, which is deleted
 NOT_IN_OUTPUTS = "not_in_outputs"  # true: the seed was removed; otherwise, metrics that the outputs no longer have
-# Beginnings of the names of metrics that are sent.
-METRIC_NAMES = ("train_", "validation_", "test_", "cost_")
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's errors for a run that was deleted
 
 
@@ -110,7 +108,26 @@ class Store:
 
         view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
         order = ["attributes.start_time"]
-        return list(self.client.search_runs([self.experiment], condition, run_view_type=view, order_by=order))
+        found = list(self.client.search_runs([self.experiment], condition, run_view_type=view, order_by=order))
+        for run in found:
+            self._rename_tags(run)
+        return found
+
+    def _rename_tags(self, run: Any) -> None:
+        """Give tags that an earlier version sent their present names; in the store, if the run is not deleted."""
+        from mlflow.entities import RunTag
+
+        tags = run.data.tags
+        if not (earlier := user_changes.EARLIER.keys() & tags.keys()):
+            return
+        present = user_changes.renamed(tags)
+        if run.info.lifecycle_stage == "active":
+            new = [RunTag(key, value) for key, value in present.items() if key not in tags]
+            self.client.log_batch(run.info.run_id, tags=new)
+            for key in earlier:
+                self.client.delete_tag(run.info.run_id, key)
+        tags.clear()  # the run's own dictionary
+        tags.update(present)
 
     def find_run(self, run: str) -> Any:
         """MLflow's run with this id or name. UserError if there is none, or several of this name, which it lists."""
@@ -176,7 +193,8 @@ class Store:
             if deleted:
                 self.client.restore_run(deleted[0].info.run_id)
                 self.sent["runs"] += 1
-            return next(iter(deleted), None)
+                return self._find(run)  # now its tags can be renamed
+            return None
         for duplicate in active[1:]:
             if rank(duplicate)[0]:
                 self.client.set_tag(duplicate.info.run_id, DUPLICATE, active[0].info.run_id)
@@ -203,7 +221,8 @@ class Store:
         if outdated := _outdated_metrics(run, stored):
             wanted[NOT_IN_OUTPUTS] = outdated
         to_set, to_remove = self._changed_tags(wanted, stored, removing=run.status != "RUNNING")
-        metrics = [Metric(name, value, time, step) for (name, step), (value, time) in new.items()]
+        # The page of a run shows metrics in the order in which they came.
+        metrics = [Metric(name, value, time, step) for (name, step), (value, time) in sorted(new.items())]
         while len(metrics) > BATCH:
             self.client.log_batch(stored.id, metrics[:BATCH], tags=[RunTag(SENT_METRICS, "")])
             metrics = metrics[BATCH:]
@@ -255,13 +274,15 @@ class Store:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         for purpose, (folder, digest) in run.datasets.items():
-            if (folder, digest[:12]) not in stored.datasets:
+            # A data set has one purpose in a run: so the validation images of the training folder are another one.
+            name = folder if purpose != "validation" else f"{folder} ({purpose})"
+            if (name, digest[:12]) not in stored.datasets:
                 source = json.dumps({"uri": folder})
-                dataset = Dataset(name=folder, digest=digest[:12], source_type="local", source=source)
+                dataset = Dataset(name=name, digest=digest[:12], source_type="local", source=source)
                 tag = InputTag("mlflow.data.context", purpose)
                 with self.locked():  # another process may send the same data set
                     self.client.log_inputs(stored.id, [DatasetInput(dataset, [tag])])
-                stored.datasets.add((folder, digest[:12]))
+                stored.datasets.add((name, digest[:12]))
 
     def _send_artifacts(self, run: RunContent, stored: StoredRun) -> None:
         """Upload what differs from the files on disk by its digest, or is missing; DIGESTS and the tag come last."""
@@ -321,12 +342,12 @@ class Store:
 
 def _describe(run: Any) -> str:
     """What lets one choose among runs of one name: id, start, status, commit, DVC experiment and accuracy."""
-    tags, accuracy = run.data.tags, run.data.metrics.get("test_accuracy")
+    tags, accuracy = run.data.tags, names.accuracy_of(run.data.metrics)
     started = datetime.fromtimestamp(run.info.start_time / 1000)
     parts = [f"started {started:%Y-%m-%d %H:%M:%S}", run.info.status.lower()]
     parts += [f"commit {tags['commit'][:10]}"] if "commit" in tags else []
     parts += [f"experiment {tags['dvc_experiment']}"] if "dvc_experiment" in tags else []
-    parts += [f"test accuracy {100 * accuracy:.2f} %"] if accuracy is not None else []
+    parts += [f"test accuracy {accuracy:.2f} %"] if accuracy is not None else []
     return f"  {run.info.run_id}: {', '.join(parts)}"
 
 
@@ -349,10 +370,10 @@ def _stored_run(found: Any) -> StoredRun:
 def _outdated_metrics(run: RunContent, stored: StoredRun) -> str:
     """Names of metrics whose value in the store is of an earlier state of the outputs: MLflow cannot remove metrics."""
     if stored.metrics is None or run.status == "RUNNING":
-        names = stored.tags.get(NOT_IN_OUTPUTS, "")
-        return names if names != "true" else ""
+        marked = stored.tags.get(NOT_IN_OUTPUTS, "")
+        return marked if marked != "true" else ""
     last = dict(sorted(run.metrics))  # by name, the last step
-    later = {name for name, step in stored.metrics if step > last.get(name, -1) and name.startswith(METRIC_NAMES)}
+    later = {name for name, step in stored.metrics if step > last.get(name, -1) and name.startswith(names.OURS)}
     return " ".join(sorted(later))
 
 

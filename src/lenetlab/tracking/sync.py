@@ -9,36 +9,37 @@ from typing import Any
 
 from lenetlab.errors import UserError
 from lenetlab.storage import files, paths
-from lenetlab.tracking import content, variant_content
+from lenetlab.tracking import content, user_changes, variant_content
 from lenetlab.tracking.connection import reporting_mlflow_errors, store_location
+from lenetlab.tracking.metrics import names
 from lenetlab.tracking.models import logged, registry
 from lenetlab.tracking.store import Store, milliseconds, open_store
 
 CRASHED_SECONDS = 600  # without progress, after which a RUNNING run was left by a crash
 
 
-def sync(variants: Sequence[str], data: str | None = None) -> dict[str, int]:
-    """Send what MLflow lacks of the outputs; returns what was sent and how often.
+def sync(study: Sequence[str], data: str | None = None) -> dict[str, int]:
+    """Send what MLflow lacks of the outputs of these variants; returns what was sent and how often.
 
     `data` names the data set, whose champion the comparison may change; None: it changes none.
     """
     outputs, resume = Path.cwd(), paths.resume_folder()  # the block below works in the folder of the store
     with reporting_mlflow_errors(), open_store(store_location(), checks_artifacts=True) as store:
-        store.send(*content.prepare_runs(outputs))
+        store.send(*content.coloured(content.prepare_runs(outputs), study))
         of_variants: list[content.RunContent] = []
-        for variant in variants:
+        for variant in study:
             experiment = variant_content.experiment_of(outputs, variant)
-            runs = variant_content.variant_runs(outputs, variant, experiment)
+            runs = content.coloured(variant_content.variant_runs(outputs, variant, experiment, resume), study)
             store.send(*runs)
             store.mark_removed_seeds(*runs)
             logged.send_seeds(store, outputs, runs)
             of_variants += runs
         registry.send_comparison(store, outputs, data, of_variants)
-        _end_crashed_runs(store, resume)
+        _end_crashed_runs(store, resume, study)
         return dict(store.sent)
 
 
-def _end_crashed_runs(store: Store, resume: Path) -> None:
+def _end_crashed_runs(store: Store, resume: Path, study: Sequence[str]) -> None:
     """End RUNNING runs without progress, left by a crash or a power cut, as their journals say or as KILLED.
 
     Progress is a start or an epoch of any seed of the variant, in the store or in the folder for resuming. If a
@@ -52,14 +53,18 @@ def _end_crashed_runs(store: Store, resume: Path) -> None:
         journals = [files.read_json_lines(folder / paths.JOURNAL) for folder in folders]
         times = [journal[-1]["time"] for journal in journals if journal]
         times += [run.info.start_time / 1000 for run in runs]
-        times += [point.timestamp / 1000 for run in runs for point in store.metric_history(run, "train_loss")]
+        losses = (names.TRAIN_LOSS, names.EARLIER_TRAIN_LOSS)
+        times += [
+            point.timestamp / 1000 for run in runs for name in losses for point in store.metric_history(run, name)
+        ]
         last_progress = max(times)
         if time.time() - last_progress < CRASHED_SECONDS:
             continue
         for run, journal in zip(runs, journals, strict=True):
-            seed = journal and variant_content.seed_run(journal, "KILLED", run.data.tags.get("dvc_experiment"))
+            experiment = run.data.tags.get(user_changes.EXPERIMENT)
+            seed = journal and variant_content.seed_run(journal, "KILLED", experiment, resume)
             if seed:
-                store.send(seed)
+                store.send(*content.coloured([seed], study))
             if not seed or store.stored[seed.key].id != run.info.run_id:  # a duplicate with a user's changes
                 store.client.set_terminated(run.info.run_id, "KILLED", end_time=milliseconds(last_progress))
             store.sent["ended"] += 1
@@ -74,17 +79,18 @@ def recorded(run: str) -> dict[str, Any]:
         found = store.find_run(run)
         print(f"MLflow run {found.info.run_id}: {found.info.run_name}", file=sys.stderr)
         tags = found.data.tags
-        missing = sorted({"identity", "seed", "fingerprint", "weights"} - set(tags))
+        missing = sorted({user_changes.IDENTITY, "seed", "fingerprint", user_changes.WEIGHTS} - set(tags))
         if missing:
             raise UserError(
                 f"MLflow's run {run!r} has no tag {', '.join(missing)}; allowed: a finished training of one seed,"
                 " such as 'mlp seed 0'; lenetlab sync sends what is missing"
             )
         return {
-            "identity": json.loads(tags["identity"]),
+            "identity": json.loads(tags[user_changes.IDENTITY]),
             "seed": int(tags["seed"]),
             "fingerprint": tags["fingerprint"],
-            "weights": tags["weights"].split(),
-            "accuracy": store.metric_values(found, "train_accuracy"),
-            "origin": json.loads(tags.get("origin", "{}")),
+            "weights": tags[user_changes.WEIGHTS].split(),
+            "accuracy": [value / 100 for value in store.metric_values(found, names.TRAIN_ACCURACY)]
+            or store.metric_values(found, names.EARLIER_TRAIN_ACCURACY),
+            "origin": json.loads(tags.get(user_changes.ORIGIN, "{}")),
         }

@@ -10,22 +10,37 @@ from typing import Any
 
 from lenetlab.storage.digests import sha256
 
-MEMORY = "sent_tags"  # JSON: by tag, the digest of the value that was sent; "-" before it if the tag was removed since
+HIDDEN = "mlflow.lenetlab."  # MLflow's pages do not show tags that begin with `mlflow.`
+IDENTITY, ORIGIN = f"{HIDDEN}identity", f"{HIDDEN}origin"
+WEIGHTS = f"{HIDDEN}weights"
+MEMORY = f"{HIDDEN}sent_tags"  # JSON: by tag, the digest of the value sent; "-" before it if the tag was removed since
+SENT_METRICS = f"{HIDDEN}sent_metrics"  # digest of the metrics that were sent; empty while they are being sent
+SENT_ARTIFACTS = f"{HIDDEN}artifacts"  # digest of the list of artifacts; empty while artifacts are being replaced
+# Names that earlier versions gave to these tags.
+EARLIER = {
+    name.removeprefix(HIDDEN): name for name in (IDENTITY, ORIGIN, WEIGHTS, MEMORY, SENT_METRICS, SENT_ARTIFACTS)
+}
 NOTE = "mlflow.note.content"
 EXPERIMENT = "dvc_experiment"
 # Tags that this program reads back; they always say what the outputs say, and are never removed.
-RECORD = {"fingerprint", EXPERIMENT, "identity", "seed", "weights", "origin", "mlflow.parentRunId"}
+RECORD = {"fingerprint", EXPERIMENT, IDENTITY, "seed", WEIGHTS, ORIGIN, "mlflow.parentRunId"}
 # Tags that the memory leaves out. It has EXPERIMENT, without which a run would be taken for one of the committed study.
 OTHERS = {
     MEMORY,
-    "sent_metrics",
-    "artifacts",
+    SENT_METRICS,
+    SENT_ARTIFACTS,
     "duplicate_of",
     "mlflow.runName",
     "mlflow.user",
     *(RECORD - {EXPERIMENT}),
 }
 REMOVED = "-"
+
+
+def renamed(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a run or an experiment, which an earlier version may have sent, by their present names."""
+    present = {key: value for key, value in tags.items() if key not in EARLIER}
+    return {EARLIER[key]: value for key, value in tags.items() if key in EARLIER} | present
 
 
 def changes(wanted: Mapping[str, str], tags: Mapping[str, str], removing: bool) -> tuple[dict[str, str], list[str]]:

@@ -1,9 +1,10 @@
 """What MLflow shows of a variant: a parent run with means over seeds, and a child run for each seed.
 
-From journals: params (`content.training_params`), most tags (`content.training_tags`), metrics train_* and validation_*
-(`seed_run`) and the tag diverged. From run.json: the tag weights (`_weights_tag`). From the evaluation: metrics test_*,
-the tags accuracy and interval, and the note (`_add_test_results`, `_add_means`). From comparison.json: the tag verdict
-(`_verdict`). From costs.json: metrics cost_* (`_add_costs`). `_parent_run` takes means over the child runs.
+From journals: params (`content.training_params`), most tags (`content.training_tags`), the curves of training and
+validation (`seed_run`) and the tag diverged. From run.json: the tag of the weights (`_weights_tag`). From the
+evaluation: test results and curves, the tags accuracy and interval, and the notes (`_add_test_results`, `_add_means`).
+From comparison.json: the tag verdict (`_verdict`). From costs.json: costs (`_add_costs`). `_parent_run` takes means
+over the child runs. `metrics.names` has the names of the metrics.
 """
 
 import json
@@ -14,37 +15,33 @@ from statistics import fmean
 from typing import Any
 
 from lenetlab.storage import paths, stage_outputs
-from lenetlab.tracking import content
+from lenetlab.tracking import content, user_changes
 from lenetlab.tracking.content import Event, RunContent
-
-JOURNAL_METRICS = {  # MLflow's name -> key of the journal. MLflow sorts by name, and test metrics should come first.
-    **{key: key for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
-    **{f"train_{key}": key for key in ("seconds", "peak_memory_bytes")},
-}
-
-TEST_METRICS = ("test_loss", "test_accuracy")
+from lenetlab.tracking.metrics import names, system_load
 
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}  # of the journal -> of MLflow
 
 
 def training_runs(
-    journals: Iterable[Sequence[Event]], seeds: int, unfinished: str, experiment: str | None
+    journals: Iterable[Sequence[Event]], seeds: int, unfinished: str, experiment: str | None, resume: Path | None = None
 ) -> list[RunContent]:
     """The runs of a variant during training: its parent run and those of the seeds whose journals are not empty.
 
     `seeds` is the number of all seeds, `unfinished` the status of a seed whose journal has no end, `experiment` the DVC
-    experiment that the runs belong to.
+    experiment that the runs belong to, `resume` the folder for resuming, if it has measurements of the machine.
     """
-    children = sorted((seed_run(journal, unfinished, experiment) for journal in journals if journal), key=_seed)
+    runs = (seed_run(journal, unfinished, experiment, resume) for journal in journals if journal)
+    children = sorted(runs, key=_seed)
     return [_parent_run(children, seeds, unfinished), *children] if children else []
 
 
-def variant_runs(outputs: Path, variant: str, experiment: str | None) -> list[RunContent]:
+def variant_runs(outputs: Path, variant: str, experiment: str | None, resume: Path | None = None) -> list[RunContent]:
     """The runs of a variant after training: with results of its evaluation, its costs and its verdict if there are any.
 
-    An evaluation of an earlier training does not count. `experiment` is the DVC experiment that the runs belong to.
+    An evaluation of an earlier training does not count. `experiment` is the DVC experiment that the runs belong to,
+    `resume` the folder for resuming, if it has measurements of the machine.
     """
-    children = _trained_seeds(outputs, variant, experiment)
+    children = _trained_seeds(outputs, variant, experiment, resume)
     if not children:
         return []
     folder = outputs / paths.EVALUATIONS / variant
@@ -66,7 +63,7 @@ def experiment_of(outputs: Path, variant: str) -> str | None:
     Otherwise, as after an experiment was stopped, that of the newest training. DVC restores outputs from its cache, so
     this need not be the experiment that runs now.
     """
-    children = _trained_seeds(outputs, variant, None)
+    children = _trained_seeds(outputs, variant, None, None)
     folder, reports = outputs / paths.EVALUATIONS / variant, outputs / paths.REPORTS
     stage, reported = f"evaluate@{variant}", reports / "metrics" / f"{variant}.json"
     if not children or (
@@ -77,18 +74,25 @@ def experiment_of(outputs: Path, variant: str) -> str | None:
     ):
         origin = content.read_json_if_exists(reports / paths.ORIGIN, "compare", "experiment")
         return origin["experiment"] if origin else None
-    newest: str | None = json.loads(max(children, key=lambda run: run.start).tags["origin"]).get("experiment")
+    newest: str | None = json.loads(max(children, key=lambda run: run.start).tags[user_changes.ORIGIN]).get(
+        "experiment"
+    )
     return newest
 
 
-def seed_run(journal: Sequence[Event], unfinished: str, experiment: str | None) -> RunContent:
+def seed_run(
+    journal: Sequence[Event], unfinished: str, experiment: str | None, resume: Path | None = None
+) -> RunContent:
     """The run of a seed, from its journal so far; its status is `unfinished` if the journal has no end."""
     start, last = journal[0], journal[-1]
     status = last["status"] if last["event"] == "end" else None
     tags = content.training_tags([event for event in journal if event["event"] == "start"][-1])
     if status == "diverged":
         tags["diverged"] = f"epoch {last['epoch']}, batch {last['step']}"
-    return RunContent(
+    folder, data = paths.PREPARED_TRAIN.as_posix(), start["identity"]["data"]
+    measured = system_load.by_epoch(resume / start["fingerprint"], journal) if resume else {}
+    validated = any(event["event"] == "epoch" and event["validation_loss"] is not None for event in journal)
+    run = RunContent(
         name=f"{start['variant']} seed {start['seed']}",
         start=start["time"],
         end=last["time"],
@@ -97,14 +101,29 @@ def seed_run(journal: Sequence[Event], unfinished: str, experiment: str | None) 
         status=STATUS[status] if status else unfinished,
         parent=start["parent_fingerprint"],
         experiment=experiment,
-        metrics={
-            (metric, event["epoch"]): (event[key], event["time"])
+        metrics=measured
+        | {
+            (name, event["epoch"]): (names.in_unit(name, event[key]), event["time"])
             for event in journal
             if event["event"] == "epoch"
-            for metric, key in JOURNAL_METRICS.items()
+            for key, name in names.JOURNAL.items()
             if event[key] is not None
         },
-        datasets={"training": (paths.PREPARED_TRAIN.as_posix(), start["identity"]["data"])},
+        datasets=dict.fromkeys(["training", *["validation"] * validated], (folder, data)),
+    )
+    _add_note(run)
+    return run
+
+
+def _add_note(run: RunContent) -> None:
+    """The description of a seed's run."""
+    trained = max((epoch for name, epoch in run.metrics if name == names.TRAIN_LOSS), default=0)
+    result = f"test accuracy **{run.tags['accuracy']}** after" if "accuracy" in run.tags else "trained for"
+    if "diverged" in run.tags:
+        result = f"**diverged** in {run.tags['diverged']}, after"
+    run.tags["mlflow.note.content"] = (
+        f"Seed {run.tags['seed']} of **{run.tags['variant']}**: {result} {trained} epochs. Its weights are under"
+        f' *Artifacts*, in `checkpoints`; `lenetlab reproduce "{run.name}"` trains it again.'
     )
 
 
@@ -117,13 +136,13 @@ def _current_evaluation(folder: Path, children: Iterable[RunContent]) -> dict[st
     return record if current else None
 
 
-def _trained_seeds(outputs: Path, variant: str, experiment: str | None) -> list[RunContent]:
+def _trained_seeds(outputs: Path, variant: str, experiment: str | None, resume: Path | None) -> list[RunContent]:
     """The runs of the seeds in `journals`, with weights and curves from `runs`."""
     stage, children = f"train@{variant}", []
     for path in (outputs / paths.JOURNALS / variant).glob("*.jsonl"):
         journal = stage_outputs.read_journal(path, stage)
         with stage_outputs.reporting_damage(path, stage):
-            children.append(seed_run(journal, "KILLED", experiment))
+            children.append(seed_run(journal, "KILLED", experiment, resume))
     for child in children:
         folder = outputs / paths.RUNS / variant / paths.seed_name(child.tags["seed"])
         record = content.read_json_if_exists(folder / paths.RUN_RECORD, stage, "files")
@@ -136,7 +155,7 @@ def _trained_seeds(outputs: Path, variant: str, experiment: str | None) -> list[
 def _weights_tag(digests: Mapping[str, str]) -> dict[str, str]:
     """The start of the SHA-256 of the weights of every epoch, or a dash; short, so that a thousand fit into a tag."""
     shortened = [digest[:7] for digest in stage_outputs.weights_by_epoch(digests)]
-    return {"weights": " ".join(shortened)} if shortened else {}
+    return {user_changes.WEIGHTS: " ".join(shortened)} if shortened else {}
 
 
 def _seed(run: RunContent) -> int:
@@ -158,7 +177,8 @@ def _parent_run(children: Sequence[RunContent], seeds: int, unfinished: str) -> 
     statuses = {run.status for run in children} | ({unfinished} if len(children) < seeds else set())
     complete = bool(averaged) and len(children) == seeds
     shared = set.intersection(*(set(run.metrics) for run in averaged)) if complete else set()
-    tags = {key: value for key, value in newest.tags.items() if key not in ("seed", "diverged", "weights")}
+    of_a_seed = ("seed", "diverged", "accuracy", "mlflow.note.content", user_changes.WEIGHTS)
+    tags = {key: value for key, value in newest.tags.items() if key not in of_a_seed}
     tags |= {"fingerprint": str(newest.parent), "seeds": " ".join(run.tags["seed"] for run in children)}
     if diverged:
         tags["diverged"] = f"seed{'s' * (len(diverged) > 1)} {', '.join(run.tags['seed'] for run in diverged)}"
@@ -171,7 +191,10 @@ def _parent_run(children: Sequence[RunContent], seeds: int, unfinished: str) -> 
         params=newest.params,
         status=next(status for status in ("RUNNING", "FAILED", "KILLED", "FINISHED") if status in statuses),
         metrics={
-            point: (fmean(run.metrics[point][0] for run in averaged), max(run.metrics[point][1] for run in averaged))
+            point: (
+                names.rounded(point[0], fmean(run.metrics[point][0] for run in averaged)),
+                max(run.metrics[point][1] for run in averaged),
+            )
             for point in sorted(shared)
         },
         datasets=dict(newest.datasets),
@@ -188,17 +211,23 @@ def _divergence_note(diverged: Sequence[RunContent], seeds: int) -> str:
 
 
 def _add_test_results(child: RunContent, folder: Path, test_data: str) -> None:
-    """Test metrics of a seed by epoch, with the time at which that epoch was trained; pictures."""
+    """The test result and curves of a seed, with the time at which an epoch was trained; pictures."""
     seed, stage = child.tags["seed"], f"evaluate@{folder.name}"
-    rows = stage_outputs.read_csv(folder / paths.CURVES, stage, "seed", "epoch", *TEST_METRICS)
+    rows = stage_outputs.read_csv(folder / paths.CURVES, stage, "seed", "epoch", *names.TEST_CURVES)
     with stage_outputs.reporting_damage(folder / paths.CURVES, stage):
         for row in rows:
             if row["seed"] == seed and row["test_loss"]:  # empty if the weights of this epoch were not kept
                 epoch = int(row["epoch"])
-                time = child.metrics["train_loss", epoch][1]
-                child.metrics |= {(metric, epoch): (float(row[metric]), time) for metric in TEST_METRICS}
-    final = stage_outputs.read_json_object(folder / paths.SEEDS, stage, f"{seed}/test_accuracy")
-    child.tags["accuracy"] = content.percent(final[seed]["test_accuracy"])
+                time = child.metrics[names.TRAIN_LOSS, epoch][1]
+                child.metrics |= {
+                    (name, epoch): (names.in_unit(name, float(row[key])), time)
+                    for key, name in names.TEST_CURVES.items()
+                }
+    keys = f"{seed}/test_accuracy", f"{seed}/test_loss"
+    final = stage_outputs.read_json_object(folder / paths.SEEDS, stage, *keys)[seed]
+    child.tags["accuracy"] = content.percent(final["test_accuracy"])
+    _add_note(child)
+    child.metrics |= _at_start(names.result(final["test_accuracy"], final["test_loss"]), child.end)
     child.artifacts |= content.files_below(folder / paths.seed_name(seed))
     child.datasets["test"] = (paths.PREPARED_TEST.as_posix(), test_data)
 
@@ -211,17 +240,17 @@ def _add_means(parent: RunContent, seeds: int, folder: Path, verdict: str | None
         folder / paths.METRICS, f"evaluate@{folder.name}", "test_accuracy", "test_accuracy_sd", "test_loss"
     )
     mean, deviation = final["test_accuracy"], final["test_accuracy_sd"]
-    means = {metric: final[metric] for metric in TEST_METRICS if final[metric] is not None}
+    means = names.result(mean, final["test_loss"]) if mean is not None else {}
     accuracy = content.percent(mean) if seeds else "diverged"
     interval = "needs two seeds" if seeds else "–"
     if seeds > 1:
         half_width = float(stdtrit(seeds - 1, 0.975)) * deviation / math.sqrt(seeds)
         low, high = max(0.0, mean - half_width), min(1.0, mean + half_width)
-        means |= {"test_accuracy_sd": deviation, "test_accuracy_low": low, "test_accuracy_high": high}
+        spread = {names.DEVIATION: deviation, names.LOW: low, names.HIGH: high}
+        means |= {name: names.per_cent(value) for name, value in spread.items()}
         accuracy = f"{100 * mean:.2f} ± {content.percent(deviation)}"
         interval = f"{100 * low:.2f}–{content.percent(high)}"
-    last = _last_epoch(parent)
-    parent.metrics |= {(metric, last): (value, parent.end) for metric, value in means.items()}
+    parent.metrics |= _at_start(means, parent.end)
     parent.tags |= {"accuracy": accuracy, "interval": interval}
     if verdict:
         parent.tags["verdict"] = verdict
@@ -245,16 +274,15 @@ def _add_means(parent: RunContent, seeds: int, folder: Path, verdict: str | None
 def _add_costs(parent: RunContent, costs: Path, variant: str) -> None:
     """Costs of the variant, means over the rounds in which they were measured."""
     measured = (content.read_json_if_exists(costs, "cost", "variants") or {"variants": {}})["variants"]
-    last = _last_epoch(parent)
     for measure, values in measured.get(variant, {}).items():
         rounds = values if isinstance(values, list) else [values]  # what follows from the definition has no rounds
-        if measure not in ("parameters", "on_processor") and None not in rounds:
-            parent.metrics[f"cost_{measure}", last] = fmean(rounds), parent.end
+        if None not in rounds:
+            parent.metrics |= _at_start(names.cost(measure, fmean(rounds)), parent.end)
 
 
-def _last_epoch(parent: RunContent) -> int:
-    """The step of final values; 0 if no seed has finished."""
-    return max((epoch for _, epoch in parent.metrics), default=0)
+def _at_start(metrics: Mapping[str, float], time: float) -> dict[tuple[str, int], tuple[float, float]]:
+    """Values of a whole training: at step 0, where MLflow draws bars."""
+    return {(name, 0): (value, time) for name, value in metrics.items()}
 
 
 def _verdict(outputs: Path, variant: str) -> str | None:

@@ -33,7 +33,7 @@ def send_comparison(store: Store, outputs: Path, data: str | None, runs: Sequenc
 
     `runs` are all runs of the variants, which were sent before.
     """
-    for comparison in content.comparison_runs(outputs):
+    for comparison in content.coloured(content.comparison_runs(outputs), ()):
         if data is not None:
             update(store, outputs, data, comparison, runs)
         store.send(comparison)

@@ -133,10 +133,10 @@ def test_artifacts_are_found_after_the_folder_was_moved(published_study, monkeyp
 
 def test_a_seed_can_be_added(study):
     make_training(study, "mlp", seeds=2)
-    sync.sync(["mlp"])
+    sync.sync(list(VARIANTS))
     before = runs_by_name(study)
     make_training(study, "mlp", seeds=3)
-    assert sync.sync(["mlp"])["runs"] == 1
+    assert sync.sync(list(VARIANTS))["runs"] == 1
     after = runs_by_name(study)
     assert after["mlp"].info.run_id == before["mlp"].info.run_id
     losses = [epoch_event("mlp", seed, 3)["train_loss"] for seed in range(3)]

@@ -117,7 +117,7 @@ class Case:
             self._break_if("at the start")
             self._write_journals(epochs=1)
             resume = {seed: folder / "resume" / str(seed) for seed in (0, 1)}
-            self.stage.enter_context(beside_stage.publishing("train", "mlp", live=resume))
+            self.stage.enter_context(beside_stage.publishing("train", "mlp", ["mlp"], live=resume))
 
     def train(self) -> None:
         with self.working():

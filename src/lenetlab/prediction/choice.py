@@ -8,7 +8,7 @@ from lenetlab.storage import paths, stage_outputs
 
 
 def default_variant(study: study_schema.Study, outputs: Path) -> tuple[str, str]:
-    """A variant and why: the one in `model/`, which compare recommends, otherwise that with the highest test accuracy."""
+    """A variant and why: the one in `model/`, which compare recommends, or that with the highest accuracy."""
     recommended = outputs / paths.MODEL / paths.MODEL_RECORD
     if recommended.exists():
         record = stage_outputs.read_json_object(recommended, "compare", "variant", "recommended")

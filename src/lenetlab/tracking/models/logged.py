@@ -43,7 +43,7 @@ def send_seeds(store: Store, outputs: Path, runs: Sequence[RunContent]) -> None:
     """Log the networks of the tested seeds among these runs, which were sent before."""
     by_variant: dict[str, list[RunContent]] = {}
     for run in runs:
-        if "seed" in run.tags and any(name.startswith("test") for name, _ in run.metrics):
+        if "seed" in run.tags and "test" in run.datasets:
             by_variant.setdefault(run.tags["variant"], []).append(run)
     for variant, tested in by_variant.items():
         if model := of_outputs(outputs, variant, tested):
@@ -122,7 +122,7 @@ def _upload(store: Store, outputs: Path, model: ModelContent, model_id: str) -> 
 
 
 def _link(store: Store, run: RunContent, model_id: str) -> None:
-    """Show the model on the page of its run, and the run's last test results on the page of the model."""
+    """Show the model on the page of its run, and the run's results on the page of the model."""
     from mlflow.entities import LoggedModelOutput, Metric
 
     run_id, last = store.stored[run.key].id, max(step for _, step in run.metrics)
@@ -132,6 +132,6 @@ def _link(store: Store, run: RunContent, model_id: str) -> None:
     metrics = [
         Metric(name, value, round(1000 * time), step, model_id=model_id, run_id=run_id)
         for (name, step), (value, time) in run.metrics.items()
-        if step == last and name.startswith("test")
+        if step == 0  # results of the whole training
     ]
     store.client.log_batch(run_id, metrics)

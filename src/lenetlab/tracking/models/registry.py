@@ -106,7 +106,7 @@ def _register(
 ) -> bool:
     """Make a version of all networks of a variant and point the alias to it; False if its networks are not there."""
     variant = parent.tags["variant"]
-    tested = [run for run in seeds if any(metric.startswith("test") for metric, _ in run.metrics)]
+    tested = [run for run in seeds if "test" in run.datasets]
     model = logged.of_outputs(outputs, variant, tested) if tested else None
     if model is None:
         return False

@@ -115,7 +115,7 @@ def test_dropout_and_normalisation_of_a_cnn_are_in_its_layers_only():
 
 
 def test_a_cnn_can_be_matched_by_an_mlp_and_scaled():
-    text = with_cnn("[{conv: 16}, {pool: max}, {linear: 20}]").replace("hidden: [59]", "match_parameters: own")
+    text = with_cnn("[{conv: 16}, {pool: max}, {linear: 20}]").replace("hidden:\n      - 59", "match_parameters: own")
     variants = params.parse(Path("params.yaml"), text).variants
     assert variants["mlp"].parameters <= variants["own"].parameters < variants["mlp"].scaled(1.1).parameters
     conv, _, linear = variants["own"].scaled(0.5).model.layers
@@ -123,6 +123,6 @@ def test_a_cnn_can_be_matched_by_an_mlp_and_scaled():
 
 
 def test_a_list_that_cannot_be_a_network_cannot_be_matched_either():
-    text = with_cnn("[{conv: 16, kernel: 30}]").replace("hidden: [59]", "match_parameters: own")
+    text = with_cnn("[{conv: 16, kernel: 30}]").replace("hidden:\n      - 59", "match_parameters: own")
     with pytest.raises(UserError, match="'own' is not a variant with a width of its own"):
         params.parse(Path("params.yaml"), text)

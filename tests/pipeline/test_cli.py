@@ -192,7 +192,7 @@ def test_a_command_in_a_subfolder_names_the_folder_of_the_project(
 def test_a_command_outside_a_project_says_so(project, lenetlab, arguments, count: Callable[[str], None]):
     (project / "params.yaml").unlink()
     before = sorted(project.rglob("*"))
-    remedy = "cd to the folder of the project, which has it, or make a project: lenetlab init FOLDER"
+    remedy = "cd to the folder of the project, which has it, or make one: lenetlab init FOLDER"
     assert lenetlab(*arguments) == Result(1, "", f"error: params.yaml: not found in {project}; remedy: {remedy}\n")
     assert sorted(project.rglob("*")) == before
     count("other working folders")
@@ -292,7 +292,7 @@ def test_a_stage_outside_its_project_says_so(tmp_path, stage, count: Callable[[s
     command = [sys.executable, ROOT / "stages" / f"{stage}.py", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    remedy = "cd to the folder of the project, which has it, or make a project: lenetlab init FOLDER"
+    remedy = "cd to the folder of the project, which has it, or make one: lenetlab init FOLDER"
     expected = f"error: params.yaml: not found in {tmp_path}; remedy: {remedy}\n"
     assert done.stderr == expected
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,6 @@
 """The names and units of metrics. MLflow sorts names, and what stands before a slash becomes a section of its charts.
 
-Charts show three digits, in which 0.9893 and 0.9903 look alike; so accuracies are in per cent, and errors stand beside
+Charts show three figures, in which 0.9893 and 0.9903 look alike; so accuracies are in per cent, and errors stand beside
 them. A value of a whole training has step 0: MLflow draws a bar for each run. The others have the step of their epoch.
 """
 
@@ -44,7 +44,7 @@ DIGITS = {"per cent": 4, "megabytes": 1, "percentage": 1, "seconds": 4}  # after
 
 
 def per_cent(fraction: float) -> float:
-    """With four decimals, since MLflow shows all digits: a tenth of an image in a hundred thousand."""
+    """With four decimals, since MLflow shows all of them: a tenth of an image in a hundred thousand."""
     return round(100 * fraction, 4)
 
 
@@ -55,7 +55,7 @@ def in_unit(name: str, value: float) -> float:
 
 
 def rounded(name: str, value: float) -> float:
-    """For the eye; losses keep all digits."""
+    """For the eye; losses keep all decimals."""
     digits = [digits for unit, digits in DIGITS.items() if unit in name]
     return round(value, digits[0]) if digits else value
 
@@ -66,7 +66,7 @@ def result(accuracy: float, loss: float) -> dict[str, float]:
 
 
 def cost(measure: str, value: float) -> dict[str, float]:
-    """The metric of a cost, with four digits if it was measured; none for a measure that MLflow has elsewhere."""
+    """The metric of a cost, with four figures if it was measured; none for a measure that MLflow has elsewhere."""
     if measure not in COSTS:
         return {}
     name, factor = COSTS[measure]

@@ -112,6 +112,8 @@ def run(program: str, arguments: list[str]) -> None:
     if arguments[0] == "-W":
         warnings.simplefilter(arguments[1])
         arguments = arguments[2:]
+    if safe := arguments[0] == "-P":  # the current folder is not searched for modules
+        arguments = arguments[1:]
     kind, sys.argv = arguments[0], arguments
     if kind == "-c":
         sys.argv = ["-c", *arguments[2:]]
@@ -119,7 +121,7 @@ def run(program: str, arguments: list[str]) -> None:
         exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
     elif kind == "-m":
         sys.argv = arguments[1:]
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path[:0] = [] if safe else [str(Path.cwd())]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.path.insert(0, str(Path(kind).absolute().parent))

@@ -51,7 +51,8 @@ def test_a_project_outside_the_repository_from_images_to_an_upgrade(site, tmp_pa
 
     log = run(project, "make", "repro")
     assert {"train@lenet5", "evaluate@mlp", "compare"} <= set(stages_run(log))
-    assert "MLflow is up to date" in log.splitlines()[-1]
+    assert "MLflow is up to date" in log
+    assert log.splitlines()[-1].startswith("new results: to keep them, git add ")
     assert (project / "reports/report.html").exists()
     origin = json.loads((project / "reports/origin.json").read_text())
     assert origin["commit"] == run(project, "git", "rev-parse", "HEAD").strip()

@@ -217,8 +217,10 @@ def without_ids(found: list[dict]) -> dict[str, dict]:
 
 def test_mlflow_is_rebuilt_where_dvc_has_restored_the_outputs(project, runs, tmp_path):
     remote, other = tmp_path / "remote", tmp_path / "other"
+    project = copy_of(project, tmp_path / "project")
+    run(project, "git", "add", "dvc.lock", "reports")
+    run(project, "git", "commit", "--quiet", "--message", "run")
     run(tmp_path, "git", "clone", "--quiet", str(project), str(other))
-    shutil.copy(project / "dvc.lock", other)
     for folder in (project, other):  # as `dvc remote add --local --default` writes it
         (folder / ".dvc" / "config.local").write_text(f"[core]\nremote = kept\n['remote \"kept\"']\nurl = {remote}\n")
     run(project, "dvc", "push", "--quiet")

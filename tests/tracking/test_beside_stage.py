@@ -10,6 +10,7 @@ import pytest
 
 from lenetlab.tracking import beside_stage, store, sync
 from lenetlab.tracking.metrics import names
+from tests.tracking.models import records
 from tests.tracking.outputs import VARIANTS, journal, make_all, make_training, write_journal
 from tests.tracking.stores import read_content, runs_by_name, statuses, wait_for, working_in
 
@@ -62,6 +63,7 @@ def test_runs_are_published_during_training_and_continue_after_a_failure(study, 
 @pytest.mark.usefixtures("forked_publishers")
 def test_every_stage_is_published(study, capfd):
     make_all(study)
+    records.complete(study)
     with beside_stage.publishing("prepare"):
         pass
     with beside_stage.publishing("evaluate", "lenet5-regularized", list(VARIANTS)):

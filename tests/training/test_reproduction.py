@@ -73,7 +73,7 @@ def test_a_record_in_mlflow_is_enough(trained, prepared, empty_store, tmp_path, 
     record, on_disk = reproduction.TrainingRecord(**sync.recorded(f"{NAME} seed 5")), read_record(trained)
     assert (record.identity, record.seed, record.accuracy) == (on_disk.identity, on_disk.seed, on_disk.accuracy)
     assert reproduction.reproduce([record], STUDY, prepared / "train")[0].outcome == "identical"
-    with pytest.raises(UserError, match=f"MLflow's run '{NAME}' has no tag seed, weights"):
+    with pytest.raises(UserError, match=f"MLflow's run '{NAME}' has no tag mlflow.lenetlab.weights, seed"):
         sync.recorded(NAME)
     with pytest.raises(UserError, match="MLflow has no run 'nobody'; allowed"):
         sync.recorded("nobody")

@@ -156,9 +156,9 @@ def predict(images: tuple[Path, ...], model: str | None, invert: bool, as_json: 
         results = list(predict.predict(ensemble.Ensemble(chosen), found, invert))
     for result in results:
         for warning in result.warnings:
-            click.echo(f"warning: {result.file}: {warning}", err=True)
+            click.echo(f"warning: {predict.shown(result.file)}: {warning}", err=True)
         if result.answer is None:
-            click.echo(f"error: {result.file}: {result.refused}", err=True)
+            click.echo(f"error: {predict.shown(result.file)}: {result.refused}", err=True)
         elif not as_json:
             click.echo(predict.text(result))
     if as_json:

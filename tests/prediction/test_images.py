@@ -120,6 +120,8 @@ def test_what_is_no_image_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 3)
     with pytest.raises(conversion.Refused, match="a file of more than 0 MiB"):
         images.read(tmp_path / "a.png", GREY, invert=False)
+    with pytest.raises(conversion.Refused, match="a file of more than 0 MiB"):  # its size is 0, and it has no end
+        images.read(Path("/dev/zero"), GREY, invert=False)
     with pytest.raises(FileNotFoundError):
         images.read(tmp_path / "b.png", GREY, invert=False)
 

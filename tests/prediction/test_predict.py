@@ -1,6 +1,7 @@
 """`lenetlab predict` and `lenetlab export`, called in this process as the program calls them."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -106,12 +107,28 @@ def test_a_folder_without_files_is_an_error(run, folder):
 
 def test_many_images_are_answered_in_order(folder, monkeypatch):
     monkeypatch.setattr(predict, "BLOCK", 2)
-    found = [folder / name for name in ("good.png", "blank.png", "inverted.png", "text.png", "good.png")]
+    found = [folder / name for name in ("good.png", "blank.png", "inverted.png", "text.png", "good.png", "good.png")]
     model = ensemble.Ensemble(trained.of_folder(folder / "model"))
     results = list(predict.predict(model, found, invert=False))
     assert [Path(result.file) for result in results] == found
-    assert [result.answer is None for result in results] == [False, True, False, True, False]
-    assert results[0].answer == results[4].answer
+    assert [result.answer is None for result in results] == [False, True, False, True, False, False]
+    assert results[4].answer == results[5].answer
+    assert results[0].answer.probability == pytest.approx(results[4].answer.probability, abs=1e-6)
+
+
+def test_names_that_are_no_text_are_printed(run, folder, monkeypatch):
+    """A terminal takes only UTF-8; a line break in a name would look like another answer."""
+    for name in (b"bad\xff.png", b"two\nlines.png", b"bad\xfe.png"):
+        source = "good.png" if name != b"bad\xfe.png" else "text.png"
+        (folder / os.fsdecode(name)).write_bytes((folder / source).read_bytes())
+    names = [os.fsdecode(name) for name in (b"bad\xff.png", b"two\nlines.png", b"bad\xfe.png")]
+    status, out, err = run("predict", "--model", "model", *names)
+    assert status == 1
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["bad\\udcff.png", "two\\nlines.png"]
+    assert "error: bad\\udcfe.png: not images" in err
+    _, out, _ = run("predict", "--json", "--model", "model", *names)
+    out.encode()
+    assert [image["file"] for image in json.loads(out)["images"]] == names
 
 
 def test_the_recommended_variant_answers_and_without_one_that_with_the_highest_accuracy(tmp_path):

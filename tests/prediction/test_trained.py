@@ -42,6 +42,16 @@ def test_what_was_written_is_read(tmp_path):
     assert found[0] == found[1]
 
 
+def test_seeds_and_weights_belong_together_in_any_order_of_params(tmp_path):
+    networks.make_outputs(tmp_path, "mlp", seeds=3)
+    model = trained.of_outputs(tmp_path, "mlp", [2, 0])
+    trained.write(model, tmp_path / "folder")
+    again = trained.of_folder(tmp_path / "folder")
+    for seed in model.seeds:
+        (before,), (after,) = model.only(seed).weights, again.only(seed).weights
+        assert before.read_bytes() == after.read_bytes()
+
+
 def test_a_class_of_the_user_travels_with_its_weights(tmp_path):
     from torch import nn
 

@@ -23,4 +23,4 @@ def default_variant(study: study_schema.Study, outputs: Path) -> tuple[str, str]
     if not accuracies:
         raise UserError("no variant has been trained and evaluated; remedy: dvc repro, or --model FOLDER")
     best = max(accuracies, key=lambda name: accuracies[name])
-    return best, "it has the highest mean test accuracy; nothing was compared yet"
+    return best, f"it has the highest mean test accuracy; {paths.MODEL} recommends none"

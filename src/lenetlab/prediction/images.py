@@ -49,9 +49,11 @@ def find(paths: Sequence[Path]) -> Iterator[Path]:
 
 def read(path: Path, kind: Kind, invert: bool) -> ReadImage:
     """The image in a file. Raises Refused if it is none, or blank, and OSError if it cannot be read."""
-    if path.stat().st_size > MAX_BYTES:
+    with path.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)  # a device has no size, and may have no end
+    if len(content) > MAX_BYTES:
         raise conversion.Refused(f"a file of more than {MAX_BYTES // 2**20} MiB", "allowed: smaller ones")
-    decoded = conversion.decode(path.read_bytes())
+    decoded = conversion.decode(content)
     original = 255 - decoded.pixels if invert else decoded.pixels
     pixels = canonical(original, kind.images)
     if pixels.min() == pixels.max():

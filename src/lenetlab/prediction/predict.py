@@ -31,24 +31,28 @@ def predict(ensemble: Ensemble, found: Sequence[Path], invert: bool) -> Iterable
     """A result per file, in order."""
     kind = kind_of(ensemble.model)
     for start in range(0, len(found), BLOCK):
-        read: dict[Path, images.ReadImage | str] = {}
-        for path in found[start : start + BLOCK]:
-            try:
-                read[path] = images.read(path, kind, invert)
-            except conversion.Refused as refused:
-                read[path] = str(refused)
-            except OSError as error:
-                read[path] = error.strerror or str(error)
-        good = [image for image in read.values() if isinstance(image, images.ReadImage)]
+        block = found[start : start + BLOCK]
+        read = [_read(path, kind, invert) for path in block]
+        good = [image for image in read if isinstance(image, images.ReadImage)]
         pixels = np.stack([image.pixels for image in good]) if good else None
         answered = iter(
             answers.answers(ensemble.probabilities(pixels), ensemble.model.classes) if pixels is not None else ()
         )
-        for path, image in read.items():
+        for path, image in zip(block, read, strict=True):
             if isinstance(image, str):
                 yield Result(str(path), None, refused=image)
             else:
                 yield Result(str(path), next(answered), warnings=image.warnings)
+
+
+def _read(path: Path, kind: images.Kind, invert: bool) -> images.ReadImage | str:
+    """The image, or why it is refused."""
+    try:
+        return images.read(path, kind, invert)
+    except conversion.Refused as refused:
+        return str(refused)
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def kind_of(model: TrainedModel) -> images.Kind:
@@ -62,16 +66,22 @@ def text(result: Result) -> str:
     answer = result.answer
     assert answer  # noqa: S101  the caller has looked
     agreement = f", {answer.agree} of {answer.seeds} seeds agree" if answer.seeds > 1 else ""
-    return f"{result.file}: {answer.label}, probability {answer.probability:.3f}{agreement}"
+    return f"{shown(result.file)}: {answer.label}, probability {answer.probability:.3f}{agreement}"
+
+
+def shown(file: str) -> str:
+    """The name of a file on one line of any terminal: escapes in place of line breaks and of bytes that are no text."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in file)
 
 
 def as_json(model: TrainedModel, results: Iterable[Result]) -> str:
     """All results as one JSON object."""
-    shown: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     for result in results:
         if result.answer is None:
-            shown.append({"file": result.file, "refused": result.refused})
+            listed.append({"file": result.file, "refused": result.refused})
         else:
-            shown.append({"file": result.file, **asdict(result.answer), "warnings": result.warnings})
+            listed.append({"file": result.file, **asdict(result.answer), "warnings": result.warnings})
     about = {"variant": model.variant, "seeds": list(model.seeds), "fingerprint": model.fingerprint}
-    return json.dumps({"model": about, "images": shown}, indent=1, ensure_ascii=False)
+    content = json.dumps({"model": about, "images": listed}, indent=1, ensure_ascii=False)
+    return content.encode(errors="backslashreplace").decode()  # bytes of a name that are no text, in JSON's escapes

@@ -125,7 +125,7 @@ def of_folder(folder: Path) -> TrainedModel:
             brightness=content["images"].get("brightness", brightness),
             normalization=normalization,
             fingerprint=content["fingerprint"],
-            seeds=tuple(content.get("seeds", range(len(weights)))),
+            seeds=tuple(sorted(content.get("seeds", range(len(weights))))),  # as their files are sorted
             weights=tuple(weights),
             root=folder,
         )

@@ -6,6 +6,7 @@ clone does not have them.
 
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -42,11 +43,12 @@ def _measure(folders: Sequence[Path], has_ended: Callable[[], bool]) -> None:
 
 def by_epoch(folder: Path, journal: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], tuple[float, float]]:
     """Means over each epoch of a journal, with the time of its end; empty without measurements of it."""
-    rows = _read(folder / FILE)
+    rows = sorted(_read(folder / FILE))
+    times = [row[0] for row in rows]  # searched, since a long training has many of them, for many epochs
     found = {}
     for before, event in pairwise(journal):
         if event["event"] == "epoch":
-            during = [row for row in rows if before["time"] < row[0] <= event["time"]]
+            during = rows[bisect_right(times, before["time"]) : bisect_right(times, event["time"])]
             for column, name in enumerate((names.CPU, names.MEMORY) if during else (), start=1):
                 found[name, event["epoch"]] = round(fmean(row[column] for row in during), 1), event["time"]
     return found

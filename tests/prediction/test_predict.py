@@ -116,7 +116,7 @@ def test_many_images_are_answered_in_order(folder, monkeypatch):
     assert results[0].answer.probability == pytest.approx(results[4].answer.probability, abs=1e-6)
 
 
-def test_names_that_are_no_text_are_printed(run, folder, monkeypatch):
+def test_names_that_are_no_text_are_printed(run, folder):
     """A terminal takes only UTF-8; a line break in a name would look like another answer."""
     for name in (b"bad\xff.png", b"two\nlines.png", b"bad\xfe.png"):
         source = "good.png" if name != b"bad\xfe.png" else "text.png"

@@ -41,6 +41,10 @@ def test_only_a_verdict_about_the_champion_moves_it(before, wins, variant, reaso
     ("before", "reason"),
     [
         (
+            present("version 7", data=""),  # the user set the alias
+            "version 7 is champion (version 1): lenetlab did not make this version, so no verdict is about it; ",
+        ),
+        (
             present("b", data="letters"),
             "b is champion (version 1): it was trained on other data, so no verdict is about it; ",
         ),

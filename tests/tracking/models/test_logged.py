@@ -154,6 +154,38 @@ def test_a_verdict_moves_the_champion_and_earlier_versions_stay(logged_study):
     assert set(synced().values()) == {0}
 
 
+def test_a_champion_whose_model_was_deleted_comes_back(logged_study):
+    client = open_client(logged_study)
+    client.delete_logged_model(models(logged_study)["lenet5-all-seeds"].model_id)
+    for entry in (entries := _read(logged_study / "reports" / "comparison.json")):
+        entry["verdict"] = "inconclusive"  # no verdict would make it champion now
+    files.write_json(logged_study / "reports" / "comparison.json", entries)
+    assert synced()["models"] == 1
+    assert (champion(logged_study).version, champion(logged_study).tags["variant"]) == (2, "lenet5")
+    shutil.rmtree(logged_study / models(logged_study)["lenet5-all-seeds"].artifact_location / "artifacts")
+    assert synced()["models"] == 1
+    assert champion(logged_study).version == 2
+    assert trained.of_folder(download.fetch("champion", "digits", logged_study / "fetched")).seeds == (0, 1)
+    client.delete_registered_model(NAME)
+    synced()
+    assert reason(logged_study) == "no champion: no comparison of test accuracy says better"
+
+
+def test_a_model_is_finished_last(study, monkeypatch):
+    make_all(study)
+    records.complete(study)
+
+    def killed(*_: object) -> None:
+        raise UserError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(logged, "_link", killed)
+        with pytest.raises(UserError, match="killed"):
+            synced()
+    assert models(study)
+    assert not [model for model in models(study).values() if model.status == "READY"]
+
+
 def test_a_comparison_of_a_dvc_experiment_moves_nothing(logged_study):
     make_reports(logged_study, experiment="other-rates")
     set_verdict(logged_study, "lenet5-regularized", "better")

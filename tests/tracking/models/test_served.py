@@ -6,20 +6,39 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 import urllib.request
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
+import safetensors.torch
+from torch import nn
 
 from lenetlab.prediction import ensemble, trained
+from lenetlab.storage import files
 from lenetlab.tracking import pages, sync
+from lenetlab.tracking.models import folder
 from tests.prediction import networks
 from tests.tracking.models import records
 from tests.tracking.outputs import make_all
 from tests.tracking.stores import open_client, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # MLflow's own
+OWN = """\
+from part import FACTOR
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self, size, classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(size * size, classes))
+
+    def forward(self, images):
+        return FACTOR * self.layers(images)
+"""
 LOAD = """
 import json, sys
 import mlflow, numpy
@@ -72,6 +91,29 @@ def test_a_clean_process_loads_it_without_pickle_and_with_its_own_code(model, st
     assert first["agree"] == [1] * 6
     assert ours == [], "it leaves modules behind, which another version of the package would find"
     assert "code.zip" in file
+
+
+def test_models_whose_classes_import_modules_of_one_name_are_loaded_together(tmp_path, monkeypatch):
+    """As in a notebook that compares two seeds, and has a module of this name itself."""
+    mine = types.ModuleType("part")
+    monkeypatch.setitem(sys.modules, "part", mine)
+    spoken = []
+    for factor in (0.0, 1.0):
+        content = tmp_path / f"content-{factor}"
+        description = files.read_json(networks.make_folder(content, seeds=1) / "model.json")
+        description["settings"]["model"] = {"name": "Own", "file": "networks/own.py"}
+        files.write_json(content / "model.json", description)
+        files.write_text(content / "networks" / "own.py", OWN)
+        files.write_text(content / "networks" / "part.py", f"FACTOR = {factor}\n")
+        linear = nn.Linear(32 * 32, 10)
+        state = {f"layers.1.{name}": value for name, value in linear.state_dict().items()}
+        safetensors.torch.save_file(state, content / "weights-0.safetensors")
+        folder.write(trained.of_folder(content), {}, tmp_path, tmp_path / f"model-{factor}")
+        spoken.append(mlflow.pyfunc.load_model(str(tmp_path / f"model-{factor}")))
+    zero, one = (model.predict(networks.random_pixels(1)).probability[0] for model in spoken)
+    assert zero == pytest.approx(0.1)
+    assert one > 0.11
+    assert sys.modules["part"] is mine
 
 
 def test_nothing_in_it_is_pickled(model):

@@ -32,6 +32,8 @@ def decide(
         found = verdicts.undefeated(wins)
         return _only(found, dict.fromkeys(found, wins), "no champion: no comparison of test accuracy says better")
     name = f"{champion.variant} is champion (version {champion.version})"
+    if not champion.data:
+        return Decision(None, f"{name}: lenetlab did not make this version, so no verdict is about it; {BY_HAND}")
     if champion.data != data:
         return Decision(None, f"{name}: it was trained on other data, so no verdict is about it; {BY_HAND}")
     if trained.get(champion.variant) != champion.fingerprint:

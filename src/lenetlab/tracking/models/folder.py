@@ -41,8 +41,13 @@ def write(model: trained.TrainedModel, ids: dict[str, str], outputs: Path, folde
             artifacts={"model": str(content)},
             signature=_signature(shape),
             input_example=_example(outputs, shape),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            pip_requirements=_requirements(),
         )
+
+
+def _requirements() -> list[str]:
+    """Without local versions such as 2.9.0+cpu, which package indexes do not have."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
 
 
 def _signature(shape: tuple[int, ...]) -> Any:

@@ -63,24 +63,37 @@ def of_outputs(outputs: Path, variant: str, runs: Sequence[RunContent]) -> train
 def send(store: Store, outputs: Path, models: Sequence[ModelContent]) -> list[str]:
     """Log what the store lacks of these models; returns the id of each."""
     with store.locked(store.on_answer, "models.lock"):  # so that no two processes of this folder log the same model
-        found = present(store)
+        found = _all(store)
+        _delete_abandoned(store, found)
+        found = _finished(found)
         return [_send(store, outputs, model, found) for model in models]
 
 
 def present(store: Store) -> list[Any]:
-    """All models of the experiment that are not deleted, the oldest first; without those that are left unfinished."""
+    """All finished models of the experiment that are not deleted, the oldest first."""
+    return _finished(_all(store))
+
+
+def _finished(models: Sequence[Any]) -> list[Any]:
+    ready = [model for model in models if model.status == "READY"]
+    return sorted(ready, key=lambda model: (model.creation_timestamp, model.model_id))
+
+
+def _delete_abandoned(store: Store, models: Sequence[Any]) -> None:
+    """Delete those of these models that killed processes left unfinished."""
+    for model in models:
+        age = time.time() - model.creation_timestamp / 1000
+        if model.status != "READY" and MADE_FROM in model.tags and age > ABANDONED_SECONDS:
+            store.client.delete_logged_model(model.model_id)
+
+
+def _all(store: Store) -> list[Any]:
     page = store.client.search_logged_models([store.experiment], max_results=PAGE)
     found = list(page)
     while page.token:
         page = store.client.search_logged_models([store.experiment], max_results=PAGE, page_token=page.token)
         found += page
-    ready = []
-    for model in found:
-        if model.status == "READY":
-            ready.append(model)
-        elif MADE_FROM in model.tags and time.time() - model.creation_timestamp / 1000 > ABANDONED_SECONDS:
-            store.client.delete_logged_model(model.model_id)
-    return sorted(ready, key=lambda model: (model.creation_timestamp, model.model_id))
+    return found
 
 
 def _send(store: Store, outputs: Path, model: ModelContent, others: Sequence[Any]) -> str:
@@ -90,7 +103,7 @@ def _send(store: Store, outputs: Path, model: ModelContent, others: Sequence[Any
         store.client.delete_logged_model(duplicate.model_id)
     if same:
         name: str = same[0].model_id
-        if store.checks_artifacts and not _is_complete(store, name):
+        if store.checks_artifacts and not is_complete(store, name):
             _upload(store, outputs, model, name)
         return name
     tags = {MADE_FROM: made_from, "variant": model.trained.variant, "fingerprint": model.run.fingerprint}
@@ -99,12 +112,13 @@ def _send(store: Store, outputs: Path, model: ModelContent, others: Sequence[Any
         store.experiment, model.name, source_run_id=run, tags=tags, params=model.run.params, model_type="classifier"
     )
     _upload(store, outputs, model, created.model_id)
+    _link(store, model.run, created.model_id)  # before it is finished: otherwise a killed process would leave it out
     store.client.finalize_logged_model(created.model_id, "READY")
-    _link(store, model.run, created.model_id)
     return str(created.model_id)
 
 
-def _is_complete(store: Store, model: str) -> bool:
+def is_complete(store: Store, model: str) -> bool:
+    """Whether the store has the files of a model."""
     listings = (store.client.list_logged_model_artifacts(model, place) for place in (None, "artifacts/model"))
     names = {item.path for listing in listings for item in listing}
     return {"MLmodel", f"artifacts/model/{folder.CODE}", f"artifacts/model/{trained.DESCRIPTION}"} <= names

@@ -57,25 +57,52 @@ def update(store: Store, outputs: Path, data: str, comparison: RunContent, runs:
     wins = {pair for pair in verdicts.wins(entries) if set(pair) <= set(parents)}
     digest = next((run.tags["data"] for run in parents.values()), "")
     name = name_of(data)
-    present, decision = _champion(store, name), champion.Decision(None, "")
+    version, decision = _champion_version(store, name), champion.Decision(None, "")
+    present = _champion(version)
+    if present and trained.get(present.variant) == present.fingerprint and not _has_networks(store, version):
+        seeds = _seeds_of(runs, present.fingerprint)
+        _register(store, outputs, name, parents[present.variant], seeds, f"{present.variant} stays champion")
+        present = _champion(_champion_version(store, name))
     for _ in range(len(parents) + 1):  # each move is by one verdict; verdicts in a circle end it too
         decision = champion.decide(present, wins, trained, digest)
         if decision.variant is None:
             break
-        seeds = [run for run in runs if run.parent == trained[decision.variant] and run.experiment is None]
+        seeds = _seeds_of(runs, trained[decision.variant])
         if not _register(store, outputs, name, parents[decision.variant], seeds, decision.reason):
             break
-        present = _champion(store, name)
+        present = _champion(_champion_version(store, name))
     comparison.tags["champion"] = decision.reason
 
 
-def _champion(store: Store, name: str) -> champion.Champion | None:
-    """What the alias points to; None if there is none."""
+def _seeds_of(runs: Sequence[RunContent], fingerprint: str) -> list[RunContent]:
+    """The runs of the seeds of a variant's training."""
+    return [run for run in runs if run.parent == fingerprint and run.experiment is None]
+
+
+def _champion_version(store: Store, name: str) -> Any:
+    """MLflow's version to which the alias points; None if there is none."""
     try:
-        found = store.client.get_model_version_by_alias(name, ALIAS)
+        return store.client.get_model_version_by_alias(name, ALIAS)
     except store.client.mlflow.exceptions.MlflowException as error:
         if error.error_code not in GONE:
             raise
+        return None
+
+
+def _has_networks(store: Store, version: Any) -> bool:
+    """Whether the model of a version was not deleted."""
+    try:
+        store.client.get_logged_model(model_of(version))
+    except store.client.mlflow.exceptions.MlflowException as error:
+        if error.error_code not in GONE:
+            raise
+        return False
+    return not store.checks_artifacts or logged.is_complete(store, model_of(version))
+
+
+def _champion(found: Any) -> champion.Champion | None:
+    """What a version says about its variant; None if there is no version."""
+    if found is None:
         return None
     tags = {key: found.tags.get(key, "") for key in ("variant", "fingerprint", "data")}
     return champion.Champion(
@@ -90,15 +117,14 @@ def model_of(version: Any) -> str:
 
 def champion_model(store: Store, name: str) -> str:
     """The id of the champion's logged model. UserError if there is no champion."""
-    try:
-        return model_of(store.client.get_model_version_by_alias(name, ALIAS))
-    except store.client.mlflow.exceptions.MlflowException as error:
-        if error.error_code not in GONE:
-            raise
-    raise UserError(
-        f"MLflow has no champion of {name}: a variant becomes champion when a comparison of test accuracy says that it"
-        " is better than another one; lenetlab sync sends it, and the tag champion of the run comparison says more"
-    )
+    version = _champion_version(store, name)
+    if version is None:
+        raise UserError(
+            f"MLflow has no champion of {name}: a variant becomes champion when a comparison of test accuracy says that"
+            " it is better than another one; lenetlab sync sends it, and the tag champion of the run comparison says"
+            " more"
+        )
+    return model_of(version)
 
 
 def _register(

@@ -3,6 +3,7 @@
 The model's folder holds the code of the networks too, so this file needs no installed lenetlab.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ class Networks:
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
-        with _code_in(folder / "code.zip"):
+        with _code_in(folder):
             from lenetlab.prediction import answers, ensemble, trained
 
             self.ensemble = ensemble.Ensemble(trained.of_folder(folder))
@@ -40,19 +41,28 @@ class Classifier(Networks, mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
 
 @contextmanager
-def _code_in(archive: Path) -> Iterator[None]:
-    """The block imports the package from this archive, whatever other version is installed or already imported."""
-    others = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == PACKAGE}
-    for name in others:
-        del sys.modules[name]
-    sys.path.insert(0, str(archive))
+def _code_in(folder: Path) -> Iterator[None]:
+    """The block imports the code in a model's folder, whatever other version is installed or already imported.
+
+    So several models can be loaded, whose user's classes import modules of the same names.
+    """
+    main = json.loads((folder / "model.json").read_bytes())["settings"]["model"].get("file", "")  # imported by its path
+    own = {path.stem for path in (folder / main).parent.iterdir() if path != folder / main} if main else set()
+    others = _take_away({PACKAGE, *own})
+    archive = str(folder / "code.zip")
+    sys.path.insert(0, archive)
     try:
         yield
     finally:
-        sys.path.remove(str(archive))
-        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-            del sys.modules[name]
+        sys.path.remove(archive)
+        _take_away({PACKAGE, *own})
         sys.modules.update(others)
+
+
+def _take_away(packages: set[str]) -> dict[str, Any]:
+    """Remove what was imported of these packages, and return it."""
+    names = [name for name in sys.modules if name.partition(".")[0] in packages]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 mlflow.models.set_model(Classifier())

@@ -116,6 +116,11 @@ def test_models_whose_classes_import_modules_of_one_name_are_loaded_together(tmp
     assert sys.modules["part"] is mine
 
 
+def test_its_requirements_can_be_installed_from_a_package_index(monkeypatch):
+    monkeypatch.setattr(folder, "version", lambda name: "2.9.0+cpu" if name == "torch" else "1.0")
+    assert {"torch==2.9.0", "numpy==1.0"} <= set(folder._requirements())
+
+
 def test_nothing_in_it_is_pickled(model):
     names = {path.name for path in model.rglob("*") if path.is_file()}
     assert {"MLmodel", "requirements.txt", "input_example.json", "weights-1.safetensors", "code.zip"} <= names

@@ -188,6 +188,8 @@ def test_kaggles_test_set_without_labels_is_no_test_set(tmp_path):
     assert "test.csv has no labels" in lines[0]
     assert "remedy: lenetlab import" in lines[0]
     assert {name: len(pictures) for name, pictures in search.find(tmp_path / "mine").sets.items()} == {"all": 36}
+    (line,) = problems_of(tmp_path / "mine/test.csv", tmp_path / "raw", NUMBERS)
+    assert line.endswith("needed: a CSV with a column of labels, such as train.csv")
 
 
 @pytest.mark.parametrize("columns", ["file,class", "label,Image_Path", "id,filename,split,label"])
@@ -312,8 +314,10 @@ def test_pointers_of_git_lfs_have_a_remedy(tmp_path):
         files.write_bytes(tmp_path / "numbered" / name, pointer)
     write_all(tmp_path / "folders", dict.fromkeys(class_folder_files(), pointer))
     write(tmp_path / "all.zip", pointer)
+    write(tmp_path / "table/train.csv", pointer)
+    write_all(tmp_path / "idx", dict.fromkeys(idx_files(), pointer))
 
-    for name in ("numbered", "folders", "all.zip"):
+    for name in ("numbered", "folders", "all.zip", "table", "idx"):
         lines = problems_of(tmp_path / name, tmp_path / "raw")
         assert len(lines) == 1
         assert lines[0].endswith("remedy: git lfs pull")

@@ -12,6 +12,8 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
+from tqdm import tqdm
+
 from lenetlab.data import archive, declaration, download
 from lenetlab.data.forms import class_folders, entries, held_out, idx, search
 from lenetlab.data.forms.found import BY_NUMBER, Picture
@@ -45,8 +47,8 @@ def fetch(source: Path, raw: Path, target: Target | None = None) -> None:
     train, test = _from_declaration(source, packing) if _is_declaration(source) else _from_source(source, packing)
     download.log(f"writing {raw / 'train.tar'} and {raw / 'test.tar'}")
     with files.writing(raw / "train.tar") as train_tar, files.writing(raw / "test.tar") as test_tar:
-        archive.write(train_tar, train)
-        archive.write(test_tar, test)
+        archive.write(train_tar, _counted(train, "train.tar"))
+        archive.write(test_tar, _counted(test, "test.tar"))
         _log(packing.finish(str(source)))
         files.write_json(raw / paths.CONVERSIONS, packing.conversions())
 
@@ -60,7 +62,7 @@ def pack_extra(source: Path, raw: Path, target: Target | None = None) -> None:
     packing = Packing(target or Target())
     images = _extra_images(source, packing)
     with files.writing(raw / "extra.tar") as tar:
-        archive.write(tar, images)
+        archive.write(tar, _counted(images, "extra.tar"))
         _log(packing.finish(str(source)))
         files.write_json(raw / paths.EXTRA_CONVERSIONS, packing.conversions())
 
@@ -79,6 +81,12 @@ def find_problems(source: Path, extra: Path, target: Target | None = None) -> li
     except UserError as error:
         problems += error.problems
     return problems
+
+
+def _counted(images: Iterable[tuple[str, bytes]], name: str) -> Iterable[tuple[str, bytes]]:
+    """The same images; a terminal shows how many there were: packing a million takes minutes."""
+    bar: Iterable[tuple[str, bytes]] = tqdm(images, desc=name, unit="image", disable=None, leave=False)
+    return bar
 
 
 def _log(lines: Iterable[str]) -> None:

@@ -71,7 +71,7 @@ def look(found: Found, source: Path) -> Survey:
     survey = Survey(found.form, {name: Counter() for name in sets}, dict(found.ignored), list(found.notes))
     if not sets:
         raise UserError(f"{source}: contains no images")
-    seen: dict[bytes, tuple[str, str]] = {}  # set and label of the first image with these pixels
+    seen: dict[str, dict[bytes, str]] = {name: {} for name in sets}  # label of the first image with these pixels
     problems = Grouped()
     with tqdm(total=sum(map(len, sets.values())), desc="looking", unit="image", disable=None, leave=False) as bar:
         for name, pictures in sets.items():
@@ -115,14 +115,14 @@ def _border(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _count_repetitions(
-    survey: Survey, name: str, picture: Picture, pixels: NDArray[np.uint8], seen: dict[bytes, tuple[str, str]]
+    survey: Survey, name: str, picture: Picture, pixels: NDArray[np.uint8], seen: dict[str, dict[bytes, str]]
 ) -> None:
     digest = sha256(b"%d %d:%b" % (*pixels.shape[:2], pixels.tobytes())).digest()[:16]
-    if digest not in seen:
-        seen[digest] = name, picture.label
+    first_set = next((other for other, digests in seen.items() if digest in digests), None)
+    if first_set is None:
+        seen[name][digest] = picture.label
         return
-    first_set, first_label = seen[digest]
-    if first_label != picture.label:
+    if seen[first_set][digest] != picture.label:
         survey.two_labels.append(picture.place)
     if first_set == name:
         survey.within += 1

@@ -1,6 +1,7 @@
 """Images in class folders, or with their labels in names like 17_5.png, in folders of sets or without sets."""
 
 import re
+import sys
 
 from lenetlab.data.forms import entries, found
 from lenetlab.data.forms.entries import IMAGE_NAME, Entry, Listing
@@ -9,7 +10,10 @@ from lenetlab.data.forms.problems import Grouped
 from lenetlab.errors import UserError
 
 NUMBERED_NAME = re.compile(r"[0-9]{1,9}_([0-9]{1,3})\.png")
-NEEDED = "needed: train/CLASS/NAME.png, train/{number}_{label}.png, or data.pattern (docs/own-images.md)"
+NEEDED = (
+    "needed: train/CLASS/NAME.png, train/{number}_{label}.png, a CSV of file names, or data.pattern"
+    " (docs/own-images.md)"
+)
 
 
 def find(listing: Listing) -> Found | None:
@@ -18,11 +22,11 @@ def find(listing: Listing) -> Found | None:
     listing.ignored["other files"] += len(listing.entries) - len(images)
     if not images:
         return None
-    placed = [_placed(entry) for entry in images]
-    numbered = all(len(folders) == 0 and NUMBERED_NAME.fullmatch(name) for _, folders, name in placed)
+    # Placed twice: keeping the places of a million files takes more memory than the files.
+    numbered = all(len(folders) == 0 and NUMBERED_NAME.fullmatch(name) for _, folders, name in map(_placed, images))
     sets: dict[str, list[Picture]] = {}
     problems = Grouped()
-    for entry, (kind, folders, name) in zip(images, placed, strict=True):
+    for entry, (kind, folders, name) in zip(images, map(_placed, images), strict=True):
         if numbered:
             label = NUMBERED_NAME.fullmatch(name)[1]  # type: ignore[index]
         elif len(folders) == 1:
@@ -31,7 +35,7 @@ def find(listing: Listing) -> Found | None:
             what = "in folders within class folders" if folders else "in no class folder"
             problems.add("image", what, NEEDED, entry.path)
             continue
-        sets.setdefault(kind or "all", []).append(Picture(entry.path, label, entry.read))
+        sets.setdefault(kind or "all", []).append(Picture(entry.path, sys.intern(label), entry.read))
     if "all" in sets and len(sets) > 1:
         for picture in sets["all"]:
             problems.add("image", "outside of train/ and test/", NEEDED, picture.place)

@@ -65,7 +65,7 @@ class Listing:
         elif len(self.entries) == archive.MAX_MEMBERS:
             raise UserError(f"more than {archive.MAX_MEMBERS} files; allowed: up to {archive.MAX_MEMBERS}")
         else:
-            self.entries.append(entry._replace(path=path))
+            self.entries.append(entry if path == entry.path else entry._replace(path=path))
 
 
 def natural(path: str) -> tuple[str, str]:
@@ -101,7 +101,7 @@ def read_source(source: Path, *, with_outer_folders: bool = False) -> Listing:
         elif ARCHIVE_NAME.fullmatch(source.name):
             _add_archive(listing, source, source.name)
         else:
-            listing.add(Entry(source.name, source.stat().st_size, partial(_read_file, str(source))))
+            listing.add(Entry(source.name, source.stat().st_size, _File(str(source.parent), source.name)))
     except OSError as error:
         raise UserError(f"{source}: cannot be read: {error.strerror or error}") from None
     except UserError as error:
@@ -109,17 +109,19 @@ def read_source(source: Path, *, with_outer_folders: bool = False) -> Listing:
     if lines := listing.problems.lines():
         raise UserError(*(f"{source}: {line}" for line in lines))
     _check_paths(source, [entry.path for entry in listing.entries])
-    found = listing.entries if with_outer_folders else without_outer_folders(listing.entries)
-    listing.entries = sorted(found, key=lambda entry: natural(entry.path))
+    if not with_outer_folders:
+        listing.entries = without_outer_folders(listing.entries)
+    listing.entries.sort(key=lambda entry: natural(entry.path))
     return listing
 
 
 def _check_paths(source: Path, paths: list[str]) -> None:
     """UserError if two files have one path, or two folders or archives stand for one set."""
     problems = Grouped()
-    for path, count in Counter(paths).items():
-        if count > 1:
-            problems.add("path", "there twice", "allowed: one file per path", path)
+    if len(set(paths)) < len(paths):  # counts of a million take more memory
+        for path, count in Counter(paths).items():
+            if count > 1:
+                problems.add("path", "there twice", "allowed: one file per path", path)
     lines = problems.lines()
     names: dict[str, set[str]] = {}
     for path in paths:
@@ -157,12 +159,13 @@ def set_of(name: str) -> str:
 
 def _add_folder(listing: Listing, source: Path) -> None:
     archives: list[Path] = []
-    for path, place in _walk(str(source)):
+    folder = str(source)
+    for path, place in _walk(folder):
         if reason := _ignored(path):
             listing.ignored[reason] += 1
             continue
         status = os.lstat(place)
-        entry = Entry(path, status.st_size, partial(_read_file, place))
+        entry = Entry(path, status.st_size, _File(folder, path))
         if stat.S_ISLNK(status.st_mode):
             listing.add(*_followed(entry, place))
         elif not stat.S_ISREG(status.st_mode):
@@ -207,11 +210,24 @@ def _followed(entry: Entry, place: str) -> tuple[Entry, tuple[str, str] | None]:
     return entry._replace(size=target.st_size), None
 
 
-def _read_file(place: str) -> bytes:
-    try:
-        return Path(place).read_bytes()
-    except OSError as error:
-        raise UserError(f"{place}: cannot be read: {error.strerror}") from None
+class _File(NamedTuple):
+    """Reads a file. This takes half the memory of a partial function, and shares the texts with others."""
+
+    folder: str
+    path: str
+
+    def __call__(self) -> bytes:
+        place = Path(self.folder, self.path)
+        try:
+            return place.read_bytes()
+        except OSError as error:
+            raise UserError(f"{place}: cannot be read: {error.strerror}") from None
+
+
+def check_no_pointer(start: bytes, place: str, what: str) -> None:
+    """UserError if a file, which starts so, is what Git LFS puts in place of it."""
+    if start.startswith(conversion.LFS_POINTER):
+        raise UserError(f"{place}: a pointer of Git LFS in place of the {what}; remedy: git lfs pull")
 
 
 def _add_archive(listing: Listing, place: Path, prefix: str) -> None:
@@ -219,8 +235,7 @@ def _add_archive(listing: Listing, place: Path, prefix: str) -> None:
     inner = Listing(place, ignored=listing.ignored, problems=listing.problems)
     with place.open("rb") as stream:
         start = stream.read(64)
-    if start.startswith(conversion.LFS_POINTER):
-        raise UserError(f"{place.name}: a pointer of Git LFS in place of the archive; remedy: git lfs pull")
+    check_no_pointer(start, place.name, "archive")
     try:
         if start[:4] in (b"PK\3\4", b"PK\5\6"):
             _add_zip(inner, place)
@@ -229,9 +244,13 @@ def _add_archive(listing: Listing, place: Path, prefix: str) -> None:
     except UserError as error:
         raise UserError(*(f"{place.name}: {problem}" for problem in error.problems)) from None
     folder = prefix if prefix.endswith("/") else ""
-    for entry in without_outer_folders(inner.entries) if folder else inner.entries:
+    if not folder:
+        for entry in inner.entries:
+            listing.add(entry)
+        return
+    for entry in without_outer_folders(inner.entries):
         first, _, rest = entry.path.partition("/")
-        inside = rest if folder and set_of(first) == set_of(folder[:-1]) and rest else entry.path
+        inside = rest if set_of(first) == set_of(folder[:-1]) and rest else entry.path
         listing.add(entry._replace(path=folder + inside))
 
 
@@ -259,12 +278,18 @@ def _add_tar(listing: Listing, tar: mmap.mmap) -> None:
         rejected = None
         if member.rejected:
             rejected = (member.rejected.partition(";")[0], f"{FILES_ONLY}; remedy: pack with tar --dereference")
-        read = partial(_read_member, tar, member.start, member.size)
-        listing.add(Entry(member.path, member.size, read), rejected)
+        listing.add(Entry(member.path, member.size, _TarMember(tar, member.start, member.size)), rejected)
 
 
-def _read_member(tar: mmap.mmap, start: int, size: int) -> bytes:
-    return tar[start : start + size]
+class _TarMember(NamedTuple):
+    """Reads a file in a tar."""
+
+    tar: mmap.mmap
+    start: int
+    size: int
+
+    def __call__(self) -> bytes:
+        return self.tar[self.start : self.start + self.size]
 
 
 def _add_zip(listing: Listing, place: Path) -> None:

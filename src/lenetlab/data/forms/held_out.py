@@ -1,11 +1,13 @@
 """A test set out of a source that has none: a share of the images of every class, chosen by their pixels alone."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from lenetlab.data import conversion
 from lenetlab.data.forms.found import Found, Picture
@@ -31,7 +33,8 @@ def with_test_set(found: Found, source: Path, target: Target) -> dict[str, Itera
 
     def part(*, is_test: bool) -> Iterator[Picture]:
         if not chosen:
-            ranks = [_rank(picture, target) for picture in pictures]
+            looked = tqdm(pictures, desc="choosing test images", unit="image", disable=None, leave=False)
+            ranks = [_rank(picture, target) for picture in looked]
             chosen.extend(choose([picture.label for picture in pictures], ranks, target.test_share).tolist())
         if not any(chosen):
             raise UserError(
@@ -64,19 +67,13 @@ def choose(labels: Sequence[Hashable], ranks: Sequence[str], share: float) -> ND
     fit, there are fewer test images. Identical images with different labels all become training images: which label
     is right cannot be told, and a test must not depend on it.
     """
-    places_of: dict[str, list[int]] = defaultdict(list)
-    for place, rank in enumerate(ranks):
-        places_of[rank].append(place)
-    groups: dict[Hashable, list[tuple[str, list[int]]]] = defaultdict(list)  # by label
-    for rank, places in places_of.items():
-        if len({labels[place] for place in places}) == 1:
-            groups[labels[places[0]]].append((rank, places))
     counts = Counter(labels)
+    room = dict(zip(counts, sizes(list(counts.values()), share), strict=True))
     chosen = np.zeros(len(labels), dtype=bool)
-    for label, ranked in groups.items():
-        (room,) = sizes([counts[label]], share)
-        for _, places in sorted(ranked):
-            if len(places) <= room:
-                chosen[places] = True
-                room -= len(places)
+    for _, group in groupby(sorted(range(len(ranks)), key=ranks.__getitem__), key=ranks.__getitem__):
+        places = list(group)
+        label = labels[places[0]]
+        if len(places) <= room[label] and all(labels[place] == label for place in places):
+            chosen[places] = True
+            room[label] -= len(places)
     return chosen

@@ -107,6 +107,7 @@ def announced(start: bytes, place: str, dimensions: int) -> tuple[int, ...]:
 def read_unpacked(entry: Entry) -> bytes:
     """The content of an IDX file, unpacked if it is compressed: at most one byte more than its header announces."""
     content = entry.read()
+    entries.check_no_pointer(content, entry.path, "IDX file")
     if not content.startswith(b"\x1f\x8b"):
         return content
     dimensions = 3 if "-images" in entry.path.lower() else 1

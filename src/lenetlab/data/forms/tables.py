@@ -43,8 +43,10 @@ def find(listing: Listing) -> Found | None:
 
 
 def _lines(entry: Entry) -> list[str]:
+    content = entry.read()
+    entries.check_no_pointer(content, entry.path, "CSV")
     try:
-        return entry.read().decode("utf-8-sig").splitlines()
+        return content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{entry.path}: not a CSV file in UTF-8 ({error.reason} at byte {error.start})") from None
 
@@ -168,7 +170,8 @@ def _find_pixels(listing: Listing, files: list[Entry]) -> Found | None:
             sizes[kind] += 1
             sets.setdefault(kind, []).extend(pictures)
     if problems or not sets:
-        raise UserError(*problems, *([] if problems else [*others, *notes]))
+        unlabelled = [f"{note}; needed: a CSV with a column of labels, such as train.csv" for note in notes]
+        raise UserError(*problems, *([] if problems else [*others, *unlabelled]))
     listing.ignored["other files"] += len(others)
     twice = [kind for kind, count in sizes.items() if count > 1]
     if twice or ("all" in sets and len(sets) > 1):

@@ -210,7 +210,8 @@ def _followed(entry: Entry, place: str) -> tuple[Entry, tuple[str, str] | None]:
     return entry._replace(size=target.st_size), None
 
 
-class _File(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _File:
     """Reads a file. This takes half the memory of a partial function, and shares the texts with others."""
 
     folder: str
@@ -281,7 +282,8 @@ def _add_tar(listing: Listing, tar: mmap.mmap) -> None:
         listing.add(Entry(member.path, member.size, _TarMember(tar, member.start, member.size)), rejected)
 
 
-class _TarMember(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _TarMember:
     """Reads a file in a tar."""
 
     tar: mmap.mmap

@@ -56,23 +56,43 @@ def test_mlflow_is_completed_after_dvc(folder, target, command):
     assert calls(folder)[-2:] == [command, "lenetlab sync"]
 
 
-def test_new_results_are_to_be_committed(folder):
+@pytest.fixture
+def committed(folder: Path) -> Path:
+    """Old results are in git."""
+    (folder / "docs").mkdir()
+    for name in ("dvc.lock", "docs/sensitivity.json"):
+        (folder / name).write_text("old")
+    user = ("-c", "user.name=Maxi", "-c", "user.email=maxi@example.org")
+    for words in (["init"], ["add", "dvc.lock", "docs"], [*user, "commit", "--message", "old"]):
+        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def printed(folder: Path, target: str) -> str:
+    return subprocess.run(["make", target], cwd=folder, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "program", "changed"),
+    [
+        ("repro", "dvc", "dvc.lock"),
+        ("settle", "lenetlab", "dvc.lock"),
+        ("sensitivity", "lenetlab", "docs/sensitivity.json"),
+    ],
+)
+def test_new_results_are_to_be_committed(committed, target, program, changed):
     """Only then `git checkout .` and `dvc checkout` lead back from an experiment to them."""
+    assert "git commit" not in printed(committed, target)
+    write_program(committed, program, f"echo new > {changed}")
+    last = printed(committed, target).splitlines()[-1]
+    assert last == "new results: to keep them, git add params.yaml dvc.lock reports docs/sensitivity.json && git commit"
 
-    def printed() -> str:
-        return subprocess.run(["make", "repro"], cwd=folder, capture_output=True, text=True, timeout=60).stdout
 
-    def git(*words: str) -> None:
-        user = ("-c", "user.name=Maxi", "-c", "user.email=maxi@example.org")
-        subprocess.run(["git", *user, *words], cwd=folder, check=True, capture_output=True)
-
-    git("init")
-    (folder / "dvc.lock").write_text("old")
-    git("add", "dvc.lock")
-    git("commit", "--message", "old")
-    assert "git commit" not in printed()
-    write_program(folder, "dvc", "echo new > dvc.lock")
-    assert "new results: to keep them, git add params.yaml dvc.lock reports && git commit" in printed()
+def test_results_of_a_failed_run_or_of_an_experiment_are_not_to_be_committed(committed):
+    write_program(committed, "python", "echo new > dvc.lock")
+    assert "git commit" not in printed(committed, "study")
+    write_program(committed, "dvc", "echo new > dvc.lock; exit 255")
+    assert "git commit" not in printed(committed, "repro")
 
 
 def test_a_server_that_is_down_does_not_fail_make_repro(folder, count):

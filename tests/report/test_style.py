@@ -5,6 +5,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.colors import to_rgb
@@ -44,9 +45,23 @@ def test_a_standalone_svg_follows_light_and_dark_mode():
     assert "prefers-color-scheme:dark" in text
 
 
+def dvc_template(name: str) -> dict[str, Any]:
+    template: dict[str, Any] = json.loads((ROOT / ".dvc" / "plots" / f"{name}.json").read_text())
+    return template
+
+
 def test_dvc_plots_have_the_same_colours():
-    template = json.loads((ROOT / ".dvc" / "plots" / "by_variant.json").read_text())
-    assert tuple(template["encoding"]["color"]["scale"]["range"]) == style.COLOURS
+    assert tuple(dvc_template("by_variant")["encoding"]["color"]["scale"]["range"]) == style.COLOURS
+
+
+def test_dvc_plots_have_whole_epochs():
+    """Vega-Lite ignores `tickMinStep` unless the format is that of whole numbers."""
+    assert dvc_template("by_variant")["encoding"]["x"]["axis"] == {"tickMinStep": 1, "format": "d"}
+
+
+def test_dvc_plots_sort_more_than_ten_classes_by_number():
+    """DVC hands over text. Vega's minimum compares it as such, so that 10 would come before 2; a mean is a number."""
+    assert dvc_template("confusion_by_variant")["spec"]["encoding"]["x"]["sort"] == {"field": "place", "op": "mean"}
 
 
 def test_the_report_does_not_import_torch():

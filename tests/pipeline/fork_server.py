@@ -18,6 +18,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +61,11 @@ def serve(listener: socket.socket) -> Request:
                 os._exit(0)
             elif key.fileobj is listener:
                 connection, _ = listener.accept()
-                request = receive(connection)
+                try:
+                    request = receive(connection)
+                except (ValueError, OSError):  # the stand-in was killed before it had sent all
+                    connection.close()
+                    continue
                 process = os.fork()
                 if not process:
                     listener.close()
@@ -72,7 +77,7 @@ def serve(listener: socket.socket) -> Request:
                 selector.register(connection, selectors.EVENT_READ, (process, None))
             elif key.data[1]:
                 finish(selector, key.fd, *key.data)
-            else:  # the stand-in was killed
+            elif key.fileobj.fileno() >= 0:  # the stand-in was killed; not if its fork ended in the same moment
                 os.kill(key.data[0], signal.SIGKILL)
                 selector.unregister(key.fileobj)
 
@@ -84,7 +89,8 @@ def finish(selector: selectors.BaseSelector, ended: int, process: int, connectio
     os.close(ended)
     if connection in selector.get_map():  # else the stand-in is gone
         selector.unregister(connection)
-        connection.sendall(b"%d" % (status if status >= 0 else 128 - status))
+        with suppress(ConnectionError):  # it is killed now
+            connection.sendall(b"%d" % (status if status >= 0 else 128 - status))
     connection.close()
 
 

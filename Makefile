@@ -38,7 +38,7 @@ mutants: setup  ## check that the tests notice known defects; ten minutes
 page: setup  ## check the report page with axe-core and html-validate; needs npm and chromium
 	@python -m benchmarks.page
 
-study: check  ## train the whole catalogue as a DVC experiment; an hour; docs/study
+study: check  ## train the whole catalogue as a DVC experiment; two hours; docs/study
 	@$(call with_sync,python -m benchmarks.study run)
 
 torture: setup  ## kill, fill disks and fuzz in large numbers; most of an hour; docs/reliability.md

@@ -243,3 +243,22 @@ def test_p_values_of_0_and_1_have_sequential_p_values():
     assert ALL.sequential_p([0.0, inf], [1.0, 1.0]) == [1.0, 1.0]
     (zero,) = ALL.sequential_p([0.0], [0.0])
     assert 0 < zero < 1e-10
+
+
+@given(
+    exponents=st.lists(st.floats(-300, 0), min_size=len(ALL.looks), max_size=len(ALL.looks)),
+    ratio=st.floats(0, 10),
+    sides=st.sampled_from([1, 2]),
+)
+@settings(max_examples=30, deadline=None)
+def test_tiny_p_values_at_many_looks_have_sequential_p_values(exponents, ratio, sides):
+    """A study of 48 seeds had p values that fell from 1e-11 to 1e-16: below the smallest one that is computed."""
+    found = ALL.sequential_p([ratio] * len(exponents), [10.0**exponent for exponent in exponents], sides)
+    assert all(0 < p <= 1 for p in found)
+    assert found == sorted(found, reverse=True)
+
+
+def test_a_p_value_below_the_smallest_after_one_just_above_it():
+    p_values = [1e-3, 1e-5, 1e-7, 1e-9, 1e-12, 1e-14, 1e-16]
+    found = Plan.of(48, 48).sequential_p([0.05] * 7, p_values)
+    assert found[-1] < 1e-10

@@ -91,10 +91,10 @@ class Plan:
         `ratios` and `p_values` are those of each look.
         """
         smallest, found = 1.0, []
-        for number, (ratio, p) in enumerate(zip(ratios, p_values, strict=True), start=1):
-            so_far = replace(self, looks=self.looks[:number])
+        for number, (ratio, p_value) in enumerate(zip(ratios, p_values, strict=True), start=1):
+            so_far, p = replace(self, looks=self.looks[:number]), max(p_value, SMALLEST)
             if p < _last_level(so_far, ratio, smallest, sides):
-                smallest = _alpha_of(so_far, ratio, max(p, SMALLEST), smallest, sides)
+                smallest = _alpha_of(so_far, ratio, p, smallest, sides)
             found.append(smallest)
         return found
 

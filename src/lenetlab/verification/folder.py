@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lenetlab.errors import UserError
+from lenetlab.errors import UserError, explain
 from lenetlab.settings import params, study_schema
 from lenetlab.storage import paths
 from lenetlab.training import reproduction
@@ -101,7 +101,15 @@ def _train_again(
 def main(arguments: list[str]) -> None:
     """Prints the findings as JSON. `arguments`: the options as JSON."""
     options: dict[str, Any] = json.loads(arguments[0])
-    print(json.dumps(asdict(check(Options(**options)))))
+    try:
+        found = check(Options(**options))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # the program that started this one says so
+    except Exception as error:
+        if (known := explain(error)) is None:
+            raise
+        found = Findings(problems=list(known.problems))
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from lenetlab.statistics.comparison import Outcome
 from lenetlab.statistics.verdict import Look
 from lenetlab.storage import files, paths, provenance
 from lenetlab.storage.digests import sha256_file
-from tests.pipeline.projects import copy_of, edit, environment, run, stages_run
+from tests.pipeline.projects import copy_of, edit, environment, read_yaml, run, stages_run
 from tests.report.example import costs
 from tests.settings import example
 
@@ -338,7 +338,7 @@ def test_a_study_is_settled_after_a_kill_and_then_nothing_is_left_to_do(finished
         ["lenetlab", "settle"], cwd=project, env=environment(project), stdout=subprocess.DEVNULL, process_group=0
     )
     deadline = time.monotonic() + 300
-    while b"seeds: [0, 5, 1, 2, 3, 4]" not in (project / "params.yaml").read_bytes():
+    while read_yaml(project / "params.yaml")["variants"]["lenet5"].get("seeds") != [0, 5, 1, 2, 3, 4]:
         assert time.monotonic() < deadline, "no seeds were added within five minutes"
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)

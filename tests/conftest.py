@@ -39,7 +39,7 @@ MEMORY_DISK, ROOM = Path("/dev/shm"), 4 * 2**30  # noqa: S108  pytest makes a pr
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """No test inherits from make, or waits for a disk: a commit of SQLite or an fsync takes 5 to 20 ms there, and no power fails here."""
+    """No test waits for a disk: a commit of SQLite or an fsync takes 5 to 20 ms there, and no power fails here."""
     os.fsync = lambda _: None
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of `make test`: a make that a test starts would print folders
         os.environ.pop(name, None)

@@ -353,6 +353,6 @@ def test_a_study_is_settled_after_a_kill_and_then_nothing_is_left_to_do(finished
     assert "2 of 6 seeds were finished before and are kept" in said
     assert digests(project, 0, 5) == before
     assert (project / "costs.json").read_bytes() == measured
-    assert "nothing that decides the costs changed" in said
+    assert "these variants were measured before; their costs are kept" in said
     assert stages_run(run(project, "dvc", "repro")) == []
     assert "variants.lenet5.seeds" in run(project, "dvc", "params", "diff")

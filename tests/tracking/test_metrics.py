@@ -26,8 +26,11 @@ def test_variants_that_differ_by_a_tenth_of_a_point_read_differently_in_charts(t
     shown = {}
     for place, variant in enumerate(VARIANTS):
         path = tmp_path / "evaluations" / variant / "metrics.json"
-        files.write_json(path, files.read_json(path) | {"test_accuracy": lowest + 0.001 * place})
+        accuracy = lowest + 0.001 * place
+        files.write_json(path, files.read_json(path) | {"test_accuracy": accuracy})
         parent, *_ = variant_content.variant_runs(tmp_path, variant, None)
+        assert parent.metrics[names.TEST_ACCURACY, 0][0] == pytest.approx(100 * accuracy)
+        assert parent.metrics[names.TEST_ERROR, 0][0] == pytest.approx(100 * (1 - accuracy))
         for name in (names.TEST_ACCURACY, names.TEST_ERROR):
             shown.setdefault(name, set()).add(three_digits(parent.metrics[name, 0][0]))
     assert {name: len(values) for name, values in shown.items()} == {names.TEST_ACCURACY: 3, names.TEST_ERROR: 3}

@@ -14,6 +14,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
+from lenetlab import cli
 from lenetlab.data import png, prepare, sources
 from lenetlab.tracking.connection import StoreLocation
 from lenetlab.tracking.store import open_store
@@ -150,6 +151,22 @@ def finished(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             # As a user starts it; elsewhere, programs are forks.
             (project / "log").write_text(projects.run(project, "dvc", "repro", environ=projects.environment(project)))
     return project
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str, str]]:
+    """Call it with the arguments of `lenetlab`: exit status, standard output and standard error."""
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lenetlab", *arguments])
+        try:
+            cli.main()
+        except SystemExit as ended:
+            return ended.code, *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

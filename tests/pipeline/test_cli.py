@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lenetlab import cli, errors
+from lenetlab import errors
 from lenetlab.data import sources
 from lenetlab.planning import duration
 from lenetlab.settings import params
@@ -41,23 +41,12 @@ def write_settings(folder: Path, *edits: tuple[str, str]) -> None:
 
 
 @pytest.fixture
-def lenetlab(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., Result]:
-    """Call it with the arguments of `lenetlab`, to run that in the folder `project`."""
+def lenetlab(project: Path, monkeypatch: pytest.MonkeyPatch, command_line: Callable) -> Callable[..., Result]:
+    """`command_line` in the folder `project`, on a machine of known speed."""
     monkeypatch.chdir(project)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     speeds = duration.Speeds(defaultdict(lambda: 5.0), 6, 2, 55_000, "cpu: a processor")
     monkeypatch.setattr(duration, "known_speeds", lambda _: speeds)
-
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["lenetlab", *arguments])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            status = ended.code
-        return Result(status, *capsys.readouterr())
-
-    return run
+    return lambda *arguments: Result(*command_line(*arguments))
 
 
 def test_check_prints_the_size_of_the_study(lenetlab):

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenetlab import cli
 from lenetlab.planning import duration
 from lenetlab.settings import params
 from tests.pipeline import projects
@@ -31,23 +29,13 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lenetlab(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    project: Path, monkeypatch: pytest.MonkeyPatch, command_line: Callable
 ) -> Callable[..., tuple[int, str, str]]:
-    """Call it with the arguments of `lenetlab`: exit status and both streams of that in the folder `project`."""
+    """`command_line` in the folder `project`, on a machine of known speed."""
     monkeypatch.chdir(project)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     speeds = duration.Speeds(defaultdict(lambda: 5.0), 6, 2, 55_000, "cpu: a processor")
     monkeypatch.setattr(duration, "known_speeds", lambda _: speeds)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lenetlab", *arguments])
-        try:
-            cli.main()
-        except SystemExit as ended:
-            return ended.code, *capsys.readouterr()
-        return 0, *capsys.readouterr()
-
-    return run
+    return command_line
 
 
 def write_classes(folder: Path, classes: list[str], count: int, size: int, channels: int) -> None:

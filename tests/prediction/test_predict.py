@@ -30,23 +30,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> Callable[..., tuple[int, str, str]]:
-    """Call it with arguments: exit status, standard output and standard error."""
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, command_line: Callable) -> Callable[..., tuple[int, str, str]]:
+    """`command_line` in that folder."""
     monkeypatch.chdir(folder)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lenetlab", *arguments])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            status = ended.code
-        return status, *capsys.readouterr()
-
-    return call
+    return command_line
 
 
 def test_it_prints_label_probability_and_agreement(run, folder):
